@@ -1,0 +1,233 @@
+"""What an estimator's parameters make: the split of the rows, the plan of the training, the network, its solver.
+
+Functions of an estimator `est` whose encoders are fitted.
+"""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+
+from sknn._device import Precision, resolve_precision, stream
+from sknn._encoding import quantiles
+from sknn._scoring import estimator_metric
+from sknn.batches import Table
+from sknn.full_batch import FullBatchNet
+from sknn.network.custom import CustomNetwork, build_module, check_factory
+from sknn.network.embeddings import PIECEWISE_BINS
+from sknn.network.flat import FlatNetwork
+from sknn.network.mlp import MLP
+from sknn.network.optimizers import SGD, Adam, FlatOptimizer, Rates, TorchOptimizer
+from sknn.training import Plan, TrainingNet, TrainingSet
+
+AUTO_BATCH = ((1024, 64), (8192, 128), (30_000, 256), (np.inf, 512))  # up to so many rows, this batch size
+AUTO_EMBEDDED_COLUMNS = 100  # periodic embeddings of more columns cost more than they give
+CPU = torch.device("cpu")
+
+Seed = tuple[int, int]  # of the estimator, and the member's number
+
+
+# --- Parameters with more than one form ---------------------------------------------------------------------------
+
+
+def hidden_sizes(est: Any) -> tuple[int, ...]:
+    sizes = np.atleast_1d(np.asarray(est.hidden_layer_sizes))
+    if sizes.size and (sizes.dtype.kind not in "iu" or sizes.ndim != 1 or (sizes <= 0).any()):
+        raise ValueError(
+            f"hidden_layer_sizes={est.hidden_layer_sizes!r}: hidden_layer_sizes must be > 0, whole numbers, one per "
+            "hidden layer, for example (256, 256)."
+        )
+    return tuple(int(size) for size in sizes)
+
+
+def dropout_rates(est: Any) -> tuple[float, ...]:
+    """A rate per hidden layer."""
+    n, given = len(hidden_sizes(est)), np.asarray(est.dropout, dtype=float)
+    if given.ndim and len(given) != n:
+        raise ValueError(
+            f"dropout={est.dropout!r} has {len(given)} rates for {n} hidden layers; give one rate, or one for each."
+        )
+    if ((given < 0) | (given >= 1)).any():
+        raise ValueError(f"dropout={est.dropout!r} must be in [0, 1): it is the fraction of units left out.")
+    return tuple(float(rate) for rate in np.broadcast_to(given, n))
+
+
+def batch_size(est: Any, n_rows: int) -> int:
+    wanted = est.batch_size
+    if wanted == "auto":
+        wanted = next(size for limit, size in AUTO_BATCH if n_rows <= limit)
+    return min(n_rows, int(wanted))
+
+
+def wants_double(est: Any) -> bool:
+    """A line search needs more digits than float32 has."""
+    return est.precision == "float64" or (est.precision == "auto" and est.solver == "lbfgs")
+
+
+def precision(est: Any, device: torch.device) -> Precision:
+    return resolve_precision("float64" if wants_double(est) and device.type != "mps" else est.precision, device)
+
+
+def member_seeds(est: Any) -> list[Seed]:
+    seed = int(check_random_state(est.random_state).randint(np.iinfo(np.int32).max))
+    return [(seed, member) for member in range(est.ensemble_size)]
+
+
+# --- Rows and plan ------------------------------------------------------------------------------------------------
+
+
+def split(est: Any, table: Table, n_rows: int, seeds: list[Seed], holds_out: bool) -> TrainingSet:
+    """Which rows each member trains on and which it is validated on: the table's after `n_rows`, or some held out."""
+    device = table.target.device
+    train, valid = [torch.arange(n_rows, device=device)] * len(seeds), []
+    if n_rows < len(table):
+        valid = [torch.arange(n_rows, len(table), device=device)] * len(seeds)
+    elif holds_out and est.solver != "lbfgs":
+        strata = est._strata(table.target)
+        parts = [hold_out(n_rows, est.validation_fraction, strata, seed) for seed in seeds]
+        train, valid = ([torch.from_numpy(part[i]).to(device) for part in parts] for i in (0, 1))
+    return TrainingSet(table, train, valid, est._labels)
+
+
+def hold_out(n_rows: int, fraction: float, strata: np.ndarray | None, seed: Seed) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows to validate on, stratified where every class can be on both sides."""
+    n_held = round(fraction * n_rows)
+    if n_held < 1 or n_held >= n_rows:
+        raise ValueError(
+            f"early_stopping=True with validation_fraction={fraction} holds out {n_held} of n_samples = {n_rows} rows. "
+            "Give more rows, another validation_fraction, X_val, or early_stopping=False."
+        )
+    if strata is not None:
+        counts = np.bincount(strata)
+        counts = counts[counts > 0]
+        if counts.min() < 2 or min(n_held, n_rows - n_held) < len(counts):
+            strata = None
+    number = int(np.random.SeedSequence(seed).generate_state(1)[0])
+    train, held = train_test_split(np.arange(n_rows), test_size=n_held, random_state=number, stratify=strata)
+    return np.sort(train), np.sort(held)
+
+
+def make_plan(est: Any, data: TrainingSet, seeds: list[Seed]) -> Plan:
+    rates = tuple(rate for rate in dropout_rates(est) if rate) if est.module is None else ()
+    metrics = [est.metrics] if isinstance(est.metrics, str) else list(est.metrics or [])
+    return Plan(
+        seeds=seeds,
+        batch_size=batch_size(est, len(data.train_rows[0])),
+        max_iter=est.max_iter,
+        shuffle=bool(est.shuffle),
+        schedule=est.learning_rate,
+        power_t=est.power_t,
+        tol=est.tol,
+        n_iter_no_change=est.n_iter_no_change,
+        dropout=[rates] * len(seeds),
+        label_smoothing=[getattr(est, "label_smoothing", 0.0)] * len(seeds),
+        join_last_row=bool(est.batch_norm) or est.module is not None,
+        watch=estimator_metric(est, est.scoring) if data.valid_rows and est.scoring != "loss" else None,
+        restore_best=bool(data.valid_rows),
+        metrics={str(name): estimator_metric(est, name) for name in metrics},
+    )
+
+
+# --- Network and solver -------------------------------------------------------------------------------------------
+
+
+def make_network(est: Any, data: TrainingSet, seeds: list[Seed]) -> FlatNetwork:
+    device = data.table.target.device
+    kinds = precision(est, device)
+    make = make_mlp if est.module is None else make_custom
+    return make(est, data, seeds, kinds).to(device)
+
+
+def make_mlp(est: Any, data: TrainingSet, seeds: list[Seed], kinds: Precision) -> MLP:
+    features, table = est._features, data.table
+    n_numeric, embedding = len(features.numeric_), est.numeric_embedding
+    if embedding == "auto":
+        embedding = "periodic" if n_numeric <= AUTO_EMBEDDED_COLUMNS else None
+    if sp.issparse(table.numbers) or not n_numeric:
+        embedding = None  # most of a sparse table's numbers are 0
+    network = MLP(
+        len(seeds),
+        n_numbers=table.width,
+        n_outputs=est._network_outputs(),
+        hidden=hidden_sizes(est),
+        activation=est.activation,
+        dropout=dropout_rates(est),
+        batch_norm=bool(est.batch_norm),
+        numeric_embedding=embedding,
+        n_embedded=n_numeric if embedding else 0,
+        n_levels=features.n_levels_,
+        dtype=kinds.dtype,
+        product_dtype=kinds.product_dtype,
+    )
+    edges = None
+    if embedding == "piecewise_linear":
+        columns = table.numbers[data.train_rows[0], :n_numeric].T.double().cpu().numpy()
+        grid = np.linspace(0, 1, PIECEWISE_BINS + 1)
+        edges = [torch.from_numpy(np.unique(quantiles(column, grid, None))) for column in columns]
+    network.reset([stream(*seed, "weights", CPU) for seed in seeds], edges)
+    return network
+
+
+def make_custom(est: Any, data: TrainingSet, seeds: list[Seed], kinds: Precision) -> CustomNetwork:
+    check_factory(est.module)
+    numbers = data.table.numbers
+    in_features = data.table.width if numbers.ndim == 2 else tuple(numbers.shape[1:])
+    starts = [stream(*seed, "weights", CPU).initial_seed() for seed in seeds]
+    modules = [build_module(est.module, in_features, est._network_outputs(), start) for start in starts]
+    network = CustomNetwork(modules, kinds.dtype)
+    network.seed([stream(*seed, "noise", CPU).initial_seed() for seed in seeds])
+    return network
+
+
+def make_net(est: Any, network: FlatNetwork, plan: Plan, callbacks: list) -> TrainingNet:
+    options: dict[str, Any] = {"lr": est.learning_rate_init, "device": str(network.flat.device)}
+    make = TrainingNet
+    if est.solver == "lbfgs":
+        make, options = FullBatchNet, options | {"tol": est.tol, "max_fun": est.max_fun}
+    return make(network, est._make_loss(), make_solver(est), plan, est._class_codes(), callbacks=callbacks, **options)
+
+
+def make_solver(est: Any) -> partial:
+    """A function of the network that makes its solver."""
+    m = est.ensemble_size
+    weight_decay = est.weight_decay if est.solver == "adamw" else 0.0
+    rates = Rates([est.learning_rate_init] * m, [est.alpha] * m, [weight_decay] * m)
+    if est.solver in ("adam", "adamw"):
+        return partial(Adam, rates=rates, beta_1=est.beta_1, beta_2=est.beta_2, epsilon=est.epsilon)
+    if est.solver == "sgd":
+        return partial(SGD, rates=rates, momentum=est.momentum, nesterov=bool(est.nesterovs_momentum))
+    if est.solver == "lbfgs":  # scipy moves the weights; the L2 term is ours
+        return partial(FlatOptimizer, rates=rates)
+    if not (isinstance(est.solver, type) and issubclass(est.solver, torch.optim.Optimizer)):
+        raise TypeError(f"solver={est.solver!r} must be a name, or a torch.optim.Optimizer class (not an instance).")
+    return partial(TorchOptimizer, rates=rates, optimizer=est.solver)
+
+
+def check_same_network(est: Any, network: FlatNetwork) -> None:
+    """Refuse to go on training a network that the parameters no longer describe."""
+    now: dict[str, Any] = {"ensemble_size": est.ensemble_size}
+    then: dict[str, Any] = {"ensemble_size": network.n_members}
+    if isinstance(network, MLP):
+        now |= {
+            "hidden_layer_sizes": hidden_sizes(est),
+            "activation": est.activation,
+            "dropout": dropout_rates(est),
+            "batch_norm": bool(est.batch_norm),
+        }
+        names = {
+            "hidden": "hidden_layer_sizes",
+            "activation": "activation",
+            "dropout": "dropout",
+            "batch_norm": "batch_norm",
+        }
+        then |= {ours: network.config[theirs] for theirs, ours in names.items()}
+    for name, value in now.items():
+        if value != then[name]:
+            raise ValueError(
+                f"{name}={value!r}, but the network that warm_start or partial_fit would train on was built with "
+                f"{then[name]!r}; restore it, or fit with warm_start=False."
+            )

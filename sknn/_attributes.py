@@ -1,0 +1,107 @@
+"""What a fitted estimator tells about itself: scikit-learn's attributes of an MLP, and the history."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+
+from sknn.network.flat import FlatNetwork
+from sknn.network.mlp import MLP
+from sknn.network.schedules import SCHEDULES
+from sknn.training import TrainingNet
+
+DIVERGED = (
+    "The training loss became NaN or infinite in epoch {epoch}. Try a smaller learning_rate_init, "
+    "callbacks=[skorch.callbacks.GradientNormClipping(1.0)], scaling='auto', or look for extreme values in y."
+)
+
+
+class FittedAttributes:
+    """Attributes that are set after a fit, and those that are read from the network when asked for."""
+
+    net_: TrainingNet
+
+    def _publish(self, net: TrainingNet, complete: bool) -> None:
+        """Set the attributes, and warn of what went wrong; `complete` tells a `fit` from a `partial_fit`."""
+        history = [row for row in net.history if "train_loss" in row]
+        held_out = bool(history) and "valid_loss" in history[-1]
+        self.net_ = net
+        self.n_iter_, self.t_ = max(net.epochs_), max(net.rows_seen_)
+        self.n_outputs_ = self._network_outputs()  # type: ignore[attr-defined]
+        if isinstance(net.module_, MLP):
+            self.n_layers_ = len(net.module_.linears()) + 1
+        self.loss_curve_ = [row["train_loss"] for row in history]
+        self.loss_ = self.loss_curve_[-1] if history else np.nan
+        self.best_loss_ = min(self.loss_curve_) if history and not held_out else None
+        self.validation_scores_ = [r.get("valid_score", -r["valid_loss"]) for r in history] if held_out else None
+        self.best_validation_score_ = max(self.validation_scores_) if self.validation_scores_ else None
+        self._warn(net, complete)
+
+    def _warn(self, net: TrainingNet, complete: bool) -> None:
+        if net.stopped_by_ == "user":
+            warnings.warn("Training interrupted by user.", stacklevel=5)
+        if net.diverged_:
+            advice = DIVERGED.format(epoch=min(net.diverged_.values()))
+            warnings.warn(f"{advice} The weights of the best epoch before are kept.", stacklevel=5)
+        solver, schedule, max_iter = (getattr(self, name) for name in ("solver", "learning_rate", "max_iter"))
+        is_open_ended = solver == "lbfgs" or SCHEDULES[schedule].open_ended
+        if complete and is_open_ended and net.ran_out_ and net.stopped_by_ is None:
+            warnings.warn(
+                f"Maximum iterations (max_iter={max_iter}) reached and the optimization hasn't converged yet. "
+                "Raise max_iter, or use learning_rate='cosine', which ends by itself.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+    def _fitted_net(self, name: str) -> TrainingNet:
+        if "net_" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} has no {name} before fit.")
+        return self.net_
+
+    @property
+    def module_(self) -> FlatNetwork:
+        """The trained `torch.nn.Module`, members on its first axis; it takes encoded rows."""
+        return self._fitted_net("module_").module_
+
+    @property
+    def device_(self) -> torch.device:
+        """Where the network is."""
+        return self._fitted_net("device_").module_.flat.device
+
+    @property
+    def history_(self) -> list[dict[str, Any]]:
+        """A record per epoch, ready for `pandas.DataFrame`.
+
+        Training and validation loss, metrics (means over members; with several members also `member_...` lists), the
+        gap (validation loss / training loss), the learning rate, and seconds.
+        """
+        return [_record(row) for row in self._fitted_net("history_").history]
+
+    @property
+    def coefs_(self) -> list[np.ndarray]:
+        """Weights of the linear layers, (in, out) each; with several members (members, in, out)."""
+        return self._linear_arrays("coefs_", 0)
+
+    @property
+    def intercepts_(self) -> list[np.ndarray]:
+        """Biases of the linear layers, (out,) each; with several members (members, out)."""
+        return [bias.squeeze(-2) for bias in self._linear_arrays("intercepts_", 1)]
+
+    def _linear_arrays(self, name: str, which: int) -> list[np.ndarray]:
+        network = self._fitted_net(name).module_
+        if not isinstance(network, MLP):
+            raise AttributeError(f"a custom module has no {name}; see module_")
+        arrays = [network.parameter_of(pair[which]).detach().cpu().numpy() for pair in network.linears()]
+        return [array[0] if network.n_members == 1 else array for array in arrays]
+
+
+def _record(row: dict[str, Any]) -> dict[str, Any]:
+    """An epoch of skorch's history in our names."""
+    record = {name: value for name, value in row.items() if name != "batches" and not name.endswith("batch_count")}
+    if "dur" in record:
+        record["seconds"] = record.pop("dur")
+    if record.get("train_loss") and "valid_loss" in record:
+        record["gap"] = record["valid_loss"] / record["train_loss"]
+    return record

@@ -1,0 +1,358 @@
+"""What both estimators share: the one `fit` skeleton, validation, attributes, pickling.
+
+X, y -> validate -> encode -> table on the device -> TrainingNet.fit -> attributes
+"""
+
+import contextlib
+import difflib
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import InvalidParameterError, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
+from skorch.callbacks import PrintLog
+from torch import Tensor
+
+from sknn._assembly import (
+    check_same_network,
+    make_net,
+    make_network,
+    make_plan,
+    make_solver,
+    member_seeds,
+    precision,
+    split,
+    wants_double,
+)
+from sknn._attributes import DIVERGED, FittedAttributes
+from sknn._callbacks import can_be_pickled, copy_callback
+from sknn._device import resolve_device, threads
+from sknn._encoding import Encoded, FeatureEncoder, check_table
+from sknn._parameters import Parameters
+from sknn.batches import Table
+from sknn.network.flat import Inputs
+from sknn.network.losses import Loss
+
+PREDICTED_NUMBERS = 1 << 23  # of the widest layer, over all members, at once: 32 MB
+
+
+@dataclass
+class Rows:
+    """Validated rows: a table of any kind, the target, weights or None."""
+
+    X: Any
+    y: np.ndarray
+    weight: np.ndarray | None
+
+
+class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
+    """Base class of `NeuralClassifier` and `NeuralRegressor`."""
+
+    _parameter_constraints: dict[str, list]
+    classes_: np.ndarray
+
+    # --- What a classifier and a regressor differ in ------------------------------------------------------------------
+
+    @abstractmethod
+    def _fit_target(self, rows: Rows, classes: Any) -> None:
+        """Learn how to encode y."""
+
+    @abstractmethod
+    def _encode_target(self, rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
+        """Encoded target (n, K), and row weights."""
+
+    @abstractmethod
+    def _make_loss(self) -> Loss:
+        """The loss, given the encoded target's kind."""
+
+    @abstractmethod
+    def _network_outputs(self) -> int:
+        """Outputs of the network."""
+
+    @abstractmethod
+    def _decode(self, p: Tensor) -> Tensor:
+        """Predictions in the unit of y, from outputs after the link."""
+
+    @abstractmethod
+    def _labels(self, target: Tensor) -> np.ndarray:
+        """What skorch's callbacks see as y, from the encoded target."""
+
+    @abstractmethod
+    def _own_metric(self) -> str | None:
+        """The name of the estimator's own score among the tensor metrics, if it is there."""
+
+    # --- fit ----------------------------------------------------------------------------------------------------------
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Fit to a table and its target.
+
+        Parameters
+        ----------
+        X : frame, array-like or sparse matrix of shape (n_samples, n_features)
+            A raw table: numbers, strings, categories, missing values. With `module`, also an array of more dimensions.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels (of a classifier) or values.
+        sample_weight : array-like of shape (n_samples,), optional
+            In a step, a row of weight k counts as k rows. Rows of weight 0 are left out.
+        X_val, y_val, sample_weight_val : like X, y and sample_weight, optional
+            Rows for early stopping, in place of rows held out from X.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For a parameter, a table or a target that cannot be used, and if the loss becomes NaN in the first epoch.
+        MemoryError
+            If a step does not fit on the device.
+        """
+        goes_on = self.warm_start and hasattr(self, "net_")
+        rows = self._check_rows(X, y, sample_weight, reset=not goes_on)
+        held = None if X_val is None else self._check_rows(X_val, y_val, sample_weight_val, reset=False, name="_val")
+        if not goes_on:
+            self._fit_encoders(rows)
+        self._train(rows, held, goes_on, epochs=None)
+        return self
+
+    def _is_stochastic(self) -> bool:
+        if self.solver == "lbfgs":
+            raise AttributeError("partial_fit needs a stochastic solver ('adamw', 'adam', 'sgd'); got solver='lbfgs'.")
+        return True
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
+        goes_on = hasattr(self, "net_")
+        rows = self._check_rows(X, y, sample_weight, reset=not goes_on)
+        if not goes_on:
+            self._fit_encoders(rows, classes)
+        self._train(rows, None, goes_on, epochs=1)
+        return self
+
+    def _train(self, rows: Rows, held: Rows | None, goes_on: bool, epochs: int | None) -> None:
+        """Train a new network, or the one there is; for `max_iter` epochs, or so many as partial_fit asks for."""
+        if goes_on:
+            check_same_network(self, self.net_.module_)
+        device = self.device_ if goes_on else resolve_device(self.device)
+        table = self._make_table([rows] if held is None else [rows, held], device)
+        seeds = member_seeds(self)
+        data = split(self, table, len(rows.y), seeds, holds_out=self.early_stopping and epochs is None)
+        plan = make_plan(self, data, seeds)
+        callbacks = self._training_callbacks()
+        if goes_on:
+            net = self.net_.resume(plan, callbacks, make_solver(self), same_solver=epochs is not None)
+        else:
+            net = make_net(self, make_network(self, data, seeds), plan, callbacks)
+        net.keeps_optimizer = epochs is not None
+        work = 3 * plan.batch_size * net.module.flat.numel()  # multiplications of a step: three products per weight
+        with self._memory_advice(plan.batch_size), threads(self.n_threads, work):
+            net.partial_fit(data, epochs=epochs)
+        if net.lost_:
+            raise ValueError(DIVERGED.format(epoch=net.diverged_[net.lost_[0]]))
+        self._publish(net, complete=epochs is None)
+
+    def _build(self, X: Any, y: Any, classes: Any) -> None:
+        """Make the untrained network for rows like these (`from_sklearn` fills it)."""
+        rows = self._check_rows(X, y, None, reset=True)
+        self._fit_encoders(rows, classes)
+        table, seeds = self._make_table([rows], resolve_device(self.device)), member_seeds(self)
+        data = split(self, table, len(rows.y), seeds, holds_out=False)
+        net = make_net(self, make_network(self, data, seeds), make_plan(self, data, seeds), [])
+        self._publish(net.initialize_untrained(), complete=False)
+
+    def _training_callbacks(self) -> list:
+        callbacks = [copy_callback(callback) for callback in self.callbacks or []]
+        return [*callbacks, PrintLog()] if self.verbose else callbacks
+
+    def _check_rows(self, X: Any, y: Any, sample_weight: Any, reset: bool, name: str = "") -> Rows:
+        X = self._check_X(X, reset)
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y{name} is None."
+            )
+        y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y", estimator=self)
+        check_consistent_length(X, y)
+        weight = None
+        if sample_weight is not None:
+            weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+            if not weight.any():
+                raise ValueError(f"sample_weight{name} is 0 in every row; at least one row has to count.")
+            if not weight.all():
+                kept = np.flatnonzero(weight)
+                X, y, weight = _take(X, kept), y[kept], weight[kept]
+        return Rows(X, y, weight)
+
+    def _check_X(self, X: Any, reset: bool) -> Any:
+        table = X if self.module is not None and getattr(X, "ndim", 2) > 2 else check_table(X)
+        validate_data(self, table, reset=reset, skip_check_array=True)
+        if table.shape[0] < 1 or table.shape[1] < 1:
+            what, k = ("sample", 0) if table.shape[0] < 1 else ("feature", 1)
+            raise ValueError(
+                f"Found array with 0 {what}(s) (shape={tuple(table.shape)}) while a minimum of 1 is required by "
+                f"{type(self).__name__}; X needs rows and columns (axis {k} is empty)."
+            )
+        return table
+
+    def _fit_encoders(self, rows: Rows, classes: Any = None) -> None:
+        """Learn from the training rows how to encode X and y."""
+        self._fit_target(rows, classes)
+        self._features = None
+        if getattr(rows.X, "ndim", 2) == 2:
+            max_one_hot = {} if self.module is None else {"max_one_hot": np.inf}
+            dtype = np.float64 if wants_double(self) else np.float32
+            self._features = FeatureEncoder(self.scaling, self.categorical_features, dtype=dtype, **max_one_hot)
+            self._features.fit(rows.X, rows.weight)
+
+    def _encode(self, X: Any) -> Encoded:
+        if self._features is None:
+            dtype = np.float64 if wants_double(self) else np.float32
+            return Encoded(np.ascontiguousarray(X, dtype=dtype), np.zeros((len(X), 0), dtype=np.int64))
+        return self._features.transform(X)
+
+    def _make_table(self, parts: list[Rows], device: torch.device) -> Table:
+        """All rows, encoded, on the device: those to train on, and then those to validate on."""
+        dtype = precision(self, device).dtype
+        encoded = [self._encode(rows.X) for rows in parts]
+        targets, weights = zip(*(self._encode_target(rows) for rows in parts), strict=True)
+        numbers, codes = _stack([e.numbers for e in encoded]), _stack([e.codes for e in encoded])
+        weight = None
+        if any(w is not None for w in weights):
+            given = [np.ones(len(t)) if w is None else w for w, t in zip(weights, targets, strict=True)]
+            weight = torch.from_numpy(np.concatenate(given)).to(device, dtype)
+        return Table(
+            numbers if sp.issparse(numbers) else torch.from_numpy(numbers).to(device, dtype),
+            torch.from_numpy(codes).to(device) if codes.shape[1] else None,
+            torch.from_numpy(_stack(targets)).to(device, dtype),
+            weight,
+        )
+
+    def _strata(self, target: Tensor) -> np.ndarray | None:
+        """Class codes to stratify by, or None."""
+        return None
+
+    def _class_codes(self) -> np.ndarray | None:
+        """Codes of the classes, for skorch's callbacks."""
+        return None
+
+    @contextlib.contextmanager
+    def _memory_advice(self, batch_size: int) -> Iterator[None]:
+        try:
+            yield
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+                raise
+            smaller = max(1, batch_size // 2)
+            raise MemoryError(
+                f"A step with batch_size={batch_size} and ensemble_size={self.ensemble_size} does not fit in the "
+                f"device's memory. Try batch_size={smaller}, a smaller ensemble_size, or device='cpu'."
+            ) from error
+
+    # --- predict ------------------------------------------------------------------------------------------------------
+
+    def _predictions(self, X: Any) -> Tensor:
+        """Mean over members of the outputs after the link, (n, K), on the CPU."""
+        check_is_fitted(self, "net_")
+        X = self._check_X(X, reset=False)
+        encoded, network = self._encode(X), self.net_.module_
+        flat = self._predicting_numbers(X)
+        numbers = encoded.numbers if sp.issparse(encoded.numbers) else torch.from_numpy(encoded.numbers)
+        codes = torch.from_numpy(encoded.codes) if encoded.codes.shape[1] else None
+        at_once = max(1, PREDICTED_NUMBERS // (network.n_members * self._widest()))
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(encoded), at_once):
+                rows = slice(start, start + at_once)
+                block = numbers[rows]
+                block = torch.from_numpy(block.toarray()) if sp.issparse(block) else block
+                x = Inputs(block.to(flat), None if codes is None else codes[rows].to(flat.device))
+                z = network.outputs(x.for_members(network.n_members), flat=flat)
+                parts.append(self.net_.criterion_.link(z).mean(0).cpu())
+        return torch.cat(parts)
+
+    def _predicting_numbers(self, X: Any) -> Tensor:
+        """The network's numbers; in float64 if X is and the precision is left to us.
+
+        The last digit of a float32 product depends on the rows beside it, which scikit-learn's checks do not accept.
+        """
+        flat = self.net_.module_.flat
+        wants_double = self.precision == "auto" and flat.device.type == "cpu" and self._float_type(X) is np.float64
+        return flat.double() if wants_double else flat
+
+    def _widest(self) -> int:
+        network = self.net_.module_
+        return max((e.shape[-1] for e in network.entries), default=1) + (
+            self._features.n_numbers_ if self._features else 0
+        )
+
+    def _float_type(self, X: Any) -> Any:
+        """Predictions come as float32 to those who give float32, and as float64 to everyone else."""
+        return np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64
+
+    # --- scikit-learn's protocol --------------------------------------------------------------------------------------
+
+    def _validate_params(self) -> None:
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            raise InvalidParameterError(f"{error}{self._nearest()}") from None
+
+    def _nearest(self) -> str:
+        """' Did you mean ...?' for the first parameter whose string is close to a valid one."""
+        for name, constraints in self._parameter_constraints.items():
+            value = getattr(self, name)
+            options = {o for c in constraints if isinstance(c, StrOptions) for o in c.options}
+            if isinstance(value, str) and options and value not in options:
+                close = difflib.get_close_matches(value, options, 1)
+                return f" Did you mean {name}={close[0]!r}?" if close else ""
+        return ""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.three_d_array = self.module is not None
+        return tags
+
+    def __sklearn_clone__(self) -> Self:
+        """A new estimator with the same parameters; its callbacks are new, and share what they write to."""
+        params = {
+            name: [copy_callback(c) for c in value] if name == "callbacks" and value else clone(value, safe=False)
+            for name, value in self.get_params(deep=False).items()
+        }
+        return type(self)(**params)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if self.callbacks:
+            kept = [callback for callback in self.callbacks if can_be_pickled(callback)]
+            if len(kept) < len(self.callbacks):
+                state = state | {"callbacks": kept}
+        return state
+
+
+def _take(X: Any, rows: np.ndarray) -> Any:
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+
+
+def _stack(parts: Any) -> Any:
+    """Blocks of rows, one below the other; a single one is not copied."""
+    if len(parts) == 1:
+        return parts[0]
+    return sp.vstack(parts, format="csr") if sp.issparse(parts[0]) else np.concatenate(parts)

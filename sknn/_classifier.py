@@ -1,0 +1,224 @@
+"""The classifier: labels in, probabilities out."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call
+from torch import Tensor
+
+from sknn._base import BaseNeural, Rows
+from sknn._parameters import FRACTION, constraints_of, describe, parameter
+from sknn._targets import ClassEncoder
+from sknn.network.losses import BinaryCrossEntropy, CallableLoss, Loss, SoftmaxCrossEntropy
+
+
+@dataclass(eq=False, repr=False)
+class NeuralClassifier(ClassifierMixin, BaseNeural):
+    loss: Any = parameter(
+        "log_loss",
+        [StrOptions({"log_loss"}), callable],
+        "{'log_loss'} or callable",
+        "A callable takes raw outputs and targets (rows, K), as tensors, and returns a loss per row; targets are 0/1\n"
+        "columns, one for two classes and one per class for more.",
+    )
+    label_smoothing: float = parameter(
+        0.0,
+        [FRACTION],
+        "float",
+        "Share of each label's probability that is spread over all classes. Helps accuracy a little, and costs\n"
+        "calibration and log loss.",
+    )
+    class_weight: Any = parameter(
+        None,
+        [dict, list, StrOptions({"balanced"}), None],
+        "dict, list of dict (multilabel), 'balanced' or None",
+        "Multiplies the weights of each class's rows; 'balanced' by n_samples / (n_classes * count).",
+    )
+
+    def _fit_target(self, rows: Rows, classes: Any) -> None:
+        self._target = ClassEncoder().fit(rows.y, classes)
+        self.classes_ = self._target.classes_
+
+    def _encode_target(self, rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
+        weight = rows.weight
+        if self.class_weight is not None:
+            factors = compute_sample_weight(self._class_weights(rows), rows.y)
+            weight = factors if weight is None else weight * factors
+        return self._target.transform(rows.y), weight
+
+    def _class_weights(self, rows: Rows) -> Any:
+        """As given; 'balanced' counts a row of weight k as k rows."""
+        if self.class_weight != "balanced" or self._target.kind_ == "multilabel":
+            return self.class_weight
+        labels = rows.y.ravel()
+        present = np.unique(labels)
+        weights = compute_class_weight("balanced", classes=present, y=labels, sample_weight=rows.weight)
+        return dict(zip(present.tolist(), weights, strict=True))
+
+    def _make_loss(self) -> Loss:
+        own = SoftmaxCrossEntropy() if self._target.kind_ == "multiclass" else BinaryCrossEntropy()
+        return CallableLoss(self.loss, own.link) if callable(self.loss) else own
+
+    def _network_outputs(self) -> int:
+        return 1 if self._target.kind_ == "binary" else len(self.classes_)
+
+    @property
+    def out_activation_(self) -> str:
+        """Of the output layer: 'softmax' for several classes, else 'logistic'."""
+        self._fitted_net("out_activation_")
+        return "softmax" if self._target.kind_ == "multiclass" else "logistic"
+
+    def _class_codes(self) -> np.ndarray:
+        return np.arange(len(self.classes_))
+
+    def _strata(self, target: Tensor) -> np.ndarray | None:
+        if self._target.kind_ == "multilabel":
+            return None
+        return self._labels(target)
+
+    def _labels(self, target: Tensor) -> np.ndarray:
+        if self._target.kind_ == "multiclass":
+            return target.argmax(1).cpu().numpy()
+        labels = target.cpu().numpy().astype(np.int64)
+        return labels[:, 0] if self._target.kind_ == "binary" else labels
+
+    def _decode(self, p: Tensor) -> Tensor:
+        return p
+
+    def _own_metric(self) -> str:
+        return "accuracy"
+
+    def _has_metric(self, name: str) -> bool:
+        return name in ("accuracy", "log_loss") or (name == "roc_auc" and self._target.kind_ == "binary")
+
+    @available_if(lambda self: self._is_stochastic())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
+        """Train for one epoch on some rows; encoders are those of the first call.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`. No row is held out.
+        classes : array-like of shape (n_classes,), optional
+            All labels that will ever occur; needed in the first call.
+
+        Returns
+        -------
+        self
+        """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' is not supported for partial_fit, which never sees all labels; compute the "
+                "weights with sklearn.utils.class_weight.compute_class_weight and pass them as a dict."
+            )
+        if _check_partial_fit_first_call(self, classes) or not hasattr(self, "net_"):
+            return self._partial_fit(X, y, sample_weight, self.classes_)
+        return self._partial_fit(X, y, sample_weight)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Labels of rows.
+
+        Parameters
+        ----------
+        X : like the X of `fit`, of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), or (n_samples, n_labels) if multilabel
+        """
+        return self._predict_from(self._predictions(X), np.float64)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probability of each class.
+
+        Parameters
+        ----------
+        X : like the X of `fit`, of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Mean over members, in the order of `classes_`; if multilabel, of each label on its own.
+        """
+        return self._probabilities(self._predictions(X), self._float_type(X))
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Log of `predict_proba`."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def _predict_from(self, p: Tensor, dtype: Any) -> np.ndarray:
+        return self._target.inverse_transform(p.numpy())
+
+    def _probabilities(self, p: Tensor, dtype: Any) -> np.ndarray:
+        p = p.numpy().astype(dtype)
+        if self._target.kind_ == "binary":
+            return np.hstack([1 - p, p])
+        return p / p.sum(1, keepdims=True) if self._target.kind_ == "multiclass" else p
+
+    def _score_of(self, y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
+        return accuracy_score(y, predicted, sample_weight=sample_weight)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+NeuralClassifier._parameter_constraints = constraints_of(NeuralClassifier)
+NeuralClassifier.__doc__ = f"""A neural network classifier that takes the raw table.
+
+    Several networks train side by side, as one batched network, and their probabilities are averaged.
+
+    Parameters
+    ----------
+    {describe(NeuralClassifier)}
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, in the order of `predict_proba`'s columns.
+    coefs_, intercepts_ : list of ndarray
+        Weights and biases of the linear layers, as in scikit-learn's MLP; with several members they have a leading
+        members axis.
+    history_ : list of dict
+        A record per epoch; `pandas.DataFrame(history_)` makes a table of it.
+    loss_, best_loss_ : float
+        The last and the smallest training loss; `best_loss_` is None if rows were held out.
+    loss_curve_ : list of float
+        Training loss after each epoch, mean over members.
+    validation_scores_, best_validation_score_ : list of float, float
+        What early stopping watched (a loss with its sign turned), or None if no rows were held out.
+    n_iter_, t_ : int
+        Epochs of the longest member, and rows it was trained on over all fits.
+    n_layers_, n_outputs_, out_activation_ : int, int, str
+        As in scikit-learn's MLP.
+    n_features_in_, feature_names_in_ : int, ndarray
+        Columns seen in `fit`; names only if they are strings.
+    net_ : TrainingNet
+        The skorch net over all members.
+    module_ : torch.nn.Module
+        The network, which takes encoded rows.
+    device_ : torch.device
+
+    See Also
+    --------
+    NeuralRegressor : The same for values.
+    sklearn.neural_network.MLPClassifier : Whose parameters all work here.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sknn import NeuralClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    >>> clf = NeuralClassifier(random_state=0).fit(X, y)
+    >>> bool(clf.score(X, y) > 0.95)
+    True
+    """

@@ -1,0 +1,410 @@
+"""The table's way in and the predictions' way out.
+
+`FeatureEncoder` turns a table (pandas, polars, numpy, scipy sparse; numbers, strings, categories, missing values) into
+numbers and integer codes; `TargetEncoder`s turn labels and values into what a loss takes, and back.
+"""
+
+import numbers
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.special import ndtri
+from sklearn.utils import check_array
+
+ONE_HOT_LEVELS = 8  # more are embedded; RealMLP's rule counts missing as a ninth
+MAX_LEVELS = 1000  # the most frequent; a rarer level counts as unknown
+QUANTILES = 1000  # reference points of scaling="quantile", as in scikit-learn
+QUANTILE_MARGIN = 1e-7  # keeps the normal quantiles of the extremes finite
+ROBUST_CLIP = 3.0
+ROWS_AT_ONCE = 1 << 16
+
+
+# --- Columns of any kind of table ---------------------------------------------------------------------------------
+
+
+def is_frame(X: Any) -> bool:
+    """Whether X has named columns of their own types: pandas, polars, and whatever else looks like them."""
+    return hasattr(X, "columns") and hasattr(X, "shape") and hasattr(X, "__getitem__") and not sp.issparse(X)
+
+
+def column_values(column: Any) -> np.ndarray:
+    """A frame's column as float64 numbers with NaN for missing, or as objects with None for missing."""
+    dtype = str(column.dtype).lower()
+    if dtype.startswith(("datetime", "date", "time", "duration", "period")):
+        raise ValueError(
+            f"Column {column.name!r} has the dtype {column.dtype}, which is neither a number nor a category; derive "
+            "numbers from it first (year, month, days since), or drop it."
+        )
+    if hasattr(column, "to_numpy") and hasattr(column, "isna"):  # pandas
+        if getattr(column.dtype, "kind", "O") in "fiub" and dtype != "category":
+            return column.to_numpy(dtype=np.float64, na_value=np.nan)
+        values = np.array(column, dtype=object)
+        values[np.asarray(column.isna())] = None
+        return values
+    values = column.to_numpy()  # polars: nulls are NaN among numbers and None among objects
+    return values.astype(np.float64) if values.dtype.kind in "fiub" else values.astype(object)
+
+
+def is_categorical_dtype(column: Any) -> bool:
+    name = str(column.dtype).lower()
+    return name.startswith(("category", "categorical", "enum", "str", "string", "utf8"))
+
+
+def is_missing(value: Any) -> bool:
+    """None, NaN, pandas' NA and NaT."""
+    if value is None:
+        return True
+    if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
+        return value != value
+    return type(value).__name__ in ("NAType", "NaTType")
+
+
+def as_numbers(values: np.ndarray) -> np.ndarray | None:
+    """float64 with NaN for missing if every value is a number, a bool or missing; else None."""
+    if values.dtype != object:
+        return values.astype(np.float64) if values.dtype.kind in "fiub" else None
+    if not all(isinstance(v, numbers.Real | np.bool_) or is_missing(v) for v in values):
+        return None
+    return np.array([np.nan if is_missing(v) else float(v) for v in values], dtype=np.float64)
+
+
+def as_level(value: Any) -> str:
+    """The name of a level: one and the same for 3, 3.0 and "3", so that a missing value elsewhere changes nothing."""
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+# --- Statistics in which weight k counts as k rows ----------------------------------------------------------------
+
+
+def quantiles(column: np.ndarray, q: Sequence[float], weight: np.ndarray | None) -> np.ndarray:
+    """Quantiles of the values that are not missing, each one a value that occurs."""
+    present = ~np.isnan(column)
+    if not present.any():
+        return np.zeros(len(q))
+    weights = None if weight is None else weight[present]
+    return np.quantile(column[present], q, weights=weights, method="inverted_cdf")
+
+
+def mean_and_std(column: np.ndarray, weight: np.ndarray | None) -> tuple[float, float]:
+    present = ~np.isnan(column)
+    if not present.any():
+        return 0.0, 0.0
+    values = column[present]
+    weights = None if weight is None else weight[present]
+    mean = np.average(values, weights=weights)
+    return mean, float(np.sqrt(np.average((values - mean) ** 2, weights=weights)))
+
+
+# --- Scaling of numbers -------------------------------------------------------------------------------------------
+
+
+@dataclass
+class ColumnScaler:
+    """(x - center) * scale for each column, then a smooth clip or a step through quantiles, if any.
+
+    Attributes
+    ----------
+    fill : ndarray of shape (n_columns,)
+        What stands in for a missing value: the median.
+    references : ndarray of shape (n_quantiles, n_columns) or None
+        With scaling="quantile", the values that are mapped to evenly spaced normal quantiles.
+    """
+
+    fill: np.ndarray
+    center: np.ndarray
+    scale: np.ndarray
+    clip: bool = False
+    references: np.ndarray | None = None
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        """Scaled float64 numbers of a block of rows."""
+        X = np.where(np.isnan(X), self.fill, X)
+        if self.references is not None:
+            grid = np.linspace(0, 1, len(self.references))
+            levels = [_midway_interp(x, r, grid) for x, r in zip(X.T, self.references.T, strict=True)]
+            return ndtri(np.clip(np.array(levels).T.reshape(X.shape), QUANTILE_MARGIN, 1 - QUANTILE_MARGIN))
+        X = (X - self.center) * self.scale
+        return X / np.sqrt(1 + (X / ROBUST_CLIP) ** 2) if self.clip else X
+
+
+def _midway_interp(x: np.ndarray, references: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Interpolate; among equal references take the middle of their levels, as scikit-learn's QuantileTransformer."""
+    return 0.5 * (np.interp(x, references, grid) - np.interp(-x, -references[::-1], -grid[::-1]))
+
+
+def _inverse(width: np.ndarray) -> np.ndarray:
+    return np.divide(1.0, width, out=np.zeros_like(width), where=width > 0)
+
+
+def fit_scaler(columns: Iterable[np.ndarray], scaling: str | None, weight: np.ndarray | None) -> ColumnScaler:
+    """Learn from columns of float64 numbers; "auto" is "robust"."""
+    columns = list(columns)
+    n = len(columns)
+    quartiles = np.array([quantiles(c, (0.0, 0.25, 0.5, 0.75, 1.0), weight) for c in columns]).reshape(n, 5).T
+    low, first, median, third, high = quartiles
+    if scaling is None:
+        return ColumnScaler(median, np.zeros(n), np.ones(n))
+    if scaling == "standard":
+        moments = np.array([mean_and_std(c, weight) for c in columns]).reshape(n, 2).T
+        return ColumnScaler(median, moments[0], _inverse(moments[1]))
+    if scaling == "quantile":
+        grid = np.linspace(0, 1, QUANTILES)
+        references = np.array([quantiles(c, grid, weight) for c in columns]).reshape(n, QUANTILES).T
+        return ColumnScaler(median, np.zeros(n), np.ones(n), references=references)
+    spread = np.where(third > first, third - first, (high - low) / 2)
+    return ColumnScaler(median, median, _inverse(spread), clip=True)
+
+
+# --- The table ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Encoded:
+    """A table as the network takes it.
+
+    Attributes
+    ----------
+    numbers : ndarray of shape (n, d) or CSR matrix, float32 (float64 in double precision)
+        Scaled numbers, then indicators of missing values, then one-hot levels.
+    codes : int64 ndarray of shape (n, c)
+        Levels of the categories that are embedded; 0 is missing or unknown.
+    """
+
+    numbers: Any
+    codes: np.ndarray
+
+    def __len__(self) -> int:
+        return self.numbers.shape[0]
+
+
+class FeatureEncoder:
+    """Encodes a table; knows each column by its place.
+
+    Parameters
+    ----------
+    scaling : {None, 'standard', 'robust', 'quantile', 'auto'}
+    categorical_features : 'from_dtype', None, or array-like of names, indices or a mask
+    max_one_hot : int
+        Categories with more levels get a code in place of one-hot columns.
+    dtype : numpy dtype
+
+    Attributes
+    ----------
+    categorical_ : ndarray of int
+        Places of the categorical columns.
+    levels_ : list of list of str
+        Each one's levels, in the order of their codes 1, 2, ...
+    numeric_ : ndarray of int
+    scaler_ : ColumnScaler
+    missing_ : ndarray of int
+        Which of the numeric columns had missing values in the fit, and so have an indicator.
+    """
+
+    def __init__(
+        self,
+        scaling: str | None = "auto",
+        categorical_features: Any = "from_dtype",
+        max_one_hot: int = ONE_HOT_LEVELS,
+        dtype: Any = np.float32,
+    ) -> None:
+        self.scaling, self.categorical_features = scaling, categorical_features
+        self.max_one_hot, self.dtype = max_one_hot, dtype
+
+    def fit(self, X: Any, sample_weight: np.ndarray | None = None) -> "FeatureEncoder":
+        if sp.issparse(X):
+            return self._fit_sparse(X)
+        table = _Columns(X)
+        chosen = self._chosen_categories(table)
+        self.categorical_ = np.array([j for j in range(table.width) if table.is_category(j, chosen)], dtype=int)
+        self.numeric_ = np.setdiff1d(np.arange(table.width), self.categorical_)
+        self.levels_ = [_frequent_levels(table.levels(j)) for j in self.categorical_]
+        columns = [table.numbers(j) for j in self.numeric_]
+        self.scaler_ = fit_scaler(columns, self.scaling, sample_weight)
+        self.missing_ = np.array([k for k, column in enumerate(columns) if np.isnan(column).any()], dtype=int)
+        return self
+
+    def _fit_sparse(self, X: Any) -> "FeatureEncoder":
+        """A sparse table stays sparse, so its columns are scaled by their largest absolute value and not centred."""
+        if self.categorical_features not in (None, "from_dtype"):
+            raise ValueError("categorical_features can't be chosen in a sparse table; encode them before, or use None.")
+        n = X.shape[1]
+        self.categorical_, self.numeric_, self.levels_ = np.array([], dtype=int), np.arange(n), []
+        self.missing_ = np.array([], dtype=int)
+        largest = np.asarray(abs(X).max(axis=0).todense()).ravel().astype(np.float64)
+        scale = np.ones(n) if self.scaling is None else _inverse(largest)
+        self.scaler_ = ColumnScaler(np.zeros(n), np.zeros(n), scale)
+        return self
+
+    def transform(self, X: Any) -> Encoded:
+        if sp.issparse(X) and not len(self.categorical_) and self._centres_nothing:
+            scaled = sp.csr_array(X).multiply(self.scaler_.scale[None, :]).tocsr().astype(self.dtype)
+            return Encoded(scaled, np.zeros((X.shape[0], 0), dtype=np.int64))
+        table = _Columns(X.toarray() if sp.issparse(X) else X)
+        out = np.empty((len(table), self.n_numbers_), dtype=self.dtype)
+        self._write_numbers(table, out)
+        codes, start = [], len(self.numeric_) + len(self.missing_)
+        for j, levels in zip(self.categorical_, self.levels_, strict=True):
+            code = _level_codes(table.levels(j), levels)
+            if len(levels) > self.max_one_hot:
+                codes.append(code)
+            elif len(levels) == 2:  # one column of -1, 0 and 1 says as much as two
+                out[:, start] = np.array([0, 1, -1])[code]
+                start += 1
+            else:
+                out[:, start : start + len(levels)] = code[:, None] == np.arange(1, len(levels) + 1)
+                start += len(levels)
+        return Encoded(out, np.stack(codes, 1) if codes else np.zeros((len(table), 0), dtype=np.int64))
+
+    @property
+    def _centres_nothing(self) -> bool:
+        scaler = self.scaler_
+        return not (scaler.center.any() or scaler.clip or scaler.references is not None or len(self.missing_))
+
+    def _write_numbers(self, table: "_Columns", out: np.ndarray) -> None:
+        width, indicated = len(self.numeric_), len(self.missing_)
+        for start in range(0, len(table), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            block = table.block(self.numeric_, rows)
+            out[rows, :width] = self.scaler_.transform(block)
+            out[rows, width : width + indicated] = np.isnan(block[:, self.missing_])
+
+    @property
+    def n_numbers_(self) -> int:
+        """Columns of `Encoded.numbers`."""
+        one_hot = [len(levels) for levels in self.levels_ if len(levels) <= self.max_one_hot]
+        return len(self.numeric_) + len(self.missing_) + sum(1 if n == 2 else n for n in one_hot)
+
+    @property
+    def n_levels_(self) -> tuple[int, ...]:
+        """Codes of each embedded category, with 0 for missing or unknown counted."""
+        return tuple(len(levels) + 1 for levels in self.levels_ if len(levels) > self.max_one_hot)
+
+    def _chosen_categories(self, table: "_Columns") -> set[int] | None:
+        """The columns that the user names, or None for a choice by dtype."""
+        chosen = self.categorical_features
+        if isinstance(chosen, str) and chosen == "from_dtype":
+            return None
+        chosen = [] if chosen is None else list(np.atleast_1d(np.asarray(chosen, dtype=object)))
+        if chosen and all(isinstance(c, bool | np.bool_) for c in chosen):
+            if len(chosen) != table.width:
+                raise ValueError(
+                    f"categorical_features is a mask of {len(chosen)} entries, but X has {table.width} columns; "
+                    "give one entry per column."
+                )
+            return {j for j, is_chosen in enumerate(chosen) if is_chosen}
+        return {table.place(c) for c in chosen}
+
+
+def _frequent_levels(values: Sequence[str | None]) -> list[str]:
+    counts: dict[str, int] = {}
+    for value in values:
+        if value is not None:
+            counts[value] = counts.get(value, 0) + 1
+    frequent = sorted(counts, key=lambda level: (-counts[level], level))[:MAX_LEVELS]
+    return sorted(frequent)
+
+
+def _level_codes(values: Sequence[str | None], levels: list[str]) -> np.ndarray:
+    """1, 2, ... for the known levels; 0 for what is missing or unknown."""
+    code = {level: i + 1 for i, level in enumerate(levels)}
+    return np.fromiter((code.get(value, 0) for value in values), dtype=np.int64, count=len(values))  # type: ignore
+
+
+class _Columns:
+    """A dense table of any kind, column by column or as blocks of numbers."""
+
+    def __init__(self, X: Any) -> None:
+        self.names = list(X.columns) if is_frame(X) else None
+        if self.names is None:
+            self.X = X if isinstance(X, np.ndarray) else np.asarray(X)
+            self.columns = None
+        else:
+            self.X = None
+            self.columns = [_frame_column(X, j) for j in range(len(self.names))]
+            self._values: list[np.ndarray | None] = [None] * len(self.names)
+        self.width = X.shape[1]
+        self._n = X.shape[0]
+
+    def __len__(self) -> int:
+        return self._n
+
+    def place(self, column: Any) -> int:
+        """The index of a column named, or numbered, in `categorical_features`."""
+        if isinstance(column, str):
+            if self.names is None:
+                raise ValueError(f"categorical_features names {column!r}, but X has no column names; give indices.")
+            if column not in self.names:
+                raise ValueError(f"categorical_features names {column!r}, which is not a column of X: {self.names}.")
+            return self.names.index(column)
+        if not isinstance(column, numbers.Integral) or not 0 <= column < self.width:
+            raise ValueError(
+                f"categorical_features holds {column!r}; indices go from 0 to {self.width - 1}, names are strings."
+            )
+        return int(column)
+
+    def raw(self, j: int) -> np.ndarray:
+        if self.columns is None:
+            return self.X[:, j]
+        if self._values[j] is None:
+            self._values[j] = column_values(self.columns[j])
+        return self._values[j]  # type: ignore[return-value]
+
+    def is_category(self, j: int, chosen: set[int] | None) -> bool:
+        if chosen is not None and j in chosen:
+            return True
+        by_dtype = self.columns is not None and is_categorical_dtype(self.columns[j])
+        if chosen is None and by_dtype:
+            return True
+        if as_numbers(self.raw(j)) is not None:
+            return False
+        if chosen is None:
+            return True
+        name = j if self.names is None else self.names[j]
+        raise ValueError(
+            f"Column {name!r} holds values that are not numbers and is not among categorical_features; add it there, "
+            "or use categorical_features='from_dtype'."
+        )
+
+    def levels(self, j: int) -> list[str | None]:
+        values = self.raw(j)
+        return [None if is_missing(v) else v if type(v) is str else as_level(v) for v in values.tolist()]
+
+    def numbers(self, j: int) -> np.ndarray:
+        column = as_numbers(self.raw(j))
+        if column is None:
+            name = j if self.names is None else self.names[j]
+            raise ValueError(f"Column {name!r} held numbers in fit, and holds something else now: {self.raw(j)[:3]}.")
+        if np.isinf(column).any():
+            raise ValueError(
+                "Input X contains infinity or a value too large for dtype('float64'). "
+                "Replace it by NaN (missing values are handled), or clip the column."
+            )
+        return column
+
+    def block(self, columns: np.ndarray, rows: slice) -> np.ndarray:
+        """float64 numbers of some columns and rows."""
+        if self.X is not None and self.X.dtype != object:
+            block = self.X[rows] if len(columns) == self.width else self.X[rows][:, columns]
+            return block.astype(np.float64)
+        out = np.empty((len(range(*rows.indices(self._n))), len(columns)))
+        for k, j in enumerate(columns):
+            out[:, k] = self.numbers(j)[rows]
+        return out
+
+
+def _frame_column(X: Any, j: int) -> Any:
+    return X.iloc[:, j] if hasattr(X, "iloc") else X[:, j]
+
+
+def check_table(X: Any) -> Any:
+    """Refuse what is no table, and infinities; leave frames, objects and missing values as they are."""
+    if is_frame(X) or (isinstance(X, np.ndarray) and X.dtype == object):
+        return X
+    return check_array(
+        X, accept_sparse="csr", dtype=None, ensure_all_finite=False if sp.issparse(X) else "allow-nan", input_name="X"
+    )

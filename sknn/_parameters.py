@@ -1,0 +1,273 @@
+"""The constructor's parameters: name, default, constraint and description of each, written once.
+
+The estimators are dataclasses over these fields, so `__init__`, scikit-learn's `_parameter_constraints` and the
+docstrings all come from here.
+"""
+
+import dataclasses
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from sknn.network.activations import ACTIVATIONS
+from sknn.network.embeddings import NUMERIC_EMBEDDINGS
+from sknn.network.schedules import SCHEDULES
+
+SOLVERS = ("adamw", "adam", "sgd", "lbfgs")
+AT_LEAST_0 = Interval(Real, 0, None, closed="left")
+ABOVE_0 = Interval(Real, 0, None, closed="neither")
+AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
+FRACTION = Interval(Real, 0, 1, closed="left")
+
+
+def parameter(default: Any, constraints: list, kind: str, text: str, *, positional: bool = False) -> Any:
+    """A field; `kind` and `text` are its entry in the docstring."""
+    metadata = {"constraints": constraints, "kind": kind, "text": text}
+    return dataclasses.field(default=default, metadata=metadata, kw_only=not positional)
+
+
+def constraints_of(cls: type) -> dict[str, list]:
+    """What scikit-learn calls `_parameter_constraints`."""
+    return {f.name: f.metadata["constraints"] for f in dataclasses.fields(cls) if "constraints" in f.metadata}
+
+
+def describe(cls: type) -> str:
+    """The parameters as lines of a numpydoc section."""
+    lines = []
+    for f in dataclasses.fields(cls):
+        if "kind" in f.metadata:
+            lines.append(f"    {f.name} : {f.metadata['kind']}, default={f.default!r}")
+            lines += [f"        {line}".rstrip() for line in f.metadata["text"].strip().split("\n")]
+            lines.append("")
+    return "\n".join(lines).strip()
+
+
+def names(options: Any) -> str:
+    return "{" + ", ".join(repr(option) for option in options) + "}"
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class Parameters:
+    """What `NeuralClassifier` and `NeuralRegressor` have in common."""
+
+    hidden_layer_sizes: Any = parameter(
+        (256, 256),
+        ["array-like", AT_LEAST_1],
+        "int or array-like of int",
+        "Units of each hidden layer; `()` is a linear model. Two layers of 256 did best over many tables.",
+        positional=True,
+    )
+    activation: str = parameter(
+        "silu",
+        [StrOptions(set(ACTIVATIONS))],
+        names(ACTIVATIONS),
+        "Activation of the hidden layers.",
+        positional=True,
+    )
+    solver: Any = parameter(
+        "adamw",
+        [StrOptions(set(SOLVERS)), callable],
+        names(SOLVERS) + " or a torch.optim.Optimizer class",
+        "'adamw' is Adam with decoupled `weight_decay` (arXiv 1711.05101); 'adam' and 'sgd' are scikit-learn's; 'lbfgs'\n"
+        "is scipy's, on all rows at once, and suits a few hundred rows. A class of torch is called as\n"
+        "`solver(parameters, lr=learning_rate_init)`, once per member.",
+    )
+    alpha: float = parameter(
+        0.0,
+        [AT_LEAST_0],
+        "float",
+        "L2 penalty on the weights, divided by the batch's weight sum as in scikit-learn. 0 by default because\n"
+        "`weight_decay` does the same with less harm to Adam's steps.",
+    )
+    weight_decay: float = parameter(
+        0.01,
+        [AT_LEAST_0],
+        "float",
+        "Share of the weights (not the biases) that a step takes away, times the learning rate. Only used when\n"
+        "solver='adamw'.",
+    )
+    batch_size: Any = parameter(
+        "auto",
+        [StrOptions({"auto"}), AT_LEAST_1],
+        "int or 'auto'",
+        "Rows of a step. 'auto' goes by the training rows: 64 up to 1,024 rows, 128 up to 8,192, 256 up to 30,000 and\n"
+        "512 above, so that a fit takes enough steps on small data and large products on big data.",
+    )
+    learning_rate: str = parameter(
+        "cosine",
+        [StrOptions(set(SCHEDULES))],
+        names(SCHEDULES),
+        "How the learning rate goes over `max_iter` epochs. 'cosine' falls to 0, which is worth more than a good guess\n"
+        "of the rate; 'constant', 'invscaling' and 'adaptive' are scikit-learn's; 'one_cycle' rises and falls;\n"
+        "'reduce_on_plateau' divides by 10 where 'adaptive' divides by 5. Not used by solver='lbfgs'.",
+    )
+    learning_rate_init: float = parameter(
+        3e-3, [ABOVE_0], "float", "The (largest) learning rate. Not used by solver='lbfgs'."
+    )
+    power_t: float = parameter(
+        0.5, [AT_LEAST_0], "float", "Exponent of the rows seen, only used when learning_rate='invscaling'."
+    )
+    max_iter: int = parameter(
+        60,
+        [AT_LEAST_1],
+        "int",
+        "Epochs at most; with solver='lbfgs', iterations. Cosine schedules are done well before 100.",
+    )
+    shuffle: Any = parameter(
+        True,
+        ["boolean"],
+        "bool",
+        "Whether each epoch goes through the rows in a new order. Not used by solver='lbfgs'.",
+    )
+    random_state: Any = parameter(
+        None,
+        ["random_state"],
+        "int, RandomState instance or None",
+        "Decides initial weights, held-out rows, row order and dropout. An int gives the same result at every call of\n"
+        "`fit`. torch's and numpy's global generators are neither read nor changed.",
+    )
+    tol: float = parameter(
+        1e-4,
+        [AT_LEAST_0],
+        "float",
+        "An epoch counts as an improvement if the watched loss or score gets better by `tol`, in units of the scaled\n"
+        "target.",
+    )
+    verbose: Any = parameter(
+        False, ["verbose"], "bool or int", "Whether to print a line per epoch. A fit is quiet by default."
+    )
+    warm_start: Any = parameter(
+        False,
+        ["boolean"],
+        "bool",
+        "Whether `fit` starts from the weights of the call before, which needs the same columns, classes and layers.",
+    )
+    momentum: float = parameter(0.9, [Interval(Real, 0, 1, closed="both")], "float", "Only used when solver='sgd'.")
+    nesterovs_momentum: Any = parameter(
+        True, ["boolean"], "bool", "Whether to use Nesterov's momentum. Only used when solver='sgd'."
+    )
+    early_stopping: Any = parameter(
+        True,
+        ["boolean"],
+        "bool",
+        "Whether each member holds out rows of its own (`validation_fraction`, stratified by class), stops when they no\n"
+        "longer improve, and gets back the weights of its best epoch. With an ensemble every row still trains most\n"
+        "members. Without it, or with `X_val` in `fit`, no row is held out. Not used by solver='lbfgs'.",
+    )
+    validation_fraction: float = parameter(
+        0.15,
+        [Interval(Real, 0, 1, closed="left")],
+        "float",
+        "Share of the rows that each member holds out. Only used when early_stopping=True.",
+    )
+    beta_1: float = parameter(
+        0.9, [FRACTION], "float", "Decay of Adam's mean of the gradient. Only used when solver is 'adam' or 'adamw'."
+    )
+    beta_2: float = parameter(
+        0.999, [FRACTION], "float", "Decay of Adam's mean of its square. Only used when solver is 'adam' or 'adamw'."
+    )
+    epsilon: float = parameter(
+        1e-8, [ABOVE_0], "float", "Keeps Adam from dividing by 0. Only used when solver is 'adam' or 'adamw'."
+    )
+    n_iter_no_change: Any = parameter(
+        12,
+        [AT_LEAST_1, Options(Real, {np.inf})],
+        "int or inf",
+        "A member stops after more than this many epochs in a row without improvement.",
+    )
+    max_fun: int = parameter(
+        15000, [AT_LEAST_1], "int", "Evaluations of the loss at most. Only used when solver='lbfgs'."
+    )
+    dropout: Any = parameter(
+        0.15,
+        [FRACTION, "array-like"],
+        "float or array-like of float",
+        "Fraction of each hidden layer's units dropped in a step, one for all layers or one each. Not used by\n"
+        "solver='lbfgs'.",
+    )
+    batch_norm: Any = parameter(
+        False,
+        ["boolean"],
+        "bool",
+        "Whether to normalise over the batch before each activation; every row counts once there, whatever its weight.\n"
+        "A last batch of one row joins the one before. Off, as it did not help on tables.",
+    )
+    scaling: Any = parameter(
+        "auto",
+        [None, StrOptions({"standard", "robust", "quantile", "auto"})],
+        "{'auto', 'robust', 'standard', 'quantile'} or None",
+        "Of the numbers. 'robust' is by median and interquartile range with a smooth clip x / sqrt(1 + (x / 3)^2),\n"
+        "which is what 'auto' takes; 'quantile' maps to normal quantiles. None leaves the numbers, and a regressor's\n"
+        "y, alone. A sparse table is not centred, only divided by its largest absolute values.",
+    )
+    numeric_embedding: Any = parameter(
+        None,
+        [None, StrOptions({*NUMERIC_EMBEDDINGS, "auto"})],
+        "{'periodic', 'piecewise_linear', 'auto'} or None",
+        "How numbers enter the network besides as they are: by cosines (arXiv 2407.04491) or by how far they come\n"
+        "through their bins (arXiv 2203.05556). 'auto' takes 'periodic' for up to 100 numeric columns.",
+    )
+    categorical_features: Any = parameter(
+        "from_dtype",
+        ["array-like", StrOptions({"from_dtype"}), None],
+        "'from_dtype', array-like of names, indices or mask, or None",
+        "Which columns are categories. 'from_dtype' takes those that hold strings or are declared categorical. Up to 8\n"
+        "levels become one-hot columns, more get an embedding; missing and unseen levels are all zeros, or code 0.",
+    )
+    ensemble_size: int = parameter(
+        8,
+        [AT_LEAST_1],
+        "int",
+        "Number of networks that train side by side, as one batched network, and whose predictions are averaged.",
+    )
+    scoring: Any = parameter(
+        "loss",
+        [str, callable, None],
+        "str, callable or None",
+        "What early stopping watches: 'loss'; None for the estimator's own score (accuracy, R2), as in scikit-learn's\n"
+        "MLP; or a scorer. The loss is smoother than any score of a few rows.",
+    )
+    metrics: Any = parameter(
+        None,
+        ["array-like", str, None],
+        "list of str, or None",
+        "Recorded in `history_` after every epoch, on training and validation rows: 'accuracy', 'roc_auc', 'log_loss',\n"
+        "'r2', 'rmse', which cost little, or any scikit-learn scorer, at its own cost. On training rows they come from\n"
+        "the outputs of the steps, as the training loss does.",
+    )
+    callbacks: Any = parameter(
+        None,
+        ["array-like", None],
+        "list of skorch callbacks, or None",
+        "The estimator trains copies, with all members as one net.",
+    )
+    device: str = parameter(
+        "auto",
+        [str],
+        "{'auto', 'cpu', 'cuda', 'mps', 'xla'} or a numbered 'cuda:1'",
+        "Where to train and predict. 'auto' takes a GPU if there is one.",
+    )
+    precision: str = parameter(
+        "auto",
+        [StrOptions({"auto", "float32", "float64", "bfloat16"})],
+        "{'auto', 'float32', 'float64', 'bfloat16'}",
+        "Of the parameters and the arithmetic; 'bfloat16' of the matrix products only. 'auto' is float32.",
+    )
+    n_threads: Any = parameter(
+        "auto",
+        [AT_LEAST_1, StrOptions({"auto"})],
+        "int or 'auto'",
+        "CPU threads while fitting; 'auto' takes one where a step is too small to share. The process's setting is\n"
+        "restored after.",
+    )
+    module: Any = parameter(
+        None,
+        [callable, None],
+        "callable or None",
+        "A torch.nn.Module class, or a function that makes one, for networks other than the built-in one. It is called\n"
+        "as `module(in_features, out_features)`, where in_features is the number of encoded columns, or the shape of a\n"
+        "row if X has more than two dimensions, and gives raw outputs (rows, out_features). The parameters that\n"
+        "describe the built-in network (layers, activation, dropout, batch norm, embeddings) are not used then.",
+    )

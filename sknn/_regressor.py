@@ -1,0 +1,213 @@
+"""The regressor: values in, values or quantiles out."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import d2_pinball_score, r2_score
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+from torch import Tensor
+
+from sknn._base import BaseNeural, Rows
+from sknn._parameters import ABOVE_0, constraints_of, describe, names, parameter
+from sknn._targets import ValueEncoder
+from sknn.network.losses import AbsoluteError, CallableLoss, Gamma, Huber, Loss, Pinball, Poisson, SquaredError
+
+LOSSES = {"squared_error": SquaredError, "absolute_error": AbsoluteError, "poisson": Poisson, "gamma": Gamma}
+NEEDS_POSITIVE = {"poisson": "zero or more", "gamma": "above zero"}
+
+
+@dataclass(eq=False, repr=False)
+class NeuralRegressor(RegressorMixin, BaseNeural):
+    loss: Any = parameter(
+        "squared_error",
+        [StrOptions({*LOSSES, "huber", "quantile"}), callable],
+        names([*LOSSES, "huber", "quantile"]) + " or callable",
+        "'poisson' and 'gamma' have a log link and ask for y >= 0 and y > 0. A callable takes outputs and targets\n"
+        "(rows, n_outputs), as tensors in units of the scaled target, and returns a loss per row.",
+    )
+    quantile: Any = parameter(
+        0.5,
+        [ABOVE_0, "array-like"],
+        "float or array-like of float",
+        "Only used when loss='quantile'. With several, `predict` gives a column each, which never cross.",
+    )
+    delta: float = parameter(
+        1.0,
+        [ABOVE_0],
+        "float",
+        "Only used when loss='huber': the error, in standard deviations of y, beyond which it counts linearly.",
+    )
+
+    def _fit_target(self, rows: Rows, classes: Any) -> None:
+        quantiles = self._quantiles()
+        self._target = ValueEncoder(self.scaling is not None, NEEDS_POSITIVE.get(self.loss)).fit(rows.y, rows.weight)
+        self._target_ndim = rows.y.ndim
+        if len(quantiles) > 1 and len(self._target.center_) > 1:
+            raise ValueError(
+                f"quantile={self.quantile!r} holds several quantiles, which works for one output only, and y has "
+                f"{len(self._target.center_)}; use one quantile, or fit an estimator per output."
+            )
+
+    def _quantiles(self) -> tuple[float, ...]:
+        """The quantiles that are predicted; none for another loss."""
+        if self.loss != "quantile":
+            return ()
+        quantiles = tuple(np.atleast_1d(np.asarray(self.quantile, dtype=float)).tolist())
+        if not all(0 < q < 1 for q in quantiles) or list(quantiles) != sorted(set(quantiles)):
+            raise ValueError(
+                f"quantile={self.quantile!r} must hold increasing numbers between 0 and 1, for example (0.1, 0.5, 0.9)."
+            )
+        return quantiles
+
+    def _encode_target(self, rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
+        return np.repeat(self._target.transform(rows.y), max(1, len(self._quantiles())), axis=1), rows.weight
+
+    def _make_loss(self) -> Loss:
+        if callable(self.loss):
+            return CallableLoss(self.loss, SquaredError().link)
+        if self.loss == "huber":
+            return Huber(self.delta)
+        if self.loss == "quantile":
+            return Pinball(self._quantiles())
+        return LOSSES[self.loss]()
+
+    def _network_outputs(self) -> int:
+        return len(self._target.center_) * max(1, len(self._quantiles()))
+
+    @property
+    def out_activation_(self) -> str:
+        """Of the output layer: 'exp' where the loss has a log link, else 'identity'."""
+        self._fitted_net("out_activation_")
+        return "exp" if self.loss in NEEDS_POSITIVE else "identity"
+
+    def _labels(self, target: Tensor) -> np.ndarray:
+        values = target.cpu().numpy()
+        return values[:, 0] if values.shape[1] == 1 else values
+
+    def _decode(self, p: Tensor) -> Tensor:
+        return p * p.new_tensor(self._target.scale_) + p.new_tensor(self._target.center_)
+
+    def _own_metric(self) -> str | None:
+        return None if self.loss == "quantile" else "r2"
+
+    def _has_metric(self, name: str) -> bool:
+        return name in ("r2", "rmse") and not self._quantiles()
+
+    @available_if(lambda self: self._is_stochastic())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train for one epoch on some rows; encoders and the target's scale are those of the first call.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`. No row is held out.
+
+        Returns
+        -------
+        self
+        """
+        return self._partial_fit(X, y, sample_weight)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Values of rows.
+
+        Parameters
+        ----------
+        X : like the X of `fit`, of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), or (n_samples, n_outputs) if y had two dimensions, or (n_samples, n_quantiles)
+        """
+        return self._predict_from(self._predictions(X), self._float_type(X))
+
+    def _predict_from(self, p: Tensor, dtype: Any) -> np.ndarray:
+        values = self._decode(p.to(torch.float64)).numpy().astype(dtype)
+        return values[:, 0] if values.shape[1] == 1 and self._target_ndim == 1 else values
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R2; with loss='quantile' the share of the pinball loss that is explained, averaged over quantiles.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        float
+            At most 1; 0 for the best constant.
+        """
+        return self._score_of(y, self.predict(X), sample_weight)
+
+    def _score_of(self, y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
+        quantiles = self._quantiles()
+        if not quantiles:
+            return r2_score(y, predicted, sample_weight=sample_weight)
+        if len(quantiles) == 1:
+            return d2_pinball_score(y, predicted, sample_weight=sample_weight, alpha=quantiles[0])
+        scores = [
+            d2_pinball_score(np.ravel(y), column, sample_weight=sample_weight, alpha=q)
+            for q, column in zip(quantiles, predicted.T, strict=True)
+        ]
+        return float(np.mean(scores))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+NeuralRegressor._parameter_constraints = constraints_of(NeuralRegressor)
+NeuralRegressor.__doc__ = f"""A neural network regressor that takes the raw table.
+
+    Several networks train side by side, as one batched network, and their predictions are averaged.
+
+    Parameters
+    ----------
+    {describe(NeuralRegressor)}
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : list of ndarray
+        Weights and biases of the linear layers, as in scikit-learn's MLP; with several members they have a leading
+        members axis.
+    history_ : list of dict
+        A record per epoch; `pandas.DataFrame(history_)` makes a table of it.
+    loss_, best_loss_ : float
+        The last and the smallest training loss; `best_loss_` is None if rows were held out.
+    loss_curve_ : list of float
+        Training loss after each epoch, mean over members, in units of the scaled target.
+    validation_scores_, best_validation_score_ : list of float, float
+        What early stopping watched (a loss with its sign turned), or None if no rows were held out.
+    n_iter_, t_ : int
+        Epochs of the longest member, and rows it was trained on over all fits.
+    n_layers_, n_outputs_, out_activation_ : int, int, str
+        As in scikit-learn's MLP.
+    n_features_in_, feature_names_in_ : int, ndarray
+        Columns seen in `fit`; names only if they are strings.
+    net_ : TrainingNet
+        The skorch net over all members.
+    module_ : torch.nn.Module
+        The network, which takes encoded rows.
+    device_ : torch.device
+
+    See Also
+    --------
+    NeuralClassifier : The same for labels.
+    sklearn.neural_network.MLPRegressor : Whose parameters all work here.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sknn import NeuralRegressor
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
+    >>> reg = NeuralRegressor(random_state=0).fit(X, y)
+    >>> bool(reg.score(X, y) > 0.4)
+    True
+    """

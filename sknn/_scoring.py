@@ -1,0 +1,82 @@
+"""Scores during a training: tensor metrics by name, and any scikit-learn scorer on an epoch's predictions."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import is_classifier
+from sklearn.metrics import check_scoring
+from torch import Tensor
+
+from sknn.batches import Metric
+from sknn.network.metrics import METRICS
+
+
+def estimator_metric(estimator: Any, scoring: Any) -> Metric:
+    """The function of (outputs, targets, weight) for a `scoring` or a name in `metrics`.
+
+    None is the estimator's own score.  Names of the table cost little; any other scorer is called once per member.
+    """
+    name = estimator._own_metric() if scoring is None else scoring
+    if isinstance(name, str) and name in METRICS and estimator._has_metric(name):
+        return _TensorMetric(estimator, name)
+    return _ScorerMetric(estimator, scoring)
+
+
+class _TensorMetric:
+    def __init__(self, estimator: Any, name: str) -> None:
+        self.estimator, self.metric = estimator, METRICS[name]
+        self.loss = estimator._make_loss()
+
+    def __call__(self, z: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+        predictions, targets = self.estimator._decode(self.loss.link(z)), self.estimator._decode(y)
+        return self.metric(predictions, targets, weight)
+
+
+class _ScorerMetric:
+    def __init__(self, estimator: Any, scoring: Any) -> None:
+        self.estimator, self.loss = estimator, estimator._make_loss()
+        self.scorer = check_scoring(estimator, scoring)
+        self.view = PredictedProbabilities if is_classifier(estimator) else Predicted
+
+    def __call__(self, z: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+        p = self.loss.link(z)
+        weights = [{}] * len(p) if weight is None else [{"sample_weight": w.cpu().numpy()} for w in weight]
+        scores = [
+            self.scorer(self.view(self.estimator, p[m]), np.empty((p.shape[1], 0)), self._truth(y[m]), **weights[m])
+            for m in range(len(p))
+        ]
+        return torch.tensor(scores, dtype=torch.float64, device=z.device)
+
+    def _truth(self, y: Tensor) -> np.ndarray:
+        return self.estimator._predict_from(y.cpu(), np.float64)
+
+
+class Predicted:
+    """A fitted estimator as a scorer sees it, with its predictions known beforehand."""
+
+    def __init__(self, estimator: Any, p: Tensor) -> None:
+        self.estimator, self.p = estimator, p.cpu()
+
+    def __sklearn_tags__(self) -> Any:
+        return self.estimator.__sklearn_tags__()
+
+    def fit(self, X: Any, y: Any) -> "Predicted":
+        raise TypeError("a view of predictions cannot be fitted")
+
+    def predict(self, X: Any) -> np.ndarray:
+        return self.estimator._predict_from(self.p, np.float64)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        return self.estimator._score_of(y, self.predict(X), sample_weight)
+
+
+class PredictedProbabilities(Predicted):
+    """Of a classifier."""
+
+    @property
+    def classes_(self) -> np.ndarray:
+        return self.estimator.classes_
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        return self.estimator._probabilities(self.p, np.float64)

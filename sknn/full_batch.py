@@ -1,0 +1,105 @@
+"""Training on all rows at once by scipy's L-BFGS-B, member after member, with the network's own gradient."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+from sknn.batches import Batch, smooth_labels
+from sknn.training import TrainingNet, TrainingSet
+
+
+class FullBatchNet(TrainingNet):
+    """A training net whose iterations are those of a quasi-Newton method; dropout and schedules play no part.
+
+    Parameters
+    ----------
+    tol : float
+        The largest gradient at which a member has converged.
+    max_fun : int
+        Evaluations of the loss at most.
+
+    Notes
+    -----
+    Callbacks are told of the iterations, in order, once every member has been trained.
+    """
+
+    def __init__(self, *args: Any, tol: float = 1e-4, max_fun: int = 15000, **kwargs: Any) -> None:
+        self.tol, self.max_fun = tol, max_fun
+        super().__init__(*args, **kwargs)
+
+    def fit_loop(self, X: TrainingSet, y: None = None, epochs: int | None = None, **kwargs: Any) -> "FullBatchNet":
+        data, n = X, self.module_.n_members
+        self.stopped_by_, self.diverged_, self.ran_out_ = None, {}, False
+        self._observers: list = []
+        self._held_out = data.valid_rows
+        self.module_.train()
+        curves: list[list[float]] = [[] for _ in range(n)]
+        try:
+            for m in range(n):
+                self._minimise(data, m, curves[m])
+        except KeyboardInterrupt:
+            self.stopped_by_ = "user"
+        self.module_.eval()
+        self.lost_ = list(self.diverged_)
+        self.epochs_ = [len(curve) for curve in curves]
+        self.rows_seen_ = [
+            seen + len(rows) * len(curve)
+            for seen, rows, curve in zip(self.rows_seen_, data.train_rows, curves, strict=True)
+        ]
+        self._replay(data, [curve for curve in curves if curve])
+        return self
+
+    def _minimise(self, data: TrainingSet, m: int, curve: list[float]) -> None:
+        """Move member m's weights to a minimum, noting its loss after each iteration."""
+        network = self.module_
+        batch = self._whole(data, m)
+
+        def loss_and_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:
+            with torch.no_grad():
+                network.flat[m] = torch.from_numpy(x).to(network.flat)
+            return self._loss_and_gradient(batch), network.flat_grad[m].double().cpu().numpy().copy()
+
+        def note(intermediate_result: Any) -> None:
+            curve.append(float(intermediate_result.fun))
+
+        start = network.flat[m].detach().double().cpu().numpy().copy()
+        options = {"maxfun": self.max_fun, "maxiter": self.plan.max_iter, "gtol": self.tol}
+        result = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", callback=note, options=options)
+        if not np.isfinite(result.fun):
+            self.diverged_[m] = len(curve) + 1
+        loss_and_gradient(result.x)
+        self.ran_out_ = self.ran_out_ or result.status == 1
+
+    def _whole(self, data: TrainingSet, m: int) -> Batch:
+        """All of member m's rows as one batch."""
+        rows, table = data.train_rows[m][None], data.table
+        target = table.target[rows]
+        if any(self.plan.label_smoothing):
+            target = smooth_labels(target, target.new_tensor([self.plan.label_smoothing[m]]))
+        scale: float | Tensor = 1 / rows.shape[1]
+        weight_sum: float | Tensor = float(rows.shape[1])
+        if table.weight is not None:
+            weight_sum = table.weight[rows].sum(1)
+            scale = (table.weight[rows] / weight_sum[:, None]).unsqueeze(2)
+        return Batch(slice(m, m + 1), rows, table.inputs(rows), target, [], scale, weight_sum, 0)
+
+    def _loss_and_gradient(self, batch: Batch) -> float:
+        criterion = self.criterion_
+        with torch.inference_mode():
+            z = self.module_.gradients(
+                batch.inputs, [], lambda z: criterion.gradient(z, batch.target).mul_(batch.scale), batch.members
+            )
+            loss = (criterion.values(z, batch.target) * batch.scale).sum()
+            penalty = self.optimizer_.penalise(batch.weight_sum, batch.members)
+            return float(loss if penalty is None else loss + penalty[0])
+
+    def _replay(self, data: TrainingSet, curves: list[list[float]]) -> None:
+        """Write the iterations into the history; a member that has converged keeps its last loss."""
+        datasets = {"dataset_train": data.dataset(data.train_rows), "dataset_valid": None}
+        for i in range(max(map(len, curves), default=0)):
+            self.notify("on_epoch_begin", **datasets)
+            self._record_mean("train_loss", [curve[min(i, len(curve) - 1)] for curve in curves])
+            self.notify("on_epoch_end", **datasets)

@@ -1,0 +1,1 @@
+"""The network itself: layers, losses, solvers and schedules over a members axis."""

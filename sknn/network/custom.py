@@ -1,0 +1,162 @@
+"""Members of a user's own `torch.nn.Module`, trained by autograd on the same flat buffer as the built-in network."""
+
+import copy
+import inspect
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from sknn.network.flat import Entry, FlatNetwork, Inputs, lay_out
+
+
+class CustomNetwork(FlatNetwork):
+    """A module per member, each fed (B, ...) rows.
+
+    Parameters
+    ----------
+    modules : list of nn.Module
+        Of one architecture.  Their parameters and floating-point buffers become views of one flat buffer.
+    dtype : torch.dtype
+
+    Notes
+    -----
+    A module draws its noise (dropout) from torch's global generator.  Each member's draws come from a generator state
+    of its own, which is swapped in for its turn, so that the global one is left as it was.
+    """
+
+    can_shrink = False  # its modules stay with it
+
+    def __init__(self, modules: list[nn.Module], dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(module.to(dtype) for module in modules)
+        self.random_states: list[Tensor] | None = None
+        first = self.members[0]
+        tensors = [(name, p, True) for name, p in first.named_parameters()]
+        tensors += [(name, b, False) for name, b in first.named_buffers() if b.is_floating_point()]
+        self.entries, length = lay_out(
+            (first, name, tuple(t.shape), trained, trained and t.dim() > 1) for name, t, trained in tensors
+        )
+        flat = torch.zeros(len(modules), length, dtype=dtype)
+        for m, module in enumerate(self.members):
+            for entry in self.entries:
+                self.view(flat, entry)[m] = _get(module, entry.name).detach()
+        self.tie(flat)
+
+    def seed(self, seeds: list[int]) -> None:
+        """Give each member a random state of its own."""
+        device = self.flat.device
+        self.random_states = [torch.Generator(device).manual_seed(seed).get_state() for seed in seeds]
+
+    def parameter_of(self, entry: Entry) -> Tensor:
+        return _get(self.members[0], entry.name)
+
+    def tie(self, flat: Tensor) -> None:
+        with torch.inference_mode(False), torch.no_grad():
+            self.flat, self.flat_grad = flat, torch.zeros_like(flat)
+            for m, module in enumerate(self.members):
+                for entry in self.entries:
+                    tensor = _get(module, entry.name)
+                    tensor.data = self.view(flat, entry)[m]
+                    if entry.trained:
+                        tensor.grad = self.view(self.flat_grad, entry)[m]
+
+    def gradients(self, x: Inputs, noise: list[Tensor], gradient: Callable[[Tensor], Tensor], members: slice) -> Tensor:
+        with torch.inference_mode(False), torch.enable_grad():
+            chosen = range(self.n_members)[members]
+            numbers = x.numbers.clone()  # an ordinary tensor, which autograd can save
+            z = torch.stack([self._member_output(m, numbers[i]) for i, m in enumerate(chosen)])
+            with torch.no_grad():
+                self.flat_grad[members].zero_()
+                grad = gradient(z.detach()).clone()
+            z.backward(grad)
+        return z.detach()
+
+    def outputs(self, x: Inputs, members: slice = slice(None), flat: Tensor | None = None) -> Tensor:
+        z = []
+        for i, m in enumerate(range(self.n_members)[members]):
+            tensors = {} if flat is None else {e.name: self.view(flat, e)[m] for e in self.entries}
+            z.append(torch.func.functional_call(self.members[m], tensors, (x.numbers[i],)))
+        return torch.stack(z)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Raw outputs (M, B, K) of rows (B, ...) that all members see."""
+        return torch.stack([module(numbers) for module in self.members])
+
+    def _member_output(self, m: int, rows: Tensor) -> Tensor:
+        if self.random_states is None:
+            return self.members[m](rows)
+        devices = [rows.device] if rows.is_cuda else []
+        with torch.random.fork_rng(devices):
+            _set_random_state(self.random_states[m], rows.device)
+            z = self.members[m](rows)
+            self.random_states[m] = _random_state(rows.device)
+        return z
+
+    def __reduce__(self) -> tuple:
+        modules = []
+        for module in self.members:
+            memo = {id(p): _detached(p) for p in (*module.parameters(), *module.buffers())}
+            modules.append(copy.deepcopy(module, memo))
+        return _restore_custom, (modules, self.flat.dtype, self.training)
+
+
+def _restore_custom(modules: list[nn.Module], dtype: torch.dtype, training: bool) -> CustomNetwork:
+    return CustomNetwork(modules, dtype).train(training)
+
+
+def build_module(
+    factory: Callable[..., nn.Module], in_features: int | tuple[int, ...], out_features: int, seed: int
+) -> nn.Module:
+    """One member: call `factory(in_features, out_features)` with torch's global generator seeded for it alone."""
+    with torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(seed)
+        module = factory(in_features, out_features)
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            f"module={factory!r} has to give a torch.nn.Module when called as module(in_features, out_features); "
+            f"got {type(module).__name__}."
+        )
+    if not any(p.requires_grad for p in module.parameters()):
+        raise ValueError(f"module={factory!r} gave a network without parameters to train.")
+    return module
+
+
+def check_factory(factory: Callable[..., nn.Module]) -> None:
+    """Refuse what cannot be called with the sizes, before any data is touched."""
+    if isinstance(factory, nn.Module):
+        raise TypeError(
+            "module has to be a class or function that builds the network, called as module(in_features, "
+            f"out_features) at fit; got an instance of {type(factory).__name__}. Pass the class, or a function that "
+            "returns a new instance."
+        )
+    try:
+        inspect.signature(factory).bind(1, 1)
+    except TypeError as error:
+        raise TypeError(
+            f"module={factory!r} is called as module(in_features, out_features), which it does not take: {error}."
+        ) from error
+
+
+def _get(module: nn.Module, path: str) -> Tensor:
+    *parents, name = path.split(".")
+    for parent in parents:
+        module = getattr(module, parent)
+    return getattr(module, name)
+
+
+def _detached(tensor: Tensor) -> Tensor:
+    """A CPU copy that shares no memory with the flat buffer."""
+    value = tensor.detach().cpu().clone()
+    return nn.Parameter(value, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else value
+
+
+def _random_state(device: torch.device) -> Tensor:
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def _set_random_state(state: Tensor, device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)

@@ -1,0 +1,146 @@
+"""Networks whose every number lies in one flat buffer, a row per member.
+
+One buffer for the parameters and one for the gradients turn an optimiser's step into one call, a member's copy into a
+row, and its removal into a selection of rows.  What PyTorch moves or copies by itself (`.to`, `deepcopy`, `pickle`)
+would silently separate the views from their buffer; `FlatNetwork` ties them again after each.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from sknn.network.products import padded
+
+
+@dataclass
+class Inputs:
+    """What a network takes: numbers (M, B, d), and codes (M, B, c) of the categories that are embedded."""
+
+    numbers: Tensor
+    codes: Tensor | None = None
+
+    def rows(self, start: int, stop: int) -> "Inputs":
+        return Inputs(self.numbers[:, start:stop], None if self.codes is None else self.codes[:, start:stop])
+
+    def for_members(self, n: int) -> "Inputs":
+        """Rows (B, ...) that every member is to see."""
+        codes = None if self.codes is None else self.codes.expand(n, *self.codes.shape)
+        return Inputs(self.numbers.expand(n, *self.numbers.shape), codes)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One named tensor of a member: where it lies in the member's row, and how it is treated."""
+
+    owner: nn.Module
+    name: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+    trained: bool = True
+    decayed: bool = False
+
+
+def lay_out(tensors: Iterable[tuple[nn.Module, str, tuple[int, ...], bool, bool]]) -> tuple[list[Entry], int]:
+    """Give each (owner, name, shape, trained, decayed) its aligned place in a row; also return the row's length."""
+    entries, start = [], 0
+    for owner, name, shape, trained, decayed in tensors:
+        stop = start + torch.Size(shape).numel()
+        entries.append(Entry(owner, name, shape, start, stop, trained, decayed))
+        start = padded(stop)
+    return entries, start
+
+
+class FlatNetwork(nn.Module):
+    """Base class of the networks that `TrainingNet` trains.
+
+    Attributes
+    ----------
+    flat, flat_grad : Tensor of shape (M, row length)
+        All numbers of all members, and the gradients.  Statistics (running means, bin edges) lie in `flat` too, with a
+        gradient that stays 0, so that they are copied, restored and selected along with the weights.
+    """
+
+    flat: Tensor
+    flat_grad: Tensor
+    entries: list[Entry]
+    can_shrink = True  # whether members can leave while the others train on
+
+    @property
+    def n_members(self) -> int:
+        return self.flat.shape[0]
+
+    def column_mask(self, treated: Callable[[Entry], bool]) -> Tensor:
+        """A (row length,) tensor with 1 where `treated(entry)` holds and 0 elsewhere."""
+        mask = self.flat.new_zeros(self.flat.shape[1])
+        for entry in self.entries:
+            if treated(entry):
+                mask[entry.start : entry.stop] = 1
+        return mask
+
+    def view(self, buffer: Tensor, entry: Entry, members: slice = slice(None)) -> Tensor:
+        """The entry's part of a (M, row length) buffer, (M, *shape)."""
+        part = buffer[members, entry.start : entry.stop]
+        return part.view(part.shape[0], *entry.shape)
+
+    def is_frozen(self, entry: Entry) -> bool:
+        """Whether somebody (skorch's Freezer) has asked that the entry be left as it is."""
+        return entry.trained and not self.parameter_of(entry).requires_grad
+
+    def parameter_of(self, entry: Entry) -> Tensor:
+        return getattr(entry.owner, entry.name)
+
+    @abstractmethod
+    def tie(self, flat: Tensor) -> None:
+        """Make `flat` the buffer, and every parameter a view of it."""
+
+    @abstractmethod
+    def gradients(self, x: Inputs, noise: list[Tensor], gradient: Callable[[Tensor], Tensor], members: slice) -> Tensor:
+        """Run a batch forward and backward.
+
+        Write the parameters' gradients into `flat_grad[members]`, given that of the output, and return the output.
+        """
+
+    @abstractmethod
+    def outputs(self, x: Inputs, members: slice = slice(None), flat: Tensor | None = None) -> Tensor:
+        """These members' outputs (M, B, K), in the mode (training or evaluation) that the network is in.
+
+        With `flat`, by the numbers there (in another precision, say) in place of the network's own.
+        """
+
+    def dropout_rates(self) -> list[tuple[int, float]]:
+        """Width and rate of each layer that expects noise from the training loop."""
+        return []
+
+    def select(self, members: list[int]) -> None:
+        """Keep these members only."""
+        self.tie(self.flat[members])
+
+    def load_row(self, member: int, row: Tensor) -> None:
+        with torch.no_grad():
+            self.flat[member] = row
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Copies of the tensors, which share no memory with the buffer (safetensors insists on that)."""
+        state = super().state_dict(*args, **kwargs)
+        for name, value in state.items():
+            state[name] = value.detach().clone()
+        return state
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        self.tie(fn(self.flat.detach()))
+        return self
+
+    def __deepcopy__(self, memo: dict) -> Self:
+        copy = self.__reduce__()
+        restored = copy[0](*copy[1])
+        memo[id(self)] = restored
+        return restored.to(self.flat.device)
+
+    def __reduce__(self) -> tuple:
+        raise NotImplementedError(type(self).__name__)

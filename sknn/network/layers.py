@@ -1,0 +1,200 @@
+"""The layers of a network: each one's parameters, forward and backward, over a leading members axis.
+
+Shapes: M members (networks that train side by side), B rows of a batch.  A layer maps (M, B, in) to (M, B, out).
+
+A layer owns no memory of its own.  It declares the shapes of one member's parameters; the network lays all of them out
+in one flat buffer and hands the layer views of it, for all members or for a run of them.  The one `run` serves everyone:
+the hand-written step calls it without autograd and then `backward`; with autograd it is the reference that the tests
+compare `backward` with, and what anyone gets who calls the layer as a module.
+"""
+
+import math
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sknn.network.activations import ACTIVATIONS
+from sknn.network.products import multiply, multiply_transposed_into
+
+Views = tuple[Tensor, ...]
+
+BATCH_NORM_EPSILON = 1e-5  # torch's default
+BATCH_NORM_MOMENTUM = 0.1  # torch's default
+
+
+class Layer(nn.Module):
+    """Base class: a layer without parameters.
+
+    Attributes
+    ----------
+    shapes : dict of str to tuple
+        One member's parameters and statistics, in the order in which `run` takes them.
+    decayed : frozenset of str
+        Those that `alpha` and `weight_decay` shrink.
+    statistics : frozenset of str
+        Those that are not trained: running means, bin edges.
+    """
+
+    decayed: ClassVar[frozenset[str]] = frozenset()
+    statistics: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: dict[str, tuple[int, ...]] = {}
+
+    def reset(self, params: dict[str, Tensor], generator: torch.Generator) -> None:
+        """Set one member's parameters to their initial values."""
+
+    def run(self, x: Any, params: Views, noise: Tensor | None = None) -> tuple[Tensor, Any]:
+        """Return the layer's output and what `backward` needs."""
+        raise NotImplementedError(type(self).__name__)
+
+    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, wanted: bool) -> Tensor | None:
+        """Write the parameters' gradients into `grads`; return the input's gradient if it is `wanted`.
+
+        `grad`, the gradient of the output, may be overwritten.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+    def forward(self, x: Any) -> Tensor:
+        return self.run(x, tuple(getattr(self, name) for name in self.shapes))[0]
+
+
+class Linear(Layer):
+    """x @ weight + bias: (M, B, in) -> (M, B, out).
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    gain : float, default=6.0
+        Weights and bias start uniform in +-sqrt(gain / (in + out)): Glorot's rule with scikit-learn's factors, 2 for
+        the logistic activation and 6 for the others.
+    product_dtype : torch.dtype, optional
+        The products are computed in this type (bfloat16), while the parameters keep theirs.
+    """
+
+    decayed = frozenset({"weight"})
+
+    def __init__(
+        self, in_features: int, out_features: int, gain: float = 6.0, product_dtype: torch.dtype | None = None
+    ) -> None:
+        super().__init__()
+        self.in_features, self.out_features, self.gain = in_features, out_features, gain
+        self.product_dtype = product_dtype
+        self.shapes = {"weight": (in_features, out_features), "bias": (1, out_features)}
+
+    def reset(self, params: dict[str, Tensor], generator: torch.Generator) -> None:
+        bound = math.sqrt(self.gain / (self.in_features + self.out_features))
+        params["weight"].uniform_(-bound, bound, generator=generator)
+        params["bias"].uniform_(-bound, bound, generator=generator)
+
+    def run(self, x: Tensor, params: Views, noise: Tensor | None = None) -> tuple[Tensor, Any]:
+        weight, bias = params
+        if self.product_dtype is None:
+            return multiply(x, weight, bias), x
+        low = x.to(self.product_dtype)
+        return multiply(low, weight.to(self.product_dtype)).to(weight.dtype) + bias, low
+
+    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, wanted: bool) -> Tensor | None:
+        weight, (weight_grad, bias_grad) = params[0], grads
+        torch.sum(grad, 1, keepdim=True, out=bias_grad)
+        if self.product_dtype is None:
+            multiply_transposed_into(weight_grad, saved, grad)
+            return multiply(grad, weight.transpose(1, 2)) if wanted else None
+        low = grad.to(self.product_dtype)
+        weight_grad.copy_(saved.transpose(1, 2) @ low)
+        return (low @ weight.to(self.product_dtype).transpose(1, 2)).to(grad.dtype) if wanted else None
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}"
+
+
+class Activation(Layer):
+    """An elementwise function, by its name in `ACTIVATIONS`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self._value, self._pull_back = ACTIVATIONS[name]
+
+    def run(self, x: Tensor, params: Views, noise: Tensor | None = None) -> tuple[Tensor, Any]:
+        return self._value(x)
+
+    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, wanted: bool) -> Tensor | None:
+        return self._pull_back(grad, saved)
+
+    def extra_repr(self) -> str:
+        return self.name
+
+
+class Dropout(Layer):
+    """Multiplies by `noise`: 0 for a dropped unit, 1 / (1 - rate) for a kept one.
+
+    The training loop draws the noise of many steps at once; without it (in prediction) the layer does nothing.
+    """
+
+    def __init__(self, width: int, rate: float) -> None:
+        super().__init__()
+        self.width, self.rate = width, rate
+
+    def run(self, x: Tensor, params: Views, noise: Tensor | None = None) -> tuple[Tensor, Any]:
+        return (x, None) if noise is None else (x * noise, noise)
+
+    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, wanted: bool) -> Tensor | None:
+        return grad if saved is None else grad.mul_(saved)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, self.rate, self.training)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}"
+
+
+class BatchNorm(Layer):
+    """Batch normalisation (arXiv 1502.03167), with torch's epsilon and momentum; each row counts once.
+
+    In training mode by the batch's own mean and variance, which also move the running ones; otherwise by those.
+    """
+
+    statistics = frozenset({"running_mean", "running_var"})
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.shapes = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (1, width))
+
+    def reset(self, params: dict[str, Tensor], generator: torch.Generator) -> None:
+        for name, value in {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}.items():
+            params[name].fill_(value)
+
+    def run(self, x: Tensor, params: Views, noise: Tensor | None = None) -> tuple[Tensor, Any]:
+        weight, bias, running_mean, running_var = params
+        if self.training:
+            mean = x.mean(1, keepdim=True)
+            centred = x - mean
+            var = centred.square().mean(1, keepdim=True)
+            self._follow(running_mean, mean)
+            self._follow(running_var, var * (x.shape[1] / max(x.shape[1] - 1, 1)))
+        else:
+            centred, var = x - running_mean, running_var
+        inverse = 1 / torch.sqrt(var + BATCH_NORM_EPSILON)
+        normed = centred * inverse
+        return torch.addcmul(bias, normed, weight), (normed, inverse)
+
+    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, wanted: bool) -> Tensor | None:
+        normed, inverse = saved
+        weight_grad, bias_grad = grads[:2]
+        torch.sum(grad, 1, keepdim=True, out=bias_grad)
+        torch.sum(grad * normed, 1, keepdim=True, out=weight_grad)
+        rows = grad.shape[1]
+        centred = grad - bias_grad / rows - normed * (weight_grad / rows)
+        return centred.mul_(params[0] * inverse)
+
+    @staticmethod
+    def _follow(running: Tensor, value: Tensor) -> None:
+        # `.data`, because the weights of the same buffer may be waiting for autograd.
+        running.data.lerp_(value.detach(), BATCH_NORM_MOMENTUM)
+
+    def extra_repr(self) -> str:
+        return f"width={self.width}"

@@ -1,0 +1,78 @@
+"""Metrics as tensor functions over members: what a scikit-learn scorer gives, at a fraction of an epoch's cost.
+
+Each takes predictions and targets (M, n, K) and row weights (M, n) or None, and returns (M,).  Of a classifier the
+predictions are probabilities, and the targets one-hot or 0/1 columns; of a regressor both are in the unit of y.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean over rows: (M, n, ...) -> (M, ...)."""
+    if weight is None:
+        return values.mean(1)
+    weight = weight.reshape(*weight.shape, *[1] * (values.dim() - 2))
+    return (values * weight).sum(1) / weight.sum(1)
+
+
+def accuracy(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+    """Share of rows whose every output is right (of a multilabel target: the exact match)."""
+    if p.shape[2] > 1 and is_one_hot(y):
+        right = p.argmax(2) == y.argmax(2)
+    else:
+        right = ((p > 0.5) == (y > 0.5)).all(2)
+    return weighted_mean(right.to(p.dtype), weight)
+
+
+def is_one_hot(y: Tensor) -> bool:
+    return bool((y.sum(2) == 1).all())
+
+
+def log_loss(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean of -log of the probability given to the true class."""
+    p = p.clamp(torch.finfo(p.dtype).eps, 1 - torch.finfo(p.dtype).eps)
+    values = -(y * p.log()).sum(2)
+    if p.shape[2] == 1:
+        values -= ((1 - y) * (1 - p).log()).sum(2)
+    return weighted_mean(values, weight)
+
+
+def roc_auc(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+    """Area under the ROC curve of a binary target: the chance that a positive row ranks above a negative one.
+
+    Ties count one half.  NaN where one class is missing.
+    """
+    score, positive = p[..., -1].contiguous(), y[..., -1].contiguous()
+    weight = torch.ones_like(score) if weight is None else weight
+    ordered, order = score.sort(1)
+    negatives = (weight * (1 - positive)).gather(1, order).cumsum(1)
+    below_or_with = torch.nn.functional.pad(negatives, (1, 0))  # weight of the negatives among the k lowest
+    below = below_or_with.gather(1, torch.searchsorted(ordered, score, right=False))
+    up_to = below_or_with.gather(1, torch.searchsorted(ordered, score, right=True))
+    won = (weight * positive * (below + up_to) * 0.5).sum(1)
+    return won / ((weight * positive).sum(1) * negatives[:, -1])
+
+
+def r2(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+    """Coefficient of determination, averaged over outputs; of a constant output 1 if it is met and 0 if not."""
+    residual = weighted_mean((y - p).square(), weight)
+    spread = weighted_mean((y - weighted_mean(y, weight).unsqueeze(1)).square(), weight)
+    constant = torch.where(residual == 0, 1.0, 0.0)
+    return torch.where(spread > 0, 1 - residual / spread, constant).mean(1)
+
+
+def rmse(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+    """Root of the mean squared error, averaged over outputs."""
+    return weighted_mean((y - p).square(), weight).sqrt().mean(1)
+
+
+METRICS: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
+    "accuracy": accuracy,
+    "log_loss": log_loss,
+    "roc_auc": roc_auc,
+    "r2": r2,
+    "rmse": rmse,
+}

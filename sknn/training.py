@@ -1,0 +1,519 @@
+"""The training loop: members x batches, inside a skorch net.
+
+`TrainingNet` keeps skorch's ladder of verbs, its history and its callbacks, and replaces what costs: the per-row
+dataset, the loader, and a synchronisation and a history record per batch.  Its `fit_loop` reads
+
+    for each epoch:  run_single_epoch (train)  ->  run_single_epoch (validate)  ->  record  ->  callbacks  ->  stop?
+"""
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import accuracy_score, r2_score
+from skorch import NeuralNet
+from skorch.dataset import Dataset
+from torch import Tensor
+
+from sknn._callbacks import is_raised_by_code, watches_batches
+from sknn._device import stream
+from sknn.batches import (
+    Batch,
+    Chunk,
+    DropoutNoise,
+    EncodedRows,
+    Metric,
+    Outputs,
+    Table,
+    chunk_bounds,
+    epoch_blocks,
+    equal_runs,
+)
+from sknn.network.flat import FlatNetwork
+from sknn.network.losses import BinaryCrossEntropy, Loss
+from sknn.network.metrics import weighted_mean
+from sknn.network.optimizers import FlatOptimizer
+from sknn.network.schedules import SCHEDULES, invscaling
+
+VALIDATION_ROWS = 8192  # evaluated at once
+NOT_PICKLED = ("optimizer_", "callbacks_", "_observers", "_held_out")
+
+
+@dataclass
+class TrainingSet:
+    """The rows that each member trains on and is validated on.
+
+    Attributes
+    ----------
+    table : Table
+    train_rows, valid_rows : list of Tensor, one per member
+        Places in the table, members with the most training rows first; `valid_rows` is empty without validation.
+    labels : callable
+        Maps targets (n, K) to what a scikit-learn metric takes.
+    """
+
+    table: Table
+    train_rows: list[Tensor]
+    valid_rows: list[Tensor]
+    labels: Callable[[Tensor], np.ndarray]
+
+    def dataset(self, rows: list[Tensor], held_out: bool = False) -> Dataset:
+        """A skorch dataset of the rows of any member."""
+        index = rows[0] if all(r is rows[0] for r in rows) else torch.cat(rows).unique()
+        return Dataset(EncodedRows(self.table, index, held_out), self.labels(self.table.target[index]))
+
+
+@dataclass
+class Plan:
+    """How a training goes; what is a list has an entry per member.  The estimators say what each means."""
+
+    seeds: list[int]
+    batch_size: int
+    max_iter: int
+    shuffle: bool = True
+    schedule: str = "constant"
+    power_t: float = 0.5
+    tol: float = 1e-4
+    n_iter_no_change: float = 10
+    dropout: list[tuple[float, ...]] = field(default_factory=list)  # rates of the dropout layers
+    label_smoothing: list[float] = field(default_factory=list)
+    join_last_row: bool = False
+    watch: Metric | None = None  # of the validation rows, larger is better; None watches the loss
+    restore_best: bool = False
+    metrics: dict[str, Metric] = field(default_factory=dict)
+
+
+class Progress:
+    """What each member has reached: its best score, its weights then, and for how long it has not improved."""
+
+    def __init__(self, n_members: int) -> None:
+        self.best = [-np.inf] * n_members
+        self.best_epoch = [-1] * n_members
+        self.best_rows: list[Tensor | None] = [None] * n_members
+        self.waiting = [0] * n_members
+
+    def update(self, member: int, score: float, tol: float, row: Tensor, epoch: int) -> None:
+        self.waiting[member] = 0 if score >= self.best[member] + tol else self.waiting[member] + 1
+        if score > self.best[member]:
+            self.best[member], self.best_epoch[member] = score, epoch
+            self.best_rows[member] = row.clone()
+
+
+class TrainingNet(NeuralNet):
+    """A skorch net over all members of one estimator.
+
+    Callbacks see the members as one net: losses are means over members, `predict` averages them, and of rows that were
+    held out each is predicted by the members that held it out.
+
+    Parameters
+    ----------
+    module : FlatNetwork
+    criterion : Loss
+    optimizer : callable
+        Makes the solver from the network.
+    plan : Plan
+    classes : ndarray or None
+        Codes of the classes, for scikit-learn's scorers; None for a regressor.
+
+    Attributes
+    ----------
+    progress_ : Progress
+    epochs_ : list of int
+        Epochs that each member took in the last fit.
+    rows_seen_ : list of int
+        Rows that each member has trained on, over all fits.
+    stopped_by_ : {None, 'user', 'callback'}
+        Who ended the last fit before its time, if not a member's own early stop.
+    ran_out_ : bool
+        Whether some member was still improving when the last fit came to its end.
+    diverged_ : dict of int to int
+        Members whose loss became NaN or infinite, and the epoch in which it did.
+    lost_ : list of int
+        Those of them that had no good epoch before.
+    """
+
+    def __init__(
+        self,
+        module: FlatNetwork,
+        criterion: Loss,
+        optimizer: Callable[[FlatNetwork], FlatOptimizer],
+        plan: Plan,
+        classes: np.ndarray | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.plan, self.classes, self.keeps_optimizer = plan, classes, False
+        kwargs = {"train_split": None, "use_caching": False, "verbose": 0} | kwargs
+        super().__init__(module, criterion, optimizer, max_epochs=plan.max_iter, batch_size=plan.batch_size, **kwargs)
+
+    @property
+    def classes_(self) -> np.ndarray:
+        if self.classes is None:
+            raise AttributeError("a regressor's net has no classes_")
+        return self.classes
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "regressor" if self.classes is None else "classifier"
+        return tags
+
+    # --- skorch's set-up -----------------------------------------------------------------------------------------
+
+    def get_default_callbacks(self) -> list:
+        return []  # the loop itself records losses and time
+
+    def _initialize_module(self, reason: str | None = None) -> "TrainingNet":
+        with self._current_init_context("module"):
+            return self.initialize_module()  # without moving it: the network is on its device already
+
+    def initialize_module(self) -> "TrainingNet":
+        self.module_ = self.module
+        self.progress_ = Progress(self.module.n_members)
+        self.rows_seen_ = [0] * self.module.n_members
+        return self
+
+    def initialize_criterion(self) -> "TrainingNet":
+        self.criterion_ = self.criterion
+        return self
+
+    def initialize_optimizer(self, triggered_directly: bool | None = None) -> "TrainingNet":
+        self.optimizer_ = self.optimizer(self.module_)
+        self.optimizer_epochs_ = 0
+        return self
+
+    def initialize_untrained(self) -> "TrainingNet":
+        """As after a fit of no epochs."""
+        self.initialize()
+        n = self.module_.n_members
+        self.epochs_, self.stopped_by_, self.diverged_, self.lost_, self.ran_out_ = [0] * n, None, {}, [], False
+        self.module_.eval()
+        return self
+
+    def resume(self, plan: Plan, callbacks: list, solver: Callable, *, same_solver: bool) -> "TrainingNet":
+        """Make ready to train on from the present weights, with the solver as it was left or a new one."""
+        self.plan, self.callbacks, self.optimizer = plan, callbacks, solver
+        self.max_epochs, self.batch_size = plan.max_iter, plan.batch_size
+        self._initialize_callbacks()
+        state = self.__dict__.pop("optimizer_state", None)
+        has_solver = "optimizer_" in self.__dict__ and len(self.optimizer_.steps) == self.module_.n_members
+        if same_solver and state is None and has_solver:
+            return self
+        epochs = self.optimizer_epochs_
+        self._initialize_optimizer()
+        if same_solver and state is not None:
+            self.optimizer_.load_state_dict(state)
+            self.optimizer_epochs_ = epochs
+        return self
+
+    # --- The ladder ----------------------------------------------------------------------------------------------
+
+    def fit_loop(self, X: TrainingSet, y: None = None, epochs: int | None = None, **kwargs: Any) -> "TrainingNet":
+        data = X
+        self._begin(data)
+        datasets = {
+            "dataset_train": data.dataset(data.train_rows),
+            "dataset_valid": data.dataset(data.valid_rows, held_out=True) if data.valid_rows else None,
+        }
+        try:
+            for _ in range(self.plan.max_iter if epochs is None else epochs):
+                started = time.perf_counter()
+                self.notify("on_epoch_begin", **datasets)
+                self.optimizer_.refresh()  # a callback may have frozen something
+                self.run_single_epoch(data, True, "train", self.train_step)
+                self.run_single_epoch(data, False, "valid", self.validation_step)
+                self._record_epoch(time.perf_counter() - started)
+                self.notify("on_epoch_end", **datasets)
+                if epochs is None and not self._retire_members():
+                    break
+        except KeyboardInterrupt as interrupt:
+            self.stopped_by_ = "callback" if is_raised_by_code(interrupt) else "user"
+        finally:
+            self._end()
+        return self
+
+    def run_single_epoch(
+        self, iterator: TrainingSet, training: bool, prefix: str, step_fn: Callable, **fit_params: Any
+    ) -> None:
+        """Take every active member through its training rows, or its validation rows."""
+        data = iterator
+        if not training and not data.valid_rows:
+            return
+        self.module_.train(training)
+        outputs = Outputs(data.table)
+        with torch.inference_mode():
+            if training:
+                rows = self._ordered(data)
+                losses = self._train(data, rows, step_fn, outputs)
+            else:
+                rows = [data.valid_rows[m] for m in self.active_]
+                losses = self._validate(data, rows, step_fn, outputs)
+            self._values[f"{prefix}_loss"] = losses
+            for name, metric in self.plan.metrics.items():
+                self._values[f"{prefix}_{name}"] = outputs.measure(metric, len(rows))
+            if not training and self.plan.watch is not None:
+                self._values["valid_score"] = outputs.measure(self.plan.watch, len(rows))
+
+    def _train(self, data: TrainingSet, rows: list[Tensor], step_fn: Callable, outputs: Outputs) -> Tensor:
+        """One pass over each member's rows in the given order; return the members' losses."""
+        sizes, plan = [len(r) for r in rows], self.plan
+        losses, count = self._zeros(len(rows)), 0
+        for block in epoch_blocks(sizes, plan.batch_size, plan.join_last_row):
+            runs = block.runs(sizes)
+            for start, stop in chunk_bounds(block, self._row_width(data)):
+                chosen = torch.stack([r[start:stop] for r in rows[block.members]])
+                chunk = Chunk(data.table, chosen, block, start, self._noise, self._smoothing)
+                z = []
+                for batch in chunk.batches():
+                    step = self._observed(step_fn, data, batch, "train", runs=runs)
+                    z.append(step["y_pred"])
+                    if step["penalty"] is not None:
+                        losses[block.members] += step["penalty"] * block.size
+                z = torch.cat(z, 1)
+                losses[block.members] += chunk.total(self.criterion_.rows(z, chunk.target))
+                if plan.metrics:
+                    outputs.add(block.members, z, chosen)
+                count += chunk.n_batches
+        self.history.record("train_batch_count", count)
+        return losses / losses.new_tensor(sizes)
+
+    def _validate(self, data: TrainingSet, rows: list[Tensor], step_fn: Callable, outputs: Outputs) -> Tensor:
+        count = 0
+        at_once = max(1, VALIDATION_ROWS // len(rows))
+        for members in equal_runs([len(r) for r in rows]):
+            for start in range(0, len(rows[members.start]), at_once):
+                chosen = torch.stack([r[start : start + at_once] for r in rows[members]])
+                batch = Batch(
+                    members, chosen, data.table.inputs(chosen), data.table.target[chosen], [], 1.0, 1.0, start
+                )
+                outputs.add(members, self._observed(step_fn, data, batch, "valid")["y_pred"], chosen)
+                count += 1
+        self.history.record("valid_batch_count", count)
+        return outputs.measure(self._loss_metric, len(rows))
+
+    def train_step(self, batch: Batch, runs: list[slice], **fit_params: Any) -> dict[str, Any]:
+        """Forward, backward, and a move of the weights: of some members, on a batch of each."""
+        gradient = self.criterion_.gradient
+        z = self.module_.gradients(
+            batch.inputs, batch.noise, lambda z: gradient(z, batch.target).mul_(batch.scale), batch.members
+        )
+        penalty = self.optimizer_.penalise(batch.weight_sum, batch.members)
+        if self._observers:
+            self.notify("on_grad_computed", named_parameters=list(self.module_.named_parameters()), batch=batch)
+        by_share = SCHEDULES[self.plan.schedule].by_share
+        for run in runs:
+            if by_share is not None:
+                epoch = self.optimizer_epochs_ + batch.start / self._sizes[self.active_[run.start]]
+                self.optimizer_.schedule(by_share(min(1.0, epoch / self.plan.max_iter)))
+            self.optimizer_.step(members=run)
+        return {"y_pred": z, "penalty": penalty}
+
+    def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
+        return {"y_pred": self.module_.outputs(batch.inputs, batch.members)}
+
+    # --- What frames an epoch -----------------------------------------------------------------------------------------
+
+    def _begin(self, data: TrainingSet) -> None:
+        plan, n = self.plan, self.module_.n_members
+        device, start = self.module_.flat.device, len(self.history)
+        self.active_ = list(range(n))
+        self.epochs_, self.stopped_by_, self.diverged_ = [0] * n, None, {}
+        self.progress_.waiting = [0] * n
+        self._final: list[Tensor | None] = [None] * n
+        self._values: dict[str, Tensor] = {}
+        self._last: dict[str, list[float]] = {}
+        self._sizes = [len(r) for r in data.train_rows]
+        self._held_out = data.valid_rows
+        self._orders = [stream(seed, 0, "order", device, start) for seed in plan.seeds]
+        rates = list(zip(*plan.dropout, strict=True)) if plan.dropout else []
+        widths = [width for width, _ in self.module_.dropout_rates()]
+        noise = [stream(seed, 0, "dropout", device, start) for seed in plan.seeds]
+        self._noise = DropoutNoise(list(zip(widths, rates, strict=True)), noise)
+        self._smoothing = self.module_.flat.new_tensor(plan.label_smoothing) if any(plan.label_smoothing) else None
+        self._observers = [callback for _, callback in self.callbacks_ if watches_batches(callback)]
+
+    def _ordered(self, data: TrainingSet) -> list[Tensor]:
+        """The active members' training rows, each in the order of its own stream."""
+        rows = [data.train_rows[m] for m in self.active_]
+        if not self.plan.shuffle:
+            return rows
+        generators = [self._orders[m] for m in self.active_]
+        return [
+            r[torch.randperm(len(r), generator=g, device=g.device).to(r.device)]
+            for r, g in zip(rows, generators, strict=True)
+        ]
+
+    def _record_epoch(self, seconds: float) -> None:
+        """Bring the epoch's numbers to the host in one go, note them, and judge each member by them."""
+        names = list(self._values)
+        numbers = torch.stack([self._values[name].to(torch.float64) for name in names]).tolist()
+        self.optimizer_epochs_ += 1
+        for name, values in zip(names, numbers, strict=True):
+            last = self._last.setdefault(name, [np.nan] * len(self._sizes))
+            for k, m in self._running():
+                last[m] = values[k]
+            self._record_mean(name, last)
+        learning_rate = self.optimizer_.param_groups[0]["lr"]
+        self.history.record("learning_rate", learning_rate)
+        self.history.record("dur", seconds)
+        for k, m in self._running():
+            self.epochs_[m] += 1
+            self.rows_seen_[m] += self._sizes[m]
+            score = self._last["valid_score"][m] if "valid_score" in self._last else -self._watched_loss()[m]
+            if np.isfinite(self._last["train_loss"][m]):
+                self.progress_.update(m, score, self.plan.tol, self.module_.flat[k], len(self.history))
+
+    def _watched_loss(self) -> list[float]:
+        return self._last["valid_loss" if "valid_loss" in self._last else "train_loss"]
+
+    def _record_mean(self, name: str, values: list[float]) -> None:
+        mean = float(np.mean(values))
+        if name.endswith("_loss"):
+            earlier = [row[name] for row in self.history[:-1] if name in row]
+            self.history.record(f"{name}_best", not earlier or mean < min(earlier))
+        self.history.record(name, mean)
+        if len(values) > 1:
+            self.history.record(f"member_{name}", list(values))
+
+    def _retire_members(self) -> bool:
+        """End the training of members that diverged or stopped improving; return whether any goes on."""
+        plan, schedule, optimizer = self.plan, SCHEDULES[self.plan.schedule], self.optimizer_
+        multipliers = list(optimizer.multipliers)
+        for k, m in self._running():
+            if plan.schedule == "invscaling":
+                multipliers[k] = invscaling(self.rows_seen_[m], plan.power_t)
+            if not np.isfinite(self._last["train_loss"][m]):
+                self.diverged_[m] = len(self.history)
+                self._final[m] = self.progress_.best_rows[m]
+            elif self.progress_.waiting[m] > plan.n_iter_no_change:
+                if schedule.plateau_divisor is None or optimizer.rate_of(k) <= schedule.smallest:
+                    self._final[m] = self._result(k, m)
+                multipliers[k] /= schedule.plateau_divisor or 1.0
+                self.progress_.waiting[m] = 0
+        if multipliers != optimizer.multipliers:
+            optimizer.set_multipliers(multipliers)
+        going_on = [k for k, m in self._running()]
+        if going_on and self.module_.can_shrink and len(going_on) < len(self.active_):
+            for part in (self.module_, optimizer, self._noise):
+                part.select(going_on)
+            if self._smoothing is not None:
+                self._smoothing = self._smoothing[going_on]
+            self.active_ = [self.active_[k] for k in going_on]
+        return bool(going_on)
+
+    def _running(self) -> list[tuple[int, int]]:
+        """Place in the network, and number, of each member whose training has not ended."""
+        return [(k, m) for k, m in enumerate(self.active_) if self._final[m] is None and m not in self.diverged_]
+
+    def _result(self, k: int, m: int) -> Tensor:
+        best = self.progress_.best_rows[m]
+        return best if self.plan.restore_best and best is not None else self.module_.flat[k].detach().clone()
+
+    def _end(self) -> None:
+        """Put every member's final weights back into the network, and drop what only the training needed."""
+        still_running = self._running()
+        self.ran_out_ = bool(still_running)
+        for k, m in still_running:
+            self._final[m] = self._result(k, m)
+        if self.history and "train_loss" not in self.history[-1]:
+            self.history.pop()  # an epoch that was interrupted
+        self.lost_ = [m for m, row in enumerate(self._final) if row is None]
+        was_changed = self.plan.restore_best or self.diverged_ or len(self.active_) < len(self._final)
+        if was_changed and not self.lost_:
+            self.module_.tie(torch.stack(self._final))
+        self.module_.eval()
+        self.progress_.best_rows = [None] * len(self._final)
+        for name in ("_final", "_values", "_orders", "_noise", "_smoothing"):
+            delattr(self, name)
+
+    def _zeros(self, n: int) -> Tensor:
+        return self.module_.flat.new_zeros(n)
+
+    def _row_width(self, data: TrainingSet) -> int:
+        return data.table.width + data.table.target.shape[1] + sum(width for width, _ in self.module_.dropout_rates())
+
+    def _loss_metric(self, z: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+        return weighted_mean(self.criterion_.rows(z, y), weight)
+
+    # --- What callbacks see -------------------------------------------------------------------------------------------
+
+    def _observed(self, step_fn: Callable, data: TrainingSet, batch: Batch, prefix: str, **kwargs: Any) -> dict:
+        """Take a step, and tell the callbacks about the batch if one of them wants to know."""
+        if not self._observers:
+            return step_fn(batch, **kwargs)
+        index = batch.rows.flatten()
+        pair = EncodedRows(data.table, index), data.labels(data.table.target[index])
+        training = prefix == "train"
+        self.notify("on_batch_begin", batch=pair, training=training)
+        step = step_fn(batch, **kwargs)
+        loss = self.criterion_.rows(step["y_pred"], batch.target).mean()
+        self.history.record_batch(f"{prefix}_loss", loss.item())
+        self.history.record_batch(f"{prefix}_batch_size", len(index))
+        self.notify("on_batch_end", batch=pair, training=training, loss=loss, y_pred=step["y_pred"])
+        return step
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Mean prediction of encoded rows: probabilities (n, n_classes), or values (n, K) on the scale of the loss."""
+        p = self._mean_prediction(X).cpu().numpy()
+        return np.hstack([1 - p, p]) if self.classes is not None and p.shape[1] == 1 else p
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Codes of the classes, or values on the scale of the loss."""
+        p = self.predict_proba(X)
+        if self.classes is None:
+            return p[:, 0] if p.shape[1] == 1 else p
+        is_multilabel = p.shape[1] > 1 and isinstance(self.criterion_, BinaryCrossEntropy) and len(self.classes) != 2
+        return (p > 0.5).astype(int) if is_multilabel else self.classes[p.argmax(1)]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy or R2 of encoded rows."""
+        measure = r2_score if self.classes is None else accuracy_score
+        return float(measure(y, self.predict(X), sample_weight=sample_weight))
+
+    def _mean_prediction(self, X: Any) -> Tensor:
+        table, index, held_out = self._rows_of(X)
+        module, was_training = self.module_, self.module_.training
+        module.eval()
+        with torch.inference_mode():
+            parts = [
+                self._mean_of(table, index[start : start + VALIDATION_ROWS], held_out)
+                for start in range(0, len(index), VALIDATION_ROWS)
+            ]
+        module.train(was_training)
+        return torch.cat(parts)
+
+    def _mean_of(self, table: Table, index: Tensor, held_out: bool) -> Tensor:
+        n = self.module_.n_members
+        p = self.criterion_.link(self.module_.outputs(table.inputs(index.expand(n, -1))))
+        if not held_out:
+            return p.mean(0)
+        unseen = torch.stack([torch.isin(index, self._held_out[m]) for m in self.active_]).to(p.dtype)
+        unseen += (unseen.sum(0) == 0).to(p.dtype)  # held out by members that have left: then by all
+        return (p * unseen.unsqueeze(2)).sum(0) / unseen.sum(0).unsqueeze(1)
+
+    def _rows_of(self, X: Any) -> tuple[Table, Tensor, bool]:
+        device = self.module_.flat.device
+        if isinstance(X, Dataset):
+            X = X.X
+        if isinstance(X, EncodedRows):
+            return X.table, X.index, X.held_out
+        numbers = torch.as_tensor(X).to(device, self.module_.flat.dtype)
+        rows = torch.arange(len(numbers), device=device)
+        return Table(numbers, None, numbers.new_zeros(len(numbers), 1)), rows, False
+
+    # --- Pickling -----------------------------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Weights and history; nothing of the data, no callbacks, and the solver's state only if training may go on."""
+        state = {k: v for k, v in self.__dict__.items() if k not in NOT_PICKLED}
+        state |= {"plan": None, "callbacks": None, "callbacks_": []}
+        if self.keeps_optimizer and "optimizer_" in self.__dict__:
+            solver = copy.deepcopy(self.optimizer_.state_dict())
+            solver["state"] = {name: buffer.cpu().numpy() for name, buffer in solver["state"].items()}
+            state["optimizer_state"] = solver
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
