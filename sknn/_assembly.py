@@ -128,7 +128,7 @@ def make_plan(est: Any, data: TrainingSet, seeds: list[Seed]) -> Plan:
         join_last_row=bool(est.batch_norm) or est.module is not None,
         watch=estimator_metric(est, est.scoring) if data.valid_rows and est.scoring != "loss" else None,
         restore_best=bool(data.valid_rows),
-        metrics={str(name): estimator_metric(est, name) for name in metrics},
+        metrics={getattr(name, "__name__", str(name)): estimator_metric(est, name) for name in metrics},
     )
 
 
@@ -166,7 +166,7 @@ def make_mlp(est: Any, data: TrainingSet, seeds: list[Seed], kinds: Precision) -
     edges = None
     if embedding == "piecewise_linear":
         columns = table.numbers[data.train_rows[0], :n_numeric].T.double().cpu().numpy()
-        grid = np.linspace(0, 1, PIECEWISE_BINS + 1)
+        grid = np.linspace(0, 1, PIECEWISE_BINS + 1).tolist()
         edges = [torch.from_numpy(np.unique(quantiles(column, grid, None))) for column in columns]
     network.reset([stream(*seed, "weights", CPU) for seed in seeds], edges)
     return network

@@ -77,7 +77,8 @@ class FittedAttributes:
         Training and validation loss, metrics (means over members; with several members also `member_...` lists), the
         gap (validation loss / training loss), the learning rate, and seconds.
         """
-        return [_record(row) for row in self._fitted_net("history_").history]
+        net = self._fitted_net("history_")
+        return [_record(row | net.members_.get(epoch, {})) for epoch, row in enumerate(net.history, 1)]
 
     @property
     def coefs_(self) -> list[np.ndarray]:

@@ -13,11 +13,11 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 import torch
-from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.base import BaseEstimator, _clone_parametrized, _fit_context
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import InvalidParameterError, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
-from skorch.callbacks import PrintLog
+from skorch.callbacks import LRScheduler, PrintLog
 from torch import Tensor
 
 from sknn._assembly import (
@@ -34,7 +34,7 @@ from sknn._assembly import (
 from sknn._attributes import DIVERGED, FittedAttributes
 from sknn._callbacks import can_be_pickled, copy_callback
 from sknn._device import resolve_device, threads
-from sknn._encoding import Encoded, FeatureEncoder, check_table
+from sknn._encoding import MAX_LEVELS, ONE_HOT_LEVELS, Encoded, FeatureEncoder, check_table
 from sknn._parameters import Parameters
 from sknn.batches import Table
 from sknn.network.flat import Inputs
@@ -56,6 +56,10 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
     """Base class of `NeuralClassifier` and `NeuralRegressor`."""
 
     _parameter_constraints: dict[str, list]
+    # The HTML representation describes the parameters of an estimator that has a documentation link. Until there is a
+    # site, the link leads nowhere else.
+    _doc_link_module = "sknn"
+    _doc_link_template = "#{estimator_name}"  # type: ignore[assignment]
     classes_: np.ndarray
 
     # --- What a classifier and a regressor differ in ------------------------------------------------------------------
@@ -124,6 +128,8 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         MemoryError
             If a step does not fit on the device.
         """
+        if X_val is None and y_val is not None:
+            raise ValueError("y_val was given without X_val; give both, or neither.")
         goes_on = self.warm_start and hasattr(self, "net_")
         rows = self._check_rows(X, y, sample_weight, reset=not goes_on)
         held = None if X_val is None else self._check_rows(X_val, y_val, sample_weight_val, reset=False, name="_val")
@@ -177,6 +183,13 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         self._publish(net.initialize_untrained(), complete=False)
 
     def _training_callbacks(self) -> list:
+        """Copies of the callbacks, and one that prints if we are to be verbose."""
+        schedulers = [c for c in self.callbacks or [] if isinstance(c[1] if isinstance(c, tuple) else c, LRScheduler)]
+        if schedulers and self.learning_rate != "constant":
+            raise ValueError(
+                f"callbacks hold an LRScheduler, and learning_rate={self.learning_rate!r} is a schedule of its own; "
+                "use learning_rate='constant' with it."
+            )
         callbacks = [copy_callback(callback) for callback in self.callbacks or []]
         return [*callbacks, PrintLog()] if self.verbose else callbacks
 
@@ -214,9 +227,9 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         self._fit_target(rows, classes)
         self._features = None
         if getattr(rows.X, "ndim", 2) == 2:
-            max_one_hot = {} if self.module is None else {"max_one_hot": np.inf}
+            most = ONE_HOT_LEVELS if self.module is None else MAX_LEVELS  # a custom module takes numbers only
             dtype = np.float64 if wants_double(self) else np.float32
-            self._features = FeatureEncoder(self.scaling, self.categorical_features, dtype=dtype, **max_one_hot)
+            self._features = FeatureEncoder(self.scaling, self.categorical_features, most, dtype)
             self._features.fit(rows.X, rows.weight)
 
     def _encode(self, X: Any) -> Encoded:
@@ -240,6 +253,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
             torch.from_numpy(codes).to(device) if codes.shape[1] else None,
             torch.from_numpy(_stack(targets)).to(device, dtype),
             weight,
+            n_choices=max(2, targets[0].shape[1]) if self._make_loss().outputs_exclude_each_other else 2,
         )
 
     def _strata(self, target: Tensor) -> np.ndarray | None:
@@ -271,7 +285,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         X = self._check_X(X, reset=False)
         encoded, network = self._encode(X), self.net_.module_
         flat = self._predicting_numbers(X)
-        numbers = encoded.numbers if sp.issparse(encoded.numbers) else torch.from_numpy(encoded.numbers)
+        numbers: Any = encoded.numbers if sp.issparse(encoded.numbers) else torch.from_numpy(encoded.numbers)
         codes = torch.from_numpy(encoded.codes) if encoded.codes.shape[1] else None
         at_once = max(1, PREDICTED_NUMBERS // (network.n_members * self._widest()))
         parts = []
@@ -332,11 +346,12 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
 
     def __sklearn_clone__(self) -> Self:
         """A new estimator with the same parameters; its callbacks are new, and share what they write to."""
-        params = {
-            name: [copy_callback(c) for c in value] if name == "callbacks" and value else clone(value, safe=False)
-            for name, value in self.get_params(deep=False).items()
-        }
-        return type(self)(**params)
+        bare = type(self).__new__(type(self))
+        bare.__dict__ = self.__dict__ | {"callbacks": None}
+        fresh = _clone_parametrized(bare)
+        if self.callbacks is not None:
+            fresh.callbacks = [copy_callback(callback) for callback in self.callbacks]
+        return fresh
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

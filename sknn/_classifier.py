@@ -24,14 +24,14 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):
         "log_loss",
         [StrOptions({"log_loss"}), callable],
         "{'log_loss'} or callable",
-        "A callable takes raw outputs and targets (rows, K), as tensors, and returns a loss per row; targets are 0/1\n"
+        "A callable takes raw outputs and targets (rows, K), as tensors, and returns a loss per row; targets are 0/1 "
         "columns, one for two classes and one per class for more.",
     )
     label_smoothing: float = parameter(
         0.0,
         [FRACTION],
         "float",
-        "Share of each label's probability that is spread over all classes. Helps accuracy a little, and costs\n"
+        "Share of each label's probability that is spread over all classes. Helps accuracy a little, and costs "
         "calibration and log loss.",
     )
     class_weight: Any = parameter(
@@ -63,7 +63,7 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):
 
     def _make_loss(self) -> Loss:
         own = SoftmaxCrossEntropy() if self._target.kind_ == "multiclass" else BinaryCrossEntropy()
-        return CallableLoss(self.loss, own.link) if callable(self.loss) else own
+        return CallableLoss(self.loss, own) if callable(self.loss) else own
 
     def _network_outputs(self) -> int:
         return 1 if self._target.kind_ == "binary" else len(self.classes_)
@@ -154,14 +154,17 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
+    def _truth(self, y: Tensor) -> np.ndarray:
+        return self._predict_from(y, np.float64)
+
     def _predict_from(self, p: Tensor, dtype: Any) -> np.ndarray:
         return self._target.inverse_transform(p.numpy())
 
     def _probabilities(self, p: Tensor, dtype: Any) -> np.ndarray:
-        p = p.numpy().astype(dtype)
+        shares = p.numpy().astype(dtype)
         if self._target.kind_ == "binary":
-            return np.hstack([1 - p, p])
-        return p / p.sum(1, keepdims=True) if self._target.kind_ == "multiclass" else p
+            return np.hstack([1 - shares, shares])
+        return shares / shares.sum(1, keepdims=True) if self._target.kind_ == "multiclass" else shares
 
     def _score_of(self, y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
         return accuracy_score(y, predicted, sample_weight=sample_weight)

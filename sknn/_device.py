@@ -70,9 +70,10 @@ def resolve_precision(precision: str, device: torch.device) -> Precision:
 
 @contextlib.contextmanager
 def threads(n_threads: int | str, work_per_step: int) -> Iterator[None]:
-    """Compute with `n_threads` threads, one where "auto" finds the step too small to share, then restore the setting."""
+    """Compute with `n_threads` threads ("auto": one where a step is too small to share), then restore the setting."""
     before = torch.get_num_threads()
-    wanted = n_threads if isinstance(n_threads, int) else (1 if work_per_step < WORK_FOR_THREADS else before)
+    chosen = 1 if work_per_step < WORK_FOR_THREADS else before
+    wanted = chosen if n_threads == "auto" else int(n_threads)
     if wanted == before:
         yield
         return

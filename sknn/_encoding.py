@@ -7,6 +7,7 @@ numbers and integer codes; `TargetEncoder`s turn labels and values into what a l
 import numbers
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,10 @@ MAX_LEVELS = 1000  # the most frequent; a rarer level counts as unknown
 QUANTILES = 1000  # reference points of scaling="quantile", as in scikit-learn
 QUANTILE_MARGIN = 1e-7  # keeps the normal quantiles of the extremes finite
 ROBUST_CLIP = 3.0
+FAR_OUT = 1e100  # beyond it the smooth clip is at its limit, and squares overflow
+NUMBER_TYPES = (numbers.Real, np.bool_, Decimal)
+MISSING_TYPES = ("NoneType", "NAType", "NaTType")
+DATE_TYPES = ("datetime", "date", "time", "duration", "period")
 ROWS_AT_ONCE = 1 << 16
 
 
@@ -31,19 +36,11 @@ def is_frame(X: Any) -> bool:
 
 
 def column_values(column: Any) -> np.ndarray:
-    """A frame's column as float64 numbers with NaN for missing, or as objects with None for missing."""
-    dtype = str(column.dtype).lower()
-    if dtype.startswith(("datetime", "date", "time", "duration", "period")):
-        raise ValueError(
-            f"Column {column.name!r} has the dtype {column.dtype}, which is neither a number nor a category; derive "
-            "numbers from it first (year, month, days since), or drop it."
-        )
+    """A frame's column as float64 numbers with NaN for missing, or as objects."""
     if hasattr(column, "to_numpy") and hasattr(column, "isna"):  # pandas
-        if getattr(column.dtype, "kind", "O") in "fiub" and dtype != "category":
+        if getattr(column.dtype, "kind", "O") in "fiub":
             return column.to_numpy(dtype=np.float64, na_value=np.nan)
-        values = np.array(column, dtype=object)
-        values[np.asarray(column.isna())] = None
-        return values
+        return np.array(column, dtype=object)
     values = column.to_numpy()  # polars: nulls are NaN among numbers and None among objects
     return values.astype(np.float64) if values.dtype.kind in "fiub" else values.astype(object)
 
@@ -55,33 +52,55 @@ def is_categorical_dtype(column: Any) -> bool:
 
 def is_missing(value: Any) -> bool:
     """None, NaN, pandas' NA and NaT."""
-    if value is None:
-        return True
-    if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
-        return value != value
-    return type(value).__name__ in ("NAType", "NaTType")
+    if isinstance(value, NUMBER_TYPES):
+        return bool(value != value)
+    return type(value).__name__ in MISSING_TYPES
 
 
 def as_numbers(values: np.ndarray) -> np.ndarray | None:
     """float64 with NaN for missing if every value is a number, a bool or missing; else None."""
     if values.dtype != object:
-        return values.astype(np.float64) if values.dtype.kind in "fiub" else None
-    if not all(isinstance(v, numbers.Real | np.bool_) or is_missing(v) for v in values):
+        return values.astype(np.float64, copy=False) if values.dtype.kind in "fiub" else None
+    kinds = set(map(type, values.tolist()))
+    if not all(issubclass(kind, NUMBER_TYPES) or kind.__name__ in MISSING_TYPES for kind in kinds):
         return None
-    return np.array([np.nan if is_missing(v) else float(v) for v in values], dtype=np.float64)
+    if any(kind.__name__ in MISSING_TYPES for kind in kinds):
+        values = np.array([np.nan if is_missing(v) else v for v in values.tolist()], dtype=object)
+    return values.astype(np.float64)
 
 
 def as_level(value: Any) -> str:
-    """The name of a level: one and the same for 3, 3.0 and "3", so that a missing value elsewhere changes nothing."""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
+    """The name of a level: one and the same for 3, 3.0 and "3", so that a missing value elsewhere changes nothing.
+
+    For the same reason True is 1: a column of bools holds floats as soon as one is missing.
+    """
+    if isinstance(value, str):
+        return str.__str__(value)
+    if not isinstance(value, NUMBER_TYPES):
+        return str(value)
+    number: Any = value
+    return str(int(number)) if float(number).is_integer() else str(float(number))
+
+
+def distinct_levels(column: Any) -> tuple[list[str | None], np.ndarray]:
+    """The levels in a column (None for missing, and perhaps some twice), and the place of each row's among them.
+
+    >>> distinct_levels(np.array(["b", None, 3, 3.0], dtype=object))
+    (['b', None, '3'], array([0, 1, 2, 2]))
+    """
+    if hasattr(column, "factorize"):  # pandas; missing is -1, the last
+        places, values = column.factorize()
+        return [*map(as_level, values), None], places
+    values = column.to_list() if hasattr(column, "to_list") else column.tolist()
+    place = {value: i for i, value in enumerate(dict.fromkeys(values))}
+    places = np.fromiter(map(place.__getitem__, values), dtype=np.int64, count=len(values))
+    return [None if is_missing(value) else as_level(value) for value in place], places
 
 
 # --- Statistics in which weight k counts as k rows ----------------------------------------------------------------
 
 
-def quantiles(column: np.ndarray, q: Sequence[float], weight: np.ndarray | None) -> np.ndarray:
+def quantiles(column: np.ndarray, q: Sequence[float] | np.ndarray, weight: np.ndarray | None) -> np.ndarray:
     """Quantiles of the values that are not missing, each one a value that occurs."""
     present = ~np.isnan(column)
     if not present.any():
@@ -95,6 +114,8 @@ def mean_and_std(column: np.ndarray, weight: np.ndarray | None) -> tuple[float, 
     if not present.any():
         return 0.0, 0.0
     values = column[present]
+    if values.min() == values.max():  # the rounding of a mean must not look like a spread
+        return float(values[0]), 0.0
     weights = None if weight is None else weight[present]
     mean = np.average(values, weights=weights)
     return mean, float(np.sqrt(np.average((values - mean) ** 2, weights=weights)))
@@ -128,17 +149,22 @@ class ColumnScaler:
             grid = np.linspace(0, 1, len(self.references))
             levels = [_midway_interp(x, r, grid) for x, r in zip(X.T, self.references.T, strict=True)]
             return ndtri(np.clip(np.array(levels).T.reshape(X.shape), QUANTILE_MARGIN, 1 - QUANTILE_MARGIN))
-        X = (X - self.center) * self.scale
-        return X / np.sqrt(1 + (X / ROBUST_CLIP) ** 2) if self.clip else X
+        with np.errstate(over="ignore"):
+            X = (X - self.center) * self.scale
+        if not self.clip:
+            return X
+        np.clip(X, -FAR_OUT, FAR_OUT, out=X)
+        return X / np.sqrt(1 + (X / ROBUST_CLIP) ** 2)
 
 
 def _midway_interp(x: np.ndarray, references: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """Interpolate; among equal references take the middle of their levels, as scikit-learn's QuantileTransformer."""
+    """Interpolate; equal references take the middle of their levels, also at the ends (unlike scikit-learn's)."""
     return 0.5 * (np.interp(x, references, grid) - np.interp(-x, -references[::-1], -grid[::-1]))
 
 
 def _inverse(width: np.ndarray) -> np.ndarray:
-    return np.divide(1.0, width, out=np.zeros_like(width), where=width > 0)
+    """1 / width, and 0 for a constant column (or one so narrow that 1 / width is infinite)."""
+    return np.divide(1.0, width, out=np.zeros_like(width), where=width >= np.finfo(np.float64).tiny)
 
 
 def fit_scaler(columns: Iterable[np.ndarray], scaling: str | None, weight: np.ndarray | None) -> ColumnScaler:
@@ -156,8 +182,8 @@ def fit_scaler(columns: Iterable[np.ndarray], scaling: str | None, weight: np.nd
         grid = np.linspace(0, 1, QUANTILES)
         references = np.array([quantiles(c, grid, weight) for c in columns]).reshape(n, QUANTILES).T
         return ColumnScaler(median, np.zeros(n), np.ones(n), references=references)
-    spread = np.where(third > first, third - first, (high - low) / 2)
-    return ColumnScaler(median, median, _inverse(spread), clip=True)
+    half = np.where(third > first, third / 2 - first / 2, high / 4 - low / 4)  # the difference itself may overflow
+    return ColumnScaler(median, median, _inverse(half) / 2, clip=True)
 
 
 # --- The table ----------------------------------------------------------------------------------------------------
@@ -222,34 +248,38 @@ class FeatureEncoder:
         chosen = self._chosen_categories(table)
         self.categorical_ = np.array([j for j in range(table.width) if table.is_category(j, chosen)], dtype=int)
         self.numeric_ = np.setdiff1d(np.arange(table.width), self.categorical_)
-        self.levels_ = [_frequent_levels(table.levels(j)) for j in self.categorical_]
+        self.levels_ = [_frequent_levels(*table.levels(j), sample_weight) for j in self.categorical_]
         columns = [table.numbers(j) for j in self.numeric_]
         self.scaler_ = fit_scaler(columns, self.scaling, sample_weight)
         self.missing_ = np.array([k for k, column in enumerate(columns) if np.isnan(column).any()], dtype=int)
         return self
 
     def _fit_sparse(self, X: Any) -> "FeatureEncoder":
-        """A sparse table stays sparse, so its columns are scaled by their largest absolute value and not centred."""
-        if self.categorical_features not in (None, "from_dtype"):
+        """A sparse table stays sparse, so its columns are scaled by their largest absolute value and not centred.
+
+        A missing value becomes 0, as most of the others are.
+        """
+        if self.categorical_features is not None and not _is_from_dtype(self.categorical_features):
             raise ValueError("categorical_features can't be chosen in a sparse table; encode them before, or use None.")
         n = X.shape[1]
         self.categorical_, self.numeric_, self.levels_ = np.array([], dtype=int), np.arange(n), []
         self.missing_ = np.array([], dtype=int)
-        largest = np.asarray(abs(X).max(axis=0).todense()).ravel().astype(np.float64)
+        X = sp.csc_array(X, dtype=np.float64, copy=True)
+        X.data = np.nan_to_num(np.abs(X.data))
+        largest = X.max(axis=0).toarray().ravel()
         scale = np.ones(n) if self.scaling is None else _inverse(largest)
         self.scaler_ = ColumnScaler(np.zeros(n), np.zeros(n), scale)
         return self
 
     def transform(self, X: Any) -> Encoded:
         if sp.issparse(X) and not len(self.categorical_) and self._centres_nothing:
-            scaled = sp.csr_array(X).multiply(self.scaler_.scale[None, :]).tocsr().astype(self.dtype)
-            return Encoded(scaled, np.zeros((X.shape[0], 0), dtype=np.int64))
+            return Encoded(self._scaled_sparse(X), np.zeros((X.shape[0], 0), dtype=np.int64))
         table = _Columns(X.toarray() if sp.issparse(X) else X)
         out = np.empty((len(table), self.n_numbers_), dtype=self.dtype)
         self._write_numbers(table, out)
         codes, start = [], len(self.numeric_) + len(self.missing_)
         for j, levels in zip(self.categorical_, self.levels_, strict=True):
-            code = _level_codes(table.levels(j), levels)
+            code = _level_codes(*table.levels(j), levels)
             if len(levels) > self.max_one_hot:
                 codes.append(code)
             elif len(levels) == 2:  # one column of -1, 0 and 1 says as much as two
@@ -265,13 +295,32 @@ class FeatureEncoder:
         scaler = self.scaler_
         return not (scaler.center.any() or scaler.clip or scaler.references is not None or len(self.missing_))
 
+    def _scaled_sparse(self, X: Any) -> sp.csr_array:
+        scaled = sp.csr_array(X, dtype=np.float64, copy=True)
+        missing = np.isnan(scaled.data)
+        scaled.data[missing] = self.scaler_.fill[scaled.indices[missing]]
+        with np.errstate(over="ignore"):
+            scaled.data *= self.scaler_.scale[scaled.indices]
+            scaled = scaled.astype(self.dtype)
+        self._refuse_overflow(scaled.data)
+        return scaled
+
     def _write_numbers(self, table: "_Columns", out: np.ndarray) -> None:
         width, indicated = len(self.numeric_), len(self.missing_)
         for start in range(0, len(table), ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
             block = table.block(self.numeric_, rows)
-            out[rows, :width] = self.scaler_.transform(block)
+            with np.errstate(over="ignore"):
+                out[rows, :width] = self.scaler_.transform(block)
+            self._refuse_overflow(out[rows, :width])
             out[rows, width : width + indicated] = np.isnan(block[:, self.missing_])
+
+    def _refuse_overflow(self, numbers: np.ndarray) -> None:
+        if not np.isfinite(numbers).all():
+            raise ValueError(
+                f"Input X contains a value too large for {np.dtype(self.dtype)!r} after scaling={self.scaling!r}; "
+                "clip the column, or use scaling='robust'."
+            )
 
     @property
     def n_numbers_(self) -> int:
@@ -287,7 +336,7 @@ class FeatureEncoder:
     def _chosen_categories(self, table: "_Columns") -> set[int] | None:
         """The columns that the user names, or None for a choice by dtype."""
         chosen = self.categorical_features
-        if isinstance(chosen, str) and chosen == "from_dtype":
+        if _is_from_dtype(chosen):
             return None
         chosen = [] if chosen is None else list(np.atleast_1d(np.asarray(chosen, dtype=object)))
         if chosen and all(isinstance(c, bool | np.bool_) for c in chosen):
@@ -300,19 +349,23 @@ class FeatureEncoder:
         return {table.place(c) for c in chosen}
 
 
-def _frequent_levels(values: Sequence[str | None]) -> list[str]:
-    counts: dict[str, int] = {}
-    for value in values:
-        if value is not None:
-            counts[value] = counts.get(value, 0) + 1
-    frequent = sorted(counts, key=lambda level: (-counts[level], level))[:MAX_LEVELS]
-    return sorted(frequent)
+def _is_from_dtype(categorical_features: Any) -> bool:
+    return isinstance(categorical_features, str) and categorical_features == "from_dtype"
 
 
-def _level_codes(values: Sequence[str | None], levels: list[str]) -> np.ndarray:
+def _frequent_levels(distinct: list[str | None], places: np.ndarray, weight: np.ndarray | None) -> list[str]:
+    weights = np.bincount(places % len(distinct), weight, minlength=len(distinct))
+    total: dict[str, float] = {}
+    for level, its_weight in zip(distinct, weights, strict=True):
+        if level is not None and its_weight:
+            total[level] = total.get(level, 0) + its_weight
+    return sorted(sorted(total, key=lambda level: (-total[level], level))[:MAX_LEVELS])
+
+
+def _level_codes(distinct: list[str | None], places: np.ndarray, levels: list[str]) -> np.ndarray:
     """1, 2, ... for the known levels; 0 for what is missing or unknown."""
-    code = {level: i + 1 for i, level in enumerate(levels)}
-    return np.fromiter((code.get(value, 0) for value in values), dtype=np.int64, count=len(values))  # type: ignore
+    code: dict[str | None, int] = {level: i + 1 for i, level in enumerate(levels)}
+    return np.array([code.get(level, 0) for level in distinct], dtype=np.int64)[places]
 
 
 class _Columns:
@@ -322,13 +375,19 @@ class _Columns:
         self.names = list(X.columns) if is_frame(X) else None
         if self.names is None:
             self.X = X if isinstance(X, np.ndarray) else np.asarray(X)
-            self.columns = None
+            self.columns = [self.X[:, j] for j in range(X.shape[1])]
         else:
-            self.X = None
-            self.columns = [_frame_column(X, j) for j in range(len(self.names))]
-            self._values: list[np.ndarray | None] = [None] * len(self.names)
+            self.X = None  # type: ignore[assignment]
+            self.columns = [_frame_column(X, j) for j in range(X.shape[1])]
         self.width = X.shape[1]
         self._n = X.shape[0]
+        self._numbers: dict[int, np.ndarray | None] = {}
+        for j, column in enumerate(self.columns):
+            if str(column.dtype).lower().startswith(DATE_TYPES):
+                raise ValueError(
+                    f"Column {self._name(j)!r} has the dtype {column.dtype}, which is neither a number nor a category; "
+                    "derive numbers from it first (year, month, days since), or drop it."
+                )
 
     def __len__(self) -> int:
         return self._n
@@ -341,44 +400,47 @@ class _Columns:
             if column not in self.names:
                 raise ValueError(f"categorical_features names {column!r}, which is not a column of X: {self.names}.")
             return self.names.index(column)
-        if not isinstance(column, numbers.Integral) or not 0 <= column < self.width:
+        if not isinstance(column, int | np.integer) or not 0 <= column < self.width:
             raise ValueError(
                 f"categorical_features holds {column!r}; indices go from 0 to {self.width - 1}, names are strings."
             )
         return int(column)
 
-    def raw(self, j: int) -> np.ndarray:
-        if self.columns is None:
-            return self.X[:, j]
-        if self._values[j] is None:
-            self._values[j] = column_values(self.columns[j])
-        return self._values[j]  # type: ignore[return-value]
+    def _name(self, j: int) -> Any:
+        return int(j) if self.names is None else self.names[j]
+
+    def _numbers_or_none(self, j: int) -> np.ndarray | None:
+        if j not in self._numbers:
+            column = self.columns[j]
+            self._numbers[j] = as_numbers(column if self.names is None else column_values(column))
+        return self._numbers[j]
 
     def is_category(self, j: int, chosen: set[int] | None) -> bool:
         if chosen is not None and j in chosen:
             return True
-        by_dtype = self.columns is not None and is_categorical_dtype(self.columns[j])
-        if chosen is None and by_dtype:
+        if chosen is None and self.names is not None and is_categorical_dtype(self.columns[j]):
             return True
-        if as_numbers(self.raw(j)) is not None:
+        if self._numbers_or_none(j) is not None:
             return False
         if chosen is None:
             return True
-        name = j if self.names is None else self.names[j]
         raise ValueError(
-            f"Column {name!r} holds values that are not numbers and is not among categorical_features; add it there, "
-            "or use categorical_features='from_dtype'."
+            f"Column {self._name(j)!r} holds values that are not numbers and is not among categorical_features; add it "
+            "there, or use categorical_features='from_dtype'."
         )
 
-    def levels(self, j: int) -> list[str | None]:
-        values = self.raw(j)
-        return [None if is_missing(v) else v if type(v) is str else as_level(v) for v in values.tolist()]
+    def levels(self, j: int) -> tuple[list[str | None], np.ndarray]:
+        """See `distinct_levels`."""
+        try:
+            return distinct_levels(self.columns[j])
+        except TypeError as error:
+            raise ValueError(f"Column {self._name(j)!r} holds values that can't be categories: {error}.") from error
 
     def numbers(self, j: int) -> np.ndarray:
-        column = as_numbers(self.raw(j))
+        column = self._numbers_or_none(j)
         if column is None:
-            name = j if self.names is None else self.names[j]
-            raise ValueError(f"Column {name!r} held numbers in fit, and holds something else now: {self.raw(j)[:3]}.")
+            first = np.asarray(self.columns[j])[:3]
+            raise ValueError(f"Column {self._name(j)!r} held numbers in fit, and holds something else now: {first}.")
         if np.isinf(column).any():
             raise ValueError(
                 "Input X contains infinity or a value too large for dtype('float64'). "
@@ -388,7 +450,7 @@ class _Columns:
 
     def block(self, columns: np.ndarray, rows: slice) -> np.ndarray:
         """float64 numbers of some columns and rows."""
-        if self.X is not None and self.X.dtype != object:
+        if self.X is not None and self.X.dtype.kind in "fiub":
             block = self.X[rows] if len(columns) == self.width else self.X[rows][:, columns]
             return block.astype(np.float64)
         out = np.empty((len(range(*rows.indices(self._n))), len(columns)))
@@ -403,8 +465,6 @@ def _frame_column(X: Any, j: int) -> Any:
 
 def check_table(X: Any) -> Any:
     """Refuse what is no table, and infinities; leave frames, objects and missing values as they are."""
-    if is_frame(X) or (isinstance(X, np.ndarray) and X.dtype == object):
+    if is_frame(X):
         return X
-    return check_array(
-        X, accept_sparse="csr", dtype=None, ensure_all_finite=False if sp.issparse(X) else "allow-nan", input_name="X"
-    )
+    return check_array(X, accept_sparse="csr", dtype=None, ensure_all_finite="allow-nan", input_name="X")

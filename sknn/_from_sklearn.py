@@ -76,7 +76,7 @@ def _take_weights(est: BaseNeural, mlp: Any) -> None:
     else:
         y, classes = np.ones(1) if mlp.n_outputs_ == 1 else np.ones((1, mlp.n_outputs_)), None
     est._build(X, y, classes)
-    network = est.module_
+    network: Any = est.module_
     with torch.no_grad():
         for (weight, bias), w, b in zip(network.linears(), mlp.coefs_, mlp.intercepts_, strict=True):
             network.parameter_of(weight).copy_(torch.from_numpy(w))

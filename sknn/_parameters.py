@@ -5,6 +5,7 @@ docstrings all come from here.
 """
 
 import dataclasses
+import textwrap
 from numbers import Integral, Real
 from typing import Any
 
@@ -39,7 +40,7 @@ def describe(cls: type) -> str:
     for f in dataclasses.fields(cls):
         if "kind" in f.metadata:
             lines.append(f"    {f.name} : {f.metadata['kind']}, default={f.default!r}")
-            lines += [f"        {line}".rstrip() for line in f.metadata["text"].strip().split("\n")]
+            lines += textwrap.wrap(f.metadata["text"], 112, initial_indent=" " * 8, subsequent_indent=" " * 8)
             lines.append("")
     return "\n".join(lines).strip()
 
@@ -56,7 +57,7 @@ class Parameters:
         (256, 256),
         ["array-like", AT_LEAST_1],
         "int or array-like of int",
-        "Units of each hidden layer; `()` is a linear model. Two layers of 256 did best over many tables.",
+        "Units of each hidden layer; `()` is a linear model. Two layers of 256 are wide enough for most tables.",
         positional=True,
     )
     activation: str = parameter(
@@ -70,37 +71,37 @@ class Parameters:
         "adamw",
         [StrOptions(set(SOLVERS)), callable],
         names(SOLVERS) + " or a torch.optim.Optimizer class",
-        "'adamw' is Adam with decoupled `weight_decay` (arXiv 1711.05101); 'adam' and 'sgd' are scikit-learn's; 'lbfgs'\n"
-        "is scipy's, on all rows at once, and suits a few hundred rows. A class of torch is called as\n"
+        "'adamw' is Adam with decoupled `weight_decay` (arXiv 1711.05101); 'adam' and 'sgd' are scikit-learn's; "
+        "'lbfgs' is scipy's, on all rows at once, and suits a few hundred rows. A class of torch is called as "
         "`solver(parameters, lr=learning_rate_init)`, once per member.",
     )
     alpha: float = parameter(
         0.0,
         [AT_LEAST_0],
         "float",
-        "L2 penalty on the weights, divided by the batch's weight sum as in scikit-learn. 0 by default because\n"
+        "L2 penalty on the weights, divided by the batch's weight sum as in scikit-learn. 0 by default because "
         "`weight_decay` does the same with less harm to Adam's steps.",
     )
     weight_decay: float = parameter(
         0.01,
         [AT_LEAST_0],
         "float",
-        "Share of the weights (not the biases) that a step takes away, times the learning rate. Only used when\n"
+        "Share of the weights (not the biases) that a step takes away, times the learning rate. Only used when "
         "solver='adamw'.",
     )
     batch_size: Any = parameter(
         "auto",
         [StrOptions({"auto"}), AT_LEAST_1],
         "int or 'auto'",
-        "Rows of a step. 'auto' goes by the training rows: 64 up to 1,024 rows, 128 up to 8,192, 256 up to 30,000 and\n"
+        "Rows of a step. 'auto' goes by the training rows: 64 up to 1,024 rows, 128 up to 8,192, 256 up to 30,000 and "
         "512 above, so that a fit takes enough steps on small data and large products on big data.",
     )
     learning_rate: str = parameter(
         "cosine",
         [StrOptions(set(SCHEDULES))],
         names(SCHEDULES),
-        "How the learning rate goes over `max_iter` epochs. 'cosine' falls to 0, which is worth more than a good guess\n"
-        "of the rate; 'constant', 'invscaling' and 'adaptive' are scikit-learn's; 'one_cycle' rises and falls;\n"
+        "How the learning rate goes over `max_iter` epochs. 'cosine' falls to 0, which is worth more than a good "
+        "guess of the rate; 'constant', 'invscaling' and 'adaptive' are scikit-learn's; 'one_cycle' rises and falls; "
         "'reduce_on_plateau' divides by 10 where 'adaptive' divides by 5. Not used by solver='lbfgs'.",
     )
     learning_rate_init: float = parameter(
@@ -113,7 +114,7 @@ class Parameters:
         60,
         [AT_LEAST_1],
         "int",
-        "Epochs at most; with solver='lbfgs', iterations. Cosine schedules are done well before 100.",
+        "Epochs at most; with solver='lbfgs', iterations. A cosine schedule is spread over all of them.",
     )
     shuffle: Any = parameter(
         True,
@@ -125,14 +126,14 @@ class Parameters:
         None,
         ["random_state"],
         "int, RandomState instance or None",
-        "Decides initial weights, held-out rows, row order and dropout. An int gives the same result at every call of\n"
+        "Decides initial weights, held-out rows, row order and dropout. An int gives the same result at every call of "
         "`fit`. torch's and numpy's global generators are neither read nor changed.",
     )
     tol: float = parameter(
         1e-4,
         [AT_LEAST_0],
         "float",
-        "An epoch counts as an improvement if the watched loss or score gets better by `tol`, in units of the scaled\n"
+        "An epoch counts as an improvement if the watched loss or score gets better by `tol`, in units of the scaled "
         "target.",
     )
     verbose: Any = parameter(
@@ -152,8 +153,8 @@ class Parameters:
         True,
         ["boolean"],
         "bool",
-        "Whether each member holds out rows of its own (`validation_fraction`, stratified by class), stops when they no\n"
-        "longer improve, and gets back the weights of its best epoch. With an ensemble every row still trains most\n"
+        "Whether each member holds out rows of its own (`validation_fraction`, stratified by class), stops when they "
+        "no longer improve, and gets back the weights of its best epoch. With an ensemble every row still trains most "
         "members. Without it, or with `X_val` in `fit`, no row is held out. Not used by solver='lbfgs'.",
     )
     validation_fraction: float = parameter(
@@ -184,37 +185,38 @@ class Parameters:
         0.15,
         [FRACTION, "array-like"],
         "float or array-like of float",
-        "Fraction of each hidden layer's units dropped in a step, one for all layers or one each. Not used by\n"
+        "Fraction of each hidden layer's units dropped in a step, one for all layers or one each. Not used by "
         "solver='lbfgs'.",
     )
     batch_norm: Any = parameter(
         False,
         ["boolean"],
         "bool",
-        "Whether to normalise over the batch before each activation; every row counts once there, whatever its weight.\n"
-        "A last batch of one row joins the one before. Off, as it did not help on tables.",
+        "Whether to normalise over the batch before each activation; every row counts once there, whatever its "
+        "weight. A last batch of one row joins the one before. Off, since two or three layers on "
+        "scaled numbers train well without it.",
     )
     scaling: Any = parameter(
         "auto",
         [None, StrOptions({"standard", "robust", "quantile", "auto"})],
         "{'auto', 'robust', 'standard', 'quantile'} or None",
-        "Of the numbers. 'robust' is by median and interquartile range with a smooth clip x / sqrt(1 + (x / 3)^2),\n"
-        "which is what 'auto' takes; 'quantile' maps to normal quantiles. None leaves the numbers, and a regressor's\n"
-        "y, alone. A sparse table is not centred, only divided by its largest absolute values.",
+        "Of the numbers. 'robust' is by median and interquartile range with a smooth clip x / sqrt(1 + (x / 3)^2), "
+        "which is what 'auto' takes; 'quantile' maps to normal quantiles. None leaves the numbers, and a "
+        "regressor's y, alone. A sparse table is not centred, only divided by its largest absolute values.",
     )
     numeric_embedding: Any = parameter(
         None,
         [None, StrOptions({*NUMERIC_EMBEDDINGS, "auto"})],
         "{'periodic', 'piecewise_linear', 'auto'} or None",
-        "How numbers enter the network besides as they are: by cosines (arXiv 2407.04491) or by how far they come\n"
+        "How numbers enter the network besides as they are: by cosines (arXiv 2407.04491) or by how far they come "
         "through their bins (arXiv 2203.05556). 'auto' takes 'periodic' for up to 100 numeric columns.",
     )
     categorical_features: Any = parameter(
         "from_dtype",
         ["array-like", StrOptions({"from_dtype"}), None],
         "'from_dtype', array-like of names, indices or mask, or None",
-        "Which columns are categories. 'from_dtype' takes those that hold strings or are declared categorical. Up to 8\n"
-        "levels become one-hot columns, more get an embedding; missing and unseen levels are all zeros, or code 0.",
+        "Which columns are categories. 'from_dtype' takes those that hold strings or are declared categorical. Up to 8 "
+        "levels become one-hot columns, more get an embedding; missing and unseen ones are all zeros, or code 0.",
     )
     ensemble_size: int = parameter(
         8,
@@ -226,15 +228,15 @@ class Parameters:
         "loss",
         [str, callable, None],
         "str, callable or None",
-        "What early stopping watches: 'loss'; None for the estimator's own score (accuracy, R2), as in scikit-learn's\n"
+        "What early stopping watches: 'loss'; None for the estimator's own score (accuracy, R2), as in scikit-learn's "
         "MLP; or a scorer. The loss is smoother than any score of a few rows.",
     )
     metrics: Any = parameter(
         None,
         ["array-like", str, None],
         "list of str, or None",
-        "Recorded in `history_` after every epoch, on training and validation rows: 'accuracy', 'roc_auc', 'log_loss',\n"
-        "'r2', 'rmse', which cost little, or any scikit-learn scorer, at its own cost. On training rows they come from\n"
+        "Recorded in `history_` after every epoch, on training and validation rows: 'accuracy', 'roc_auc', 'log_loss', "
+        "'r2', 'rmse', which cost little, or any scikit-learn scorer, at its own cost. On training rows they come from "
         "the outputs of the steps, as the training loss does.",
     )
     callbacks: Any = parameter(
@@ -259,15 +261,15 @@ class Parameters:
         "auto",
         [AT_LEAST_1, StrOptions({"auto"})],
         "int or 'auto'",
-        "CPU threads while fitting; 'auto' takes one where a step is too small to share. The process's setting is\n"
+        "CPU threads while fitting; 'auto' takes one where a step is too small to share. The process's setting is "
         "restored after.",
     )
     module: Any = parameter(
         None,
         [callable, None],
         "callable or None",
-        "A torch.nn.Module class, or a function that makes one, for networks other than the built-in one. It is called\n"
-        "as `module(in_features, out_features)`, where in_features is the number of encoded columns, or the shape of a\n"
-        "row if X has more than two dimensions, and gives raw outputs (rows, out_features). The parameters that\n"
+        "A torch.nn.Module class, or a function that makes one, for networks other than the built-in one. It is called "
+        "as `module(in_features, out_features)`, where in_features is the number of encoded columns, or the shape of a "
+        "row if X has more than two dimensions, and gives raw outputs (rows, out_features). The parameters that "
         "describe the built-in network (layers, activation, dropout, batch norm, embeddings) are not used then.",
     )

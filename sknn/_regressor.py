@@ -26,7 +26,7 @@ class NeuralRegressor(RegressorMixin, BaseNeural):
         "squared_error",
         [StrOptions({*LOSSES, "huber", "quantile"}), callable],
         names([*LOSSES, "huber", "quantile"]) + " or callable",
-        "'poisson' and 'gamma' have a log link and ask for y >= 0 and y > 0. A callable takes outputs and targets\n"
+        "'poisson' and 'gamma' have a log link and ask for y >= 0 and y > 0. A callable takes outputs and targets "
         "(rows, n_outputs), as tensors in units of the scaled target, and returns a loss per row.",
     )
     quantile: Any = parameter(
@@ -68,7 +68,7 @@ class NeuralRegressor(RegressorMixin, BaseNeural):
 
     def _make_loss(self) -> Loss:
         if callable(self.loss):
-            return CallableLoss(self.loss, SquaredError().link)
+            return CallableLoss(self.loss, SquaredError())
         if self.loss == "huber":
             return Huber(self.delta)
         if self.loss == "quantile":
@@ -125,6 +125,10 @@ class NeuralRegressor(RegressorMixin, BaseNeural):
         ndarray of shape (n_samples,), or (n_samples, n_outputs) if y had two dimensions, or (n_samples, n_quantiles)
         """
         return self._predict_from(self._predictions(X), self._float_type(X))
+
+    def _truth(self, y: Tensor) -> np.ndarray:
+        several = len(self._quantiles()) > 1  # a column each, of one and the same target
+        return self._predict_from(y[:, :1] if several else y, np.float64)
 
     def _predict_from(self, p: Tensor, dtype: Any) -> np.ndarray:
         values = self._decode(p.to(torch.float64)).numpy().astype(dtype)

@@ -1,5 +1,6 @@
 """Scores during a training: tensor metrics by name, and any scikit-learn scorer on an epoch's predictions."""
 
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -37,11 +38,14 @@ class _ScorerMetric:
     def __init__(self, estimator: Any, scoring: Any) -> None:
         self.estimator, self.loss = estimator, estimator._make_loss()
         self.scorer = check_scoring(estimator, scoring)
+        self.takes_weight = takes_weight(self.scorer)
         self.view = PredictedProbabilities if is_classifier(estimator) else Predicted
 
     def __call__(self, z: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         p = self.loss.link(z)
-        weights = [{}] * len(p) if weight is None else [{"sample_weight": w.cpu().numpy()} for w in weight]
+        weights: list[dict[str, Any]] = [{} for _ in p]
+        if weight is not None and self.takes_weight:
+            weights = [{"sample_weight": w.cpu().numpy()} for w in weight]
         scores = [
             self.scorer(self.view(self.estimator, p[m]), np.empty((p.shape[1], 0)), self._truth(y[m]), **weights[m])
             for m in range(len(p))
@@ -49,7 +53,13 @@ class _ScorerMetric:
         return torch.tensor(scores, dtype=torch.float64, device=z.device)
 
     def _truth(self, y: Tensor) -> np.ndarray:
-        return self.estimator._predict_from(y.cpu(), np.float64)
+        return self.estimator._truth(y.cpu())
+
+
+def takes_weight(scorer: Any) -> bool:
+    """Whether a scorer, or the metric that `make_scorer` wrapped, knows of sample weights."""
+    taken = signature(getattr(scorer, "_score_func", scorer)).parameters
+    return "sample_weight" in taken or (not hasattr(scorer, "_score_func") and "kwargs" in taken)
 
 
 class Predicted:

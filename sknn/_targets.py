@@ -30,8 +30,8 @@ class ClassEncoder:
         self.classes_ = np.unique(labels if classes is None else classes)
         if len(self.classes_) < 2:
             raise ValueError(
-                f"y holds one class only, {self.classes_[0]!r}, and a classifier needs at least two classes; check how "
-                "y was made, or the rows that were chosen."
+                f"y holds one class only, {self.classes_.tolist()[0]!r}, and a classifier needs at least two classes; "
+                "check how y was made, or the rows that were chosen."
             )
         self.kind_ = "binary" if len(self.classes_) == 2 else "multiclass"
         return self
@@ -40,11 +40,13 @@ class ClassEncoder:
         """(n, K) of 0 and 1."""
         self._refuse_odd_targets(y)
         if self.kind_ == "multilabel":
-            y = y.toarray() if sp.issparse(y) else y
+            y = y.toarray() if sp.issparse(y) else y  # type: ignore[attr-defined]
             if y.ndim != 2 or y.shape[1] != len(self.classes_):
                 raise ValueError(
                     f"y has shape {y.shape}; expected (n, {len(self.classes_)}) labels, as in the first fit."
                 )
+            if not np.isin(y, (0, 1)).all():
+                raise ValueError(f"y has several columns, which hold {np.unique(y).tolist()}; labels must be 0 or 1.")
             return y.astype(np.float64)
         codes = self.codes(column_or_1d(y, warn=True))
         if self.kind_ == "binary":
@@ -114,6 +116,7 @@ class ValueEncoder:
         y = np.asarray(y, dtype=np.float64)
         if (self.positive == "zero or more" and (y < 0).any()) or (self.positive == "above zero" and (y <= 0).any()):
             raise ValueError(
-                f"y holds {y.min():g}, but this loss needs values {self.positive}; use loss='squared_error', or shift y."
+                f"y holds {y.min():g}, but this loss needs values {self.positive}; use loss='squared_error', or "
+                "shift y."
             )
         return y[:, None] if y.ndim == 1 else y

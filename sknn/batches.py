@@ -31,6 +31,7 @@ class Table:
     codes: Tensor | None
     target: Tensor
     weight: Tensor | None = None
+    n_choices: int = 2  # of a label: the classes that exclude each other, or yes and no
 
     def __len__(self) -> int:
         return self.target.shape[0]
@@ -86,9 +87,10 @@ class DropoutNoise:
 
     def __init__(self, layers: list[tuple[int, Sequence[float]]], generators: list[torch.Generator]) -> None:
         self.widths = [width for width, _ in layers]
-        levels = torch.tensor([[round(rate * 65536) for rate in rates] for _, rates in layers], dtype=torch.float64)
+        levels = torch.tensor([[min(round(rate * 65536), 65535) for rate in rates] for _, rates in layers])
+        levels = levels.view(len(layers), len(generators))  # of no layers, too
         self.thresholds = (levels - 32768).to(torch.int32)  # (layers, M)
-        self.scales = 65536 / (65536 - levels)
+        self.scales = 65536 / (65536 - levels).double()
         self.generators = generators
 
     def draw(self, members: slice, batches: int, size: int, like: Tensor) -> list[Tensor]:
@@ -140,7 +142,7 @@ class Batch:
     inputs : Inputs
     target : Tensor of shape (M, B, K)
         With its labels smoothed.
-    noise : list of Tensor of shape (M, B, width)
+    noise : sequence of Tensor of shape (M, B, width)
         For each dropout layer.
     scale : float or Tensor of shape (M, B, 1)
         What a row's gradient is multiplied by: its share of the batch's weight.
@@ -153,7 +155,7 @@ class Batch:
     rows: Tensor
     inputs: Inputs
     target: Tensor
-    noise: list[Tensor]
+    noise: Sequence[Tensor]
     scale: float | Tensor
     weight_sum: float | Tensor
     start: int
@@ -169,28 +171,23 @@ class Chunk:
         self.inputs, self.target = table.inputs(rows), table.target[rows]
         self.n_batches = rows.shape[1] // block.size
         if smoothing is not None:
-            self.target = smooth_labels(self.target, smoothing[block.members])
+            self.target = smooth_labels(self.target, smoothing[block.members], table.n_choices)
         self.noise = noise.draw(block.members, self.n_batches, block.size, self.target)
         self.shares = self.sums = None
         if table.weight is not None:
             weight = table.weight[rows].view(rows.shape[0], self.n_batches, block.size)
             self.sums = weight.sum(2)
-            self.shares = weight / self.sums.unsqueeze(2)
+            self.shares = weight / self.sums.clamp_min(torch.finfo(weight.dtype).tiny).unsqueeze(2)
 
     def batches(self) -> Iterator[Batch]:
-        size = self.block.size
-        for i in range(self.n_batches):
-            start, stop = i * size, (i + 1) * size
-            yield Batch(
-                self.block.members,
-                self.rows[:, start:stop],
-                self.inputs.rows(start, stop),
-                self.target[:, start:stop],
-                [noise[:, i] for noise in self.noise],
-                1 / size if self.shares is None else self.shares[:, i].unsqueeze(2),
-                float(size) if self.sums is None else self.sums[:, i],
-                self.start + start,
-            )
+        size, n = self.block.size, self.n_batches
+        scales = [1 / size] * n if self.shares is None else self.shares.unsqueeze(3).unbind(1)
+        sums = [float(size)] * n if self.sums is None else self.sums.unbind(1)
+        noises = zip(*(layer.unbind(1) for layer in self.noise), strict=True) if self.noise else [()] * n
+        parts = (self.rows.split(size, 1), self.inputs.split(size), self.target.split(size, 1), noises, scales, sums)
+        for i, (rows, inputs, target, noise, scale, weight_sum) in enumerate(zip(*parts, strict=True)):
+            start = self.start + i * size
+            yield Batch(self.block.members, rows, inputs, target, noise, scale, weight_sum, start)
 
     def total(self, losses: Tensor) -> Tensor:
         """Sum over batches of the weighted mean of the rows' losses (M, rows), times the batch's rows: (M,)."""
@@ -199,10 +196,10 @@ class Chunk:
         return (losses * self.shares.flatten(1)).sum(1) * self.block.size
 
 
-def smooth_labels(target: Tensor, smoothing: Tensor) -> Tensor:
-    """Move `smoothing` (M,) of each row's probability to the uniform distribution."""
+def smooth_labels(target: Tensor, smoothing: Tensor, n_choices: int) -> Tensor:
+    """Move `smoothing` (M,) of each label's probability to the uniform distribution over its choices."""
     share = smoothing[:, None, None]
-    return target * (1 - share) + share / max(target.shape[2], 2)
+    return target * (1 - share) + share / n_choices
 
 
 class Outputs:
@@ -260,8 +257,9 @@ def epoch_blocks(sizes: Sequence[int], batch_size: int, join_last_row: bool = Fa
     blocks, done = [], 0
     for full in sorted({full for full, _ in parts}):
         if full > done:
-            takers = sum(other >= full for other, _ in parts)
-            blocks.append(Block(slice(0, takers), done * batch_size, full * batch_size, batch_size))
+            takes = [other >= full for other, _ in parts]  # not a prefix where a last row joined the batch before
+            start, stop = done * batch_size, full * batch_size
+            blocks += [Block(run, start, stop, batch_size) for run in equal_runs(takes) if takes[run.start]]
             done = full
     for members in equal_runs(sizes):
         rest = parts[members.start][1]

@@ -7,6 +7,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
+from sknn._callbacks import is_raised_by_code
 from sknn.batches import Batch, smooth_labels
 from sknn.training import TrainingNet, TrainingSet
 
@@ -49,7 +50,10 @@ class FullBatchNet(TrainingNet):
             seen + len(rows) * len(curve)
             for seen, rows, curve in zip(self.rows_seen_, data.train_rows, curves, strict=True)
         ]
-        self._replay(data, [curve for curve in curves if curve])
+        try:
+            self._replay(data, [curve for curve in curves if curve])
+        except KeyboardInterrupt as interrupt:
+            self.stopped_by_ = "callback" if is_raised_by_code(interrupt) else "user"
         return self
 
     def _minimise(self, data: TrainingSet, m: int, curve: list[float]) -> None:
@@ -64,10 +68,16 @@ class FullBatchNet(TrainingNet):
 
         def note(intermediate_result: Any) -> None:
             curve.append(float(intermediate_result.fun))
+            reached[:] = intermediate_result.x
 
         start = network.flat[m].detach().double().cpu().numpy().copy()
+        reached = start.copy()
         options = {"maxfun": self.max_fun, "maxiter": self.plan.max_iter, "gtol": self.tol}
-        result = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", callback=note, options=options)
+        try:
+            result = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", callback=note, options=options)
+        except KeyboardInterrupt:  # in the middle of a line search
+            network.load_row(m, torch.from_numpy(reached).to(network.flat))
+            raise
         if not np.isfinite(result.fun):
             self.diverged_[m] = len(curve) + 1
         loss_and_gradient(result.x)
@@ -78,7 +88,7 @@ class FullBatchNet(TrainingNet):
         rows, table = data.train_rows[m][None], data.table
         target = table.target[rows]
         if any(self.plan.label_smoothing):
-            target = smooth_labels(target, target.new_tensor([self.plan.label_smoothing[m]]))
+            target = smooth_labels(target, target.new_tensor([self.plan.label_smoothing[m]]), table.n_choices)
         scale: float | Tensor = 1 / rows.shape[1]
         weight_sum: float | Tensor = float(rows.shape[1])
         if table.weight is not None:
@@ -98,8 +108,9 @@ class FullBatchNet(TrainingNet):
 
     def _replay(self, data: TrainingSet, curves: list[list[float]]) -> None:
         """Write the iterations into the history; a member that has converged keeps its last loss."""
-        datasets = {"dataset_train": data.dataset(data.train_rows), "dataset_valid": None}
+        datasets, self._smallest = data.datasets(), {}
         for i in range(max(map(len, curves), default=0)):
             self.notify("on_epoch_begin", **datasets)
+            self.history.new_batch()
             self._record_mean("train_loss", [curve[min(i, len(curve) - 1)] for curve in curves])
             self.notify("on_epoch_end", **datasets)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score, r2_score
 from skorch import NeuralNet
 from skorch.dataset import Dataset
 from torch import Tensor
@@ -33,8 +32,9 @@ from sknn.batches import (
     epoch_blocks,
     equal_runs,
 )
+from sknn.encoded_prediction import EncodedPrediction
 from sknn.network.flat import FlatNetwork
-from sknn.network.losses import BinaryCrossEntropy, Loss
+from sknn.network.losses import Loss
 from sknn.network.metrics import weighted_mean
 from sknn.network.optimizers import FlatOptimizer
 from sknn.network.schedules import SCHEDULES, invscaling
@@ -61,7 +61,12 @@ class TrainingSet:
     valid_rows: list[Tensor]
     labels: Callable[[Tensor], np.ndarray]
 
-    def dataset(self, rows: list[Tensor], held_out: bool = False) -> Dataset:
+    def datasets(self) -> dict[str, Dataset | None]:
+        """What skorch's callbacks get at every epoch."""
+        valid = self._dataset(self.valid_rows, held_out=True) if self.valid_rows else None
+        return {"dataset_train": self._dataset(self.train_rows, held_out=False), "dataset_valid": valid}
+
+    def _dataset(self, rows: list[Tensor], held_out: bool) -> Dataset:
         """A skorch dataset of the rows of any member."""
         index = rows[0] if all(r is rows[0] for r in rows) else torch.cat(rows).unique()
         return Dataset(EncodedRows(self.table, index, held_out), self.labels(self.table.target[index]))
@@ -71,7 +76,7 @@ class TrainingSet:
 class Plan:
     """How a training goes; what is a list has an entry per member.  The estimators say what each means."""
 
-    seeds: list[int]
+    seeds: list[tuple[int, int]]
     batch_size: int
     max_iter: int
     shuffle: bool = True
@@ -103,7 +108,7 @@ class Progress:
             self.best_rows[member] = row.clone()
 
 
-class TrainingNet(NeuralNet):
+class TrainingNet(EncodedPrediction, NeuralNet):
     """A skorch net over all members of one estimator.
 
     Callbacks see the members as one net: losses are means over members, `predict` averages them, and of rows that were
@@ -135,6 +140,12 @@ class TrainingNet(NeuralNet):
     lost_ : list of int
         Those of them that had no good epoch before.
     """
+
+    epochs_: list[int]
+    stopped_by_: str | None
+    diverged_: dict[int, int]
+    lost_: list[int]
+    ran_out_: bool
 
     def __init__(
         self,
@@ -173,6 +184,7 @@ class TrainingNet(NeuralNet):
         self.module_ = self.module
         self.progress_ = Progress(self.module.n_members)
         self.rows_seen_ = [0] * self.module.n_members
+        self.members_: dict[int, dict[str, list[float]]] = {}
         return self
 
     def initialize_criterion(self) -> "TrainingNet":
@@ -213,10 +225,7 @@ class TrainingNet(NeuralNet):
     def fit_loop(self, X: TrainingSet, y: None = None, epochs: int | None = None, **kwargs: Any) -> "TrainingNet":
         data = X
         self._begin(data)
-        datasets = {
-            "dataset_train": data.dataset(data.train_rows),
-            "dataset_valid": data.dataset(data.valid_rows, held_out=True) if data.valid_rows else None,
-        }
+        datasets = data.datasets() if self.callbacks_ else {}
         try:
             for _ in range(self.plan.max_iter if epochs is None else epochs):
                 started = time.perf_counter()
@@ -265,13 +274,13 @@ class TrainingNet(NeuralNet):
             for start, stop in chunk_bounds(block, self._row_width(data)):
                 chosen = torch.stack([r[start:stop] for r in rows[block.members]])
                 chunk = Chunk(data.table, chosen, block, start, self._noise, self._smoothing)
-                z = []
+                outs = []
                 for batch in chunk.batches():
                     step = self._observed(step_fn, data, batch, "train", runs=runs)
-                    z.append(step["y_pred"])
+                    outs.append(step["y_pred"])
                     if step["penalty"] is not None:
                         losses[block.members] += step["penalty"] * block.size
-                z = torch.cat(z, 1)
+                z = torch.cat(outs, 1)
                 losses[block.members] += chunk.total(self.criterion_.rows(z, chunk.target))
                 if plan.metrics:
                     outputs.add(block.members, z, chosen)
@@ -307,7 +316,7 @@ class TrainingNet(NeuralNet):
             if by_share is not None:
                 epoch = self.optimizer_epochs_ + batch.start / self._sizes[self.active_[run.start]]
                 self.optimizer_.schedule(by_share(min(1.0, epoch / self.plan.max_iter)))
-            self.optimizer_.step(members=run)
+            self.optimizer_.advance(run)
         return {"y_pred": z, "penalty": penalty}
 
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
@@ -324,12 +333,13 @@ class TrainingNet(NeuralNet):
         self._final: list[Tensor | None] = [None] * n
         self._values: dict[str, Tensor] = {}
         self._last: dict[str, list[float]] = {}
+        self._smallest: dict[str, float] = {}
         self._sizes = [len(r) for r in data.train_rows]
         self._held_out = data.valid_rows
-        self._orders = [stream(seed, 0, "order", device, start) for seed in plan.seeds]
+        self._orders = [stream(*seed, "order", device, start) for seed in plan.seeds]
         rates = list(zip(*plan.dropout, strict=True)) if plan.dropout else []
         widths = [width for width, _ in self.module_.dropout_rates()]
-        noise = [stream(seed, 0, "dropout", device, start) for seed in plan.seeds]
+        noise = [stream(*seed, "dropout", device, start) for seed in plan.seeds]
         self._noise = DropoutNoise(list(zip(widths, rates, strict=True)), noise)
         self._smoothing = self.module_.flat.new_tensor(plan.label_smoothing) if any(plan.label_smoothing) else None
         self._observers = [callback for _, callback in self.callbacks_ if watches_batches(callback)]
@@ -357,6 +367,8 @@ class TrainingNet(NeuralNet):
             self._record_mean(name, last)
         learning_rate = self.optimizer_.param_groups[0]["lr"]
         self.history.record("learning_rate", learning_rate)
+        if not self.history[-1]["batches"]:
+            self.history.new_batch()  # skorch's Checkpoint formats file names with the last one
         self.history.record("dur", seconds)
         for k, m in self._running():
             self.epochs_[m] += 1
@@ -371,11 +383,11 @@ class TrainingNet(NeuralNet):
     def _record_mean(self, name: str, values: list[float]) -> None:
         mean = float(np.mean(values))
         if name.endswith("_loss"):
-            earlier = [row[name] for row in self.history[:-1] if name in row]
-            self.history.record(f"{name}_best", not earlier or mean < min(earlier))
+            self.history.record(f"{name}_best", mean < self._smallest.get(name, np.inf))
+            self._smallest[name] = min(mean, self._smallest.get(name, np.inf))
         self.history.record(name, mean)
         if len(values) > 1:
-            self.history.record(f"member_{name}", list(values))
+            self.members_.setdefault(len(self.history), {})[f"member_{name}"] = list(values)
 
     def _retire_members(self) -> bool:
         """End the training of members that diverged or stopped improving; return whether any goes on."""
@@ -388,20 +400,32 @@ class TrainingNet(NeuralNet):
                 self.diverged_[m] = len(self.history)
                 self._final[m] = self.progress_.best_rows[m]
             elif self.progress_.waiting[m] > plan.n_iter_no_change:
+                self.progress_.waiting[m] = 0
                 if schedule.plateau_divisor is None or optimizer.rate_of(k) <= schedule.smallest:
                     self._final[m] = self._result(k, m)
-                multipliers[k] /= schedule.plateau_divisor or 1.0
-                self.progress_.waiting[m] = 0
+                else:
+                    multipliers[k] /= schedule.plateau_divisor
         if multipliers != optimizer.multipliers:
             optimizer.set_multipliers(multipliers)
         going_on = [k for k, m in self._running()]
-        if going_on and self.module_.can_shrink and len(going_on) < len(self.active_):
-            for part in (self.module_, optimizer, self._noise):
+        if going_on and len(going_on) < len(self.active_):
+            self._leave_out(going_on)
+        return bool(going_on)
+
+    def _leave_out(self, going_on: list[int]) -> None:
+        """Go on with some members: without the others, or, where callbacks look on, with the others at rest."""
+        if self.module_.can_shrink and not self.callbacks_:
+            for part in (self.module_, self.optimizer_, self._noise):
                 part.select(going_on)
             if self._smoothing is not None:
                 self._smoothing = self._smoothing[going_on]
             self.active_ = [self.active_[k] for k in going_on]
-        return bool(going_on)
+            return
+        for k, m in enumerate(self.active_):
+            if k not in going_on and (row := self._final[m]) is not None:
+                self.module_.load_row(k, row)
+        resting = [rate if k in going_on else 0.0 for k, rate in enumerate(self.optimizer_.multipliers)]
+        self.optimizer_.set_multipliers(resting)
 
     def _running(self) -> list[tuple[int, int]]:
         """Place in the network, and number, of each member whose training has not ended."""
@@ -419,13 +443,14 @@ class TrainingNet(NeuralNet):
             self._final[m] = self._result(k, m)
         if self.history and "train_loss" not in self.history[-1]:
             self.history.pop()  # an epoch that was interrupted
+        rows = [row for row in self._final if row is not None]
         self.lost_ = [m for m, row in enumerate(self._final) if row is None]
         was_changed = self.plan.restore_best or self.diverged_ or len(self.active_) < len(self._final)
         if was_changed and not self.lost_:
-            self.module_.tie(torch.stack(self._final))
+            self.module_.tie(torch.stack(rows))
         self.module_.eval()
         self.progress_.best_rows = [None] * len(self._final)
-        for name in ("_final", "_values", "_orders", "_noise", "_smoothing"):
+        for name in ("_final", "_values", "_smallest", "_orders", "_noise", "_smoothing"):
             delattr(self, name)
 
     def _zeros(self, n: int) -> Tensor:
@@ -453,55 +478,6 @@ class TrainingNet(NeuralNet):
         self.history.record_batch(f"{prefix}_batch_size", len(index))
         self.notify("on_batch_end", batch=pair, training=training, loss=loss, y_pred=step["y_pred"])
         return step
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Mean prediction of encoded rows: probabilities (n, n_classes), or values (n, K) on the scale of the loss."""
-        p = self._mean_prediction(X).cpu().numpy()
-        return np.hstack([1 - p, p]) if self.classes is not None and p.shape[1] == 1 else p
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Codes of the classes, or values on the scale of the loss."""
-        p = self.predict_proba(X)
-        if self.classes is None:
-            return p[:, 0] if p.shape[1] == 1 else p
-        is_multilabel = p.shape[1] > 1 and isinstance(self.criterion_, BinaryCrossEntropy) and len(self.classes) != 2
-        return (p > 0.5).astype(int) if is_multilabel else self.classes[p.argmax(1)]
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy or R2 of encoded rows."""
-        measure = r2_score if self.classes is None else accuracy_score
-        return float(measure(y, self.predict(X), sample_weight=sample_weight))
-
-    def _mean_prediction(self, X: Any) -> Tensor:
-        table, index, held_out = self._rows_of(X)
-        module, was_training = self.module_, self.module_.training
-        module.eval()
-        with torch.inference_mode():
-            parts = [
-                self._mean_of(table, index[start : start + VALIDATION_ROWS], held_out)
-                for start in range(0, len(index), VALIDATION_ROWS)
-            ]
-        module.train(was_training)
-        return torch.cat(parts)
-
-    def _mean_of(self, table: Table, index: Tensor, held_out: bool) -> Tensor:
-        n = self.module_.n_members
-        p = self.criterion_.link(self.module_.outputs(table.inputs(index.expand(n, -1))))
-        if not held_out:
-            return p.mean(0)
-        unseen = torch.stack([torch.isin(index, self._held_out[m]) for m in self.active_]).to(p.dtype)
-        unseen += (unseen.sum(0) == 0).to(p.dtype)  # held out by members that have left: then by all
-        return (p * unseen.unsqueeze(2)).sum(0) / unseen.sum(0).unsqueeze(1)
-
-    def _rows_of(self, X: Any) -> tuple[Table, Tensor, bool]:
-        device = self.module_.flat.device
-        if isinstance(X, Dataset):
-            X = X.X
-        if isinstance(X, EncodedRows):
-            return X.table, X.index, X.held_out
-        numbers = torch.as_tensor(X).to(device, self.module_.flat.dtype)
-        rows = torch.arange(len(numbers), device=device)
-        return Table(numbers, None, numbers.new_zeros(len(numbers), 1)), rows, False
 
     # --- Pickling -----------------------------------------------------------------------------------------------------
 

@@ -49,7 +49,9 @@ def pair(kind, precision="float64", **params):
     cls = MLPRegressor if kind in ("single", "multioutput", "poisson") else MLPClassifier
     if kind == "poisson":
         params["loss"] = "poisson"
-    settings = dict(hidden_layer_sizes=(12, 5), batch_size=32, shuffle=False, random_state=0, max_iter=1, n_iter_no_change=1000)
+    settings = dict(
+        hidden_layer_sizes=(12, 5), batch_size=32, shuffle=False, random_state=0, max_iter=1, n_iter_no_change=1000
+    )
     mlp = cls(**settings | params)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -113,7 +115,7 @@ def test_sgd_follows_the_mlp(params):
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel", "single", "multioutput", "poisson"])
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_takes_the_weights_of_a_fitted_mlp(kind, precision):
-    X, y, _ = table(kind)
+    X, _, _ = table(kind)
     mlp, est = pair(kind, precision)
     tolerance = 1e-5 if precision == "float32" else 1e-12
     if kind in ("single", "multioutput", "poisson"):
@@ -161,7 +163,6 @@ def test_every_parameter_of_the_mlps_is_taken():
 
 
 def test_every_fitted_attribute_of_the_mlps_is_there():
-    X, y, _ = table("binary")
     mlp, est = pair("binary")
     missing = [name for name in vars(mlp) if name.endswith("_") and not name.startswith("_") and not hasattr(est, name)]
     assert missing == []

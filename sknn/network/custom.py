@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ class CustomNetwork(FlatNetwork):
         self.members = nn.ModuleList(module.to(dtype) for module in modules)
         self.random_states: list[Tensor] | None = None
         first = self.members[0]
-        tensors = [(name, p, True) for name, p in first.named_parameters()]
+        tensors: list[tuple[str, Tensor, bool]] = [(name, p, True) for name, p in first.named_parameters()]
         tensors += [(name, b, False) for name, b in first.named_buffers() if b.is_floating_point()]
         self.entries, length = lay_out(
             (first, name, tuple(t.shape), trained, trained and t.dim() > 1) for name, t, trained in tensors
@@ -61,7 +61,9 @@ class CustomNetwork(FlatNetwork):
                     if entry.trained:
                         tensor.grad = self.view(self.flat_grad, entry)[m]
 
-    def gradients(self, x: Inputs, noise: list[Tensor], gradient: Callable[[Tensor], Tensor], members: slice) -> Tensor:
+    def gradients(
+        self, x: Inputs, noise: Sequence[Tensor], gradient: Callable[[Tensor], Tensor], members: slice
+    ) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():
             chosen = range(self.n_members)[members]
             numbers = x.numbers.clone()  # an ordinary tensor, which autograd can save
@@ -98,11 +100,15 @@ class CustomNetwork(FlatNetwork):
         for module in self.members:
             memo = {id(p): _detached(p) for p in (*module.parameters(), *module.buffers())}
             modules.append(copy.deepcopy(module, memo))
-        return _restore_custom, (modules, self.flat.dtype, self.training)
+        return _restore_custom, (modules, self.flat.dtype, self.training, self.random_states)
 
 
-def _restore_custom(modules: list[nn.Module], dtype: torch.dtype, training: bool) -> CustomNetwork:
-    return CustomNetwork(modules, dtype).train(training)
+def _restore_custom(
+    modules: list[nn.Module], dtype: torch.dtype, training: bool, random_states: list[Tensor] | None
+) -> CustomNetwork:
+    network = CustomNetwork(modules, dtype).train(training)
+    network.random_states = None if random_states is None else list(random_states)
+    return network
 
 
 def build_module(

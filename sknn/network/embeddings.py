@@ -32,6 +32,7 @@ class CategoricalEmbedding(Layer):
     def __init__(self, n_levels: list[int]) -> None:
         super().__init__()
         self.n_levels = list(n_levels)
+        self.starts: Tensor
         self.shapes = {"weight": (sum(n_levels), CATEGORY_WIDTH)}
         starts = torch.tensor([0, *n_levels[:-1]]).cumsum(0)
         self.register_buffer("starts", starts, persistent=False)
@@ -152,7 +153,7 @@ class PiecewiseLinearEmbedding(NumericEmbedding):
     @staticmethod
     @torch.no_grad()
     def set_bins(params: dict[str, Tensor], edges: list[Tensor]) -> None:
-        """Set one member's bins from each feature's increasing edges; a feature with fewer bins leaves the rest at 0."""
+        """Set one member's bins from each feature's increasing edges; a feature with fewer leaves the rest at 0."""
         for j, ends in enumerate(edges):
             n = len(ends) - 1
             params["start"][j, 0, :n] = ends[:-1]

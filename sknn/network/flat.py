@@ -6,7 +6,7 @@ would silently separate the views from their buffer; `FlatNetwork` ties them aga
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,15 +16,18 @@ from torch import Tensor, nn
 from sknn.network.products import padded
 
 
-@dataclass
+@dataclass(slots=True)
 class Inputs:
     """What a network takes: numbers (M, B, d), and codes (M, B, c) of the categories that are embedded."""
 
     numbers: Tensor
     codes: Tensor | None = None
 
-    def rows(self, start: int, stop: int) -> "Inputs":
-        return Inputs(self.numbers[:, start:stop], None if self.codes is None else self.codes[:, start:stop])
+    def split(self, size: int) -> list["Inputs"]:
+        """Batches of `size` rows, as views."""
+        numbers = self.numbers.split(size, 1)
+        codes = [None] * len(numbers) if self.codes is None else self.codes.split(size, 1)
+        return [Inputs(*pair) for pair in zip(numbers, codes, strict=True)]
 
     def for_members(self, n: int) -> "Inputs":
         """Rows (B, ...) that every member is to see."""
@@ -99,7 +102,9 @@ class FlatNetwork(nn.Module):
         """Make `flat` the buffer, and every parameter a view of it."""
 
     @abstractmethod
-    def gradients(self, x: Inputs, noise: list[Tensor], gradient: Callable[[Tensor], Tensor], members: slice) -> Tensor:
+    def gradients(
+        self, x: Inputs, noise: Sequence[Tensor], gradient: Callable[[Tensor], Tensor], members: slice
+    ) -> Tensor:
         """Run a batch forward and backward.
 
         Write the parameters' gradients into `flat_grad[members]`, given that of the output, and return the output.
@@ -130,6 +135,12 @@ class FlatNetwork(nn.Module):
         for name, value in state.items():
             state[name] = value.detach().clone()
         return state
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        """Copy values into the buffer; `assign` would part the parameters from it."""
+        if assign:
+            raise ValueError("assign=True is not supported: the parameters are views of one buffer; copy into them.")
+        return super().load_state_dict(state_dict, strict)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         super()._apply(fn, recurse)

@@ -3,7 +3,7 @@
 Shapes: M members (networks that train side by side), B rows of a batch.  A layer maps (M, B, in) to (M, B, out).
 
 A layer owns no memory of its own.  It declares the shapes of one member's parameters; the network lays all of them out
-in one flat buffer and hands the layer views of it, for all members or for a run of them.  The one `run` serves everyone:
+in one flat buffer and hands the layer views of it, for all members or a run of them.  The one `run` serves everyone:
 the hand-written step calls it without autograd and then `backward`; with autograd it is the reference that the tests
 compare `backward` with, and what anyone gets who calls the layer as a module.
 """
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sknn.network.activations import ACTIVATIONS
-from sknn.network.products import multiply, multiply_transposed_into
+from sknn.network.products import aligned, multiply, multiply_transposed_into
 
 Views = tuple[Tensor, ...]
 
@@ -101,7 +101,7 @@ class Linear(Layer):
         torch.sum(grad, 1, keepdim=True, out=bias_grad)
         if self.product_dtype is None:
             multiply_transposed_into(weight_grad, saved, grad)
-            return multiply(grad, weight.transpose(1, 2)) if wanted else None
+            return multiply(aligned(grad), weight.transpose(1, 2)) if wanted else None
         low = grad.to(self.product_dtype)
         weight_grad.copy_(saved.transpose(1, 2) @ low)
         return (low @ weight.to(self.product_dtype).transpose(1, 2)).to(grad.dtype) if wanted else None

@@ -12,11 +12,12 @@ from torch import Tensor
 from sknn.network.activations import sigmoid, softplus
 
 
-class Loss:
+class Loss(torch.nn.Module):
     """Base class.  `link` maps the network's output to the scale of the target: probabilities, means, values."""
 
     # scikit-learn's MLP reports the squared error as a mean over outputs, and every other loss as a sum.
     reports_mean_over_outputs = False
+    outputs_exclude_each_other = False  # whether the outputs are one distribution
 
     def values(self, z: Tensor, y: Tensor) -> Tensor:
         """The loss of each row and output, (M, B, K) or (M, B, 1)."""
@@ -38,6 +39,8 @@ class Loss:
 class SoftmaxCrossEntropy(Loss):
     """Log loss of classes that exclude each other; `y` holds one-hot (or smoothed) rows."""
 
+    outputs_exclude_each_other = True
+
     def values(self, z: Tensor, y: Tensor) -> Tensor:
         return -(torch.log_softmax(z, -1) * y)
 
@@ -58,7 +61,8 @@ class BinaryCrossEntropy(Loss):
         return sigmoid(z).sub_(y)
 
     def link(self, z: Tensor) -> Tensor:
-        return sigmoid(z)
+        # Not by way of tanh, so that a small probability is small and not 0.
+        return torch.exp(torch.clamp(z, max=0)) / (1 + torch.exp(-z.abs()))
 
 
 class SquaredError(Loss):
@@ -74,6 +78,8 @@ class SquaredError(Loss):
 
 
 class AbsoluteError(Loss):
+    """The distance from y, whose minimum is the median."""
+
     def values(self, z: Tensor, y: Tensor) -> Tensor:
         return (z - y).abs()
 
@@ -85,6 +91,7 @@ class Huber(Loss):
     """Half the squared error up to `delta` (in units of the scaled target), linear beyond."""
 
     def __init__(self, delta: float) -> None:
+        super().__init__()
         self.delta = delta
 
     def values(self, z: Tensor, y: Tensor) -> Tensor:
@@ -104,6 +111,7 @@ class Pinball(Loss):
     """
 
     def __init__(self, quantiles: tuple[float, ...]) -> None:
+        super().__init__()
         self.quantiles = quantiles  # increasing
 
     def values(self, z: Tensor, y: Tensor) -> Tensor:
@@ -144,11 +152,18 @@ class Gamma(Loss):
 
 
 class CallableLoss(Loss):
-    """A user's function of (output, target), both (rows, K), that returns (rows,) or (rows, K) losses."""
+    """A user's function of (output, target), both (rows, K), that returns (rows,) or (rows, K) losses.
 
-    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], link: Callable[[Tensor], Tensor]) -> None:
-        self.function = function
-        self.link = link  # type: ignore[method-assign]
+    The link is that of `own`, the loss that would stand here otherwise.
+    """
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], own: Loss) -> None:
+        super().__init__()
+        self.function, self.own = function, own
+        self.outputs_exclude_each_other = own.outputs_exclude_each_other
+
+    def link(self, z: Tensor) -> Tensor:
+        return self.own.link(z)
 
     def values(self, z: Tensor, y: Tensor) -> Tensor:
         values = self.function(z.flatten(0, 1), y.flatten(0, 1))

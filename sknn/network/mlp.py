@@ -1,17 +1,29 @@
 """The multilayer perceptron: layers over one flat buffer, with a forward and a backward written by hand."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sknn.network.embeddings import NUMERIC_EMBEDDINGS, CategoricalEmbedding, PiecewiseLinearEmbedding
+from sknn.network.embeddings import (
+    NUMERIC_EMBEDDINGS,
+    CategoricalEmbedding,
+    NumericEmbedding,
+    PiecewiseLinearEmbedding,
+)
 from sknn.network.flat import Entry, FlatNetwork, Inputs, lay_out
 from sknn.network.layers import Activation, BatchNorm, Dropout, Layer, Linear, Views
 
-Plan = list[tuple[Views, Views]]  # for each layer, its parameters and their gradients
+
+@dataclass(slots=True)
+class Plan:
+    """For some members, views of each layer's parameters and of their gradients."""
+
+    params: list[Views]
+    grads: list[Views]
 
 
 class MLP(FlatNetwork):
@@ -44,6 +56,9 @@ class MLP(FlatNetwork):
     torch.Size([3, 10, 2])
     """
 
+    numeric: NumericEmbedding | None
+    categorical: CategoricalEmbedding | None
+
     def __init__(
         self,
         n_members: int,
@@ -69,7 +84,7 @@ class MLP(FlatNetwork):
             width += self.numeric.out_features - n_embedded
         if self.categorical is not None:
             width += self.categorical.out_features
-        self.layers = nn.ModuleList()
+        self.layers: Any = nn.ModuleList()
         gain = 2.0 if activation == "logistic" else 6.0  # as in scikit-learn
         for size, rate in zip(hidden, dropout or (0.0,) * len(hidden), strict=True):
             self.layers.append(Linear(width, size, gain, product_dtype))
@@ -80,6 +95,8 @@ class MLP(FlatNetwork):
                 self.layers.append(Dropout(size, rate))
             width = size
         self.layers.append(Linear(width, n_outputs, gain, product_dtype))
+        self._sequence: tuple[Any, ...] = tuple(self.layers)  # a ModuleList is slow to go through
+        self._is_dropout = tuple(isinstance(layer, Dropout) for layer in self.layers)
         self.entries, length = lay_out(
             (layer, name, shape, name not in layer.statistics, name in layer.decayed)
             for layer in self._all_layers()
@@ -120,8 +137,7 @@ class MLP(FlatNetwork):
         """Views of these members' parameters and gradients for each layer, made once."""
         key = (members.start, members.stop)
         if key not in self._plans:
-            params, grads = self._views(self.flat, members), self._views(self.flat_grad, members)
-            self._plans[key] = list(zip(params, grads, strict=True))
+            self._plans[key] = Plan(self._views(self.flat, members), self._views(self.flat_grad, members))
         return self._plans[key]
 
     def _views(self, buffer: Tensor, members: slice) -> list[Views]:
@@ -131,14 +147,16 @@ class MLP(FlatNetwork):
             for layer in self._all_layers()
         ]
 
-    def gradients(self, x: Inputs, noise: list[Tensor], gradient: Callable[[Tensor], Tensor], members: slice) -> Tensor:
+    def gradients(
+        self, x: Inputs, noise: Sequence[Tensor], gradient: Callable[[Tensor], Tensor], members: slice
+    ) -> Tensor:
         plan = self._plan(members)
-        z, tape = self._run(x, [params for params, _ in plan], iter(noise))
+        z, tape = self._run(x, plan.params, iter(noise))
         self._run_back(gradient(z), tape, plan)
         return z
 
     def outputs(self, x: Inputs, members: slice = slice(None), flat: Tensor | None = None) -> Tensor:
-        params = [p for p, _ in self._plan(members)] if flat is None else self._views(flat, members)
+        params = self._plan(members).params if flat is None else self._views(flat, members)
         return self._run(x, params, iter(()))[0]
 
     def forward(self, numbers: Tensor, codes: Tensor | None = None) -> Tensor:
@@ -163,7 +181,7 @@ class MLP(FlatNetwork):
         parts = [embedded, numbers[..., self.n_embedded :], categories]
         return torch.cat([part for part in parts if part is not None], 2)
 
-    def _run(self, x: Inputs, params: list[Views], noise: Iterator[Tensor]) -> tuple[Tensor, list[Any]]:
+    def _run(self, x: Any, params: list[Views], noise: Iterator[Tensor]) -> tuple[Tensor, list[Any]]:
         """Forward; also return what each layer saved, in order."""
         each, tape, embedded, categories = iter(params), [], None, None
         if self.numeric is not None:
@@ -173,21 +191,22 @@ class MLP(FlatNetwork):
             categories, saved = self.categorical.run(x.codes, next(each))
             tape.append(saved)
         z = self._join(x.numbers, embedded, categories)
-        for layer in self.layers:
-            z, saved = layer.run(z, next(each), next(noise, None) if isinstance(layer, Dropout) else None)
+        for layer, is_dropout in zip(self._sequence, self._is_dropout, strict=True):
+            z, saved = layer.run(z, next(each), next(noise, None) if is_dropout else None)
             tape.append(saved)
         return z, tape
 
     def _run_back(self, grad: Tensor, tape: list[Any], plan: Plan) -> None:
-        first = len(plan) - len(self.layers)
-        for i in range(len(plan) - 1, first - 1, -1):
-            params, grads = plan[i]
-            grad = self.layers[i - first].backward(grad, tape[i], params, grads, i > 0)
+        """Backward: write every layer's gradients, from that of the output."""
+        layers, params, grads = self._sequence, plan.params, plan.grads
+        first = len(params) - len(layers)
+        for i in range(len(params) - 1, first - 1, -1):
+            grad = layers[i - first].backward(grad, tape[i], params[i], grads[i], i > 0)
         if self.categorical is not None:
-            width = self.categorical.out_features
-            self.categorical.backward(grad[..., grad.shape[2] - width :], tape[first - 1], *plan[first - 1], False)
+            columns = grad[..., grad.shape[2] - self.categorical.out_features :]
+            self.categorical.backward(columns, tape[first - 1], params[first - 1], grads[first - 1], False)
         if self.numeric is not None:
-            self.numeric.backward(grad[..., : self.numeric.out_features], tape[0], *plan[0], False)
+            self.numeric.backward(grad[..., : self.numeric.out_features], tape[0], params[0], grads[0], False)
 
     def dropout_rates(self) -> list[tuple[int, float]]:
         return [(layer.width, layer.rate) for layer in self.layers if isinstance(layer, Dropout)]

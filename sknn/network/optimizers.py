@@ -33,6 +33,19 @@ class Rates:
     weight_decays: list[float]
 
 
+@dataclass(slots=True)
+class Part:
+    """Views of what belongs to some neighbouring members, a row each; `decay` and `l2` are None where all are 0."""
+
+    members: slice
+    flat: Tensor
+    grad: Tensor
+    rates: Tensor
+    decay: Tensor | None
+    l2: Tensor | None
+    buffers: dict[str, Tensor]
+
+
 class FlatOptimizer(torch.optim.Optimizer):
     """Base class of the solvers.
 
@@ -62,12 +75,16 @@ class FlatOptimizer(torch.optim.Optimizer):
     def refresh(self) -> None:
         """Read from the network which columns are trained and decayed; to be called when that may have changed."""
         network = self.network
+        self._parts: dict[tuple[int, int], Part] = {}
         with torch.no_grad():
             decayed = network.column_mask(lambda entry: entry.decayed)
             self._l2 = self.alphas * decayed if bool((self.alphas > 0).any()) else None
             self._effective_rates = self.rates
             if any(network.is_frozen(entry) for entry in network.entries):
-                self._effective_rates = self.rates * network.column_mask(lambda entry: not network.is_frozen(entry))
+                moving = network.column_mask(lambda entry: not network.is_frozen(entry))
+                self._effective_rates = self.rates * moving
+                if "velocity" in self.buffers:  # which would carry a frozen parameter on
+                    self.buffers["velocity"].mul_(moving)
             self._decay = None
             if bool((self.weight_decays > 0).any()):
                 self._decay = self._effective_rates * self.weight_decays * decayed
@@ -75,11 +92,16 @@ class FlatOptimizer(torch.optim.Optimizer):
     def schedule(self, factor: float) -> None:
         """Set the schedule's factor, and show the learning rate it gives in `param_groups`."""
         self.factor = factor
-        self._own_lr = self.param_groups[0]["lr"] = self.base_rates[0] * self.multipliers[0] * factor
+        self._own_lr = self.param_groups[0]["lr"] = self._shown_rate() * factor
 
     def current_factor(self) -> float:
         lr = self.param_groups[0]["lr"]
-        return self.factor if lr == self._own_lr else lr / (self.base_rates[0] * self.multipliers[0])
+        return self.factor if lr == self._own_lr else lr / self._shown_rate()
+
+    def _shown_rate(self) -> float:
+        """The rate of the first member that is not at rest."""
+        rates = [base * multiplier for base, multiplier in zip(self.base_rates, self.multipliers, strict=True)]
+        return next((rate for rate in rates if rate), self.base_rates[0])
 
     def set_multipliers(self, multipliers: Sequence[float]) -> None:
         """Multiply each member's base rate, for good: schedules that depend on what a member has been through."""
@@ -95,31 +117,53 @@ class FlatOptimizer(torch.optim.Optimizer):
 
     def penalise(self, weight_sums: Tensor | float, members: slice) -> Tensor | None:
         """Add the L2 term's gradient; return its part of the batch's loss, (M,), or None where there is none."""
-        if self._l2 is None:
+        part = self.part(members)
+        if part.l2 is None:
             return None
-        flat = self.network.flat[members]
-        pull = self._l2[members] * flat
-        penalty = (pull * flat).sum(1).mul_(0.5)
-        if isinstance(weight_sums, Tensor):
-            self.network.flat_grad[members] += pull / weight_sums[:, None]
+        pull = part.l2 * part.flat
+        penalty = (pull * part.flat).sum(1).mul_(0.5)
+        if isinstance(weight_sums, Tensor):  # 0 where class weights leave nothing of a batch
+            weight_sums = weight_sums.clamp_min(torch.finfo(weight_sums.dtype).tiny)
+            part.grad.addcdiv_(pull, weight_sums[:, None])
         else:
-            self.network.flat_grad[members].add_(pull, alpha=1 / weight_sums)
+            part.grad.add_(pull, alpha=1 / weight_sums)
         return penalty / weight_sums
 
-    @torch.no_grad()
-    def step(self, closure: Any = None, members: slice = slice(None)) -> None:
-        """Move these members, which have taken the same number of steps, by their gradients."""
+    def step(self, closure: Any = None) -> Any:
+        """Move all members, which have to have taken the same number of steps, by their gradients."""
         if closure is not None:
             raise ValueError("the flat solvers take no closure: call network.gradients before step().")
-        chosen = range(self.network.n_members)[members]
-        self.steps[chosen.start : chosen.stop] = [self.steps[chosen.start] + 1] * len(chosen)
-        factor = self.current_factor()
-        if self._decay is not None:
-            flat = self.network.flat[members]
-            flat.addcmul_(flat, self._decay[members], value=-factor)
-        self.move(members, factor, self.steps[chosen.start])
+        self.advance(slice(0, self.network.n_members))
 
-    def move(self, members: slice, factor: float, step: int) -> None:
+    @torch.no_grad()
+    def advance(self, members: slice) -> None:
+        """Move these members, which have taken the same number of steps, by their gradients."""
+        self._opt_called = True  # torch's schedulers ask whether the solver has stepped before them
+        part, factor = self.part(members), self.current_factor()
+        step = self.steps[members.start] + 1
+        self.steps[members] = [step] * (members.stop - members.start)
+        if part.decay is not None:
+            part.flat.addcmul_(part.flat, part.decay, value=-factor)
+        self.move(part, factor, step)
+
+    def part(self, members: slice) -> Part:
+        """Views of all that belongs to some members, made once."""
+        key = (members.start, members.stop)
+        if key not in self._parts:
+            network = self.network
+            self._parts[key] = Part(
+                members,
+                network.flat[members],
+                network.flat_grad[members],
+                self._effective_rates[members],
+                None if self._decay is None else self._decay[members],
+                None if self._l2 is None else self._l2[members],
+                {name: buffer[members] for name, buffer in self.buffers.items()},
+            )
+        return self._parts[key]
+
+    def move(self, part: Part, factor: float, step: int) -> None:
+        """Move some members by their gradients, in their `step`-th step."""
         raise NotImplementedError(type(self).__name__)
 
     def select(self, members: list[int]) -> None:
@@ -171,14 +215,12 @@ class SGD(FlatOptimizer):
         self.momentum, self.nesterov = momentum, nesterov
         super().__init__(network, rates)
 
-    def move(self, members: slice, factor: float, step: int) -> None:
-        flat, grad = self.network.flat[members], self.network.flat_grad[members]
-        rates, velocity = self._effective_rates[members], self.buffers["velocity"][members]
-        velocity.mul_(self.momentum).addcmul_(grad, rates, value=-factor)
+    def move(self, part: Part, factor: float, step: int) -> None:
+        velocity = part.buffers["velocity"].mul_(self.momentum).addcmul_(part.grad, part.rates, value=-factor)
         if self.nesterov:
-            flat.add_(velocity, alpha=self.momentum).addcmul_(grad, rates, value=-factor)
+            part.flat.add_(velocity, alpha=self.momentum).addcmul_(part.grad, part.rates, value=-factor)
         else:
-            flat.add_(velocity)
+            part.flat.add_(velocity)
 
 
 class Adam(FlatOptimizer):
@@ -202,13 +244,13 @@ class Adam(FlatOptimizer):
         self._forever = torch.tensor(math.inf, device=network.flat.device)
         super().__init__(network, rates)
 
-    def move(self, members: slice, factor: float, step: int) -> None:
-        direction = self.buffers["direction"][members].zero_()
+    def move(self, part: Part, factor: float, step: int) -> None:
+        direction = part.buffers["direction"].zero_()
         torch._fused_adam_(
             [direction],
-            [self.network.flat_grad[members]],
-            [self.buffers["exp_avg"][members]],
-            [self.buffers["exp_avg_sq"][members]],
+            [part.grad],
+            [part.buffers["exp_avg"]],
+            [part.buffers["exp_avg_sq"]],
             [],
             [self._forever],
             lr=1.0,
@@ -220,7 +262,7 @@ class Adam(FlatOptimizer):
             maximize=False,
         )
         correction = math.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
-        self.network.flat[members].addcmul_(direction, self._effective_rates[members], value=factor * correction)
+        part.flat.addcmul_(direction, part.rates, value=factor * correction)
 
 
 class TorchOptimizer(FlatOptimizer):
@@ -242,8 +284,8 @@ class TorchOptimizer(FlatOptimizer):
     def _trained(self) -> list[Entry]:
         return [entry for entry in self.network.entries if entry.trained]
 
-    def move(self, members: slice, factor: float, step: int) -> None:
-        for m in range(self.network.n_members)[members]:
+    def move(self, part: Part, factor: float, step: int) -> None:
+        for m in range(part.members.start, part.members.stop):
             inner = self._each[m]
             params = [p for group in inner.param_groups for p in group["params"]]
             values = self._views(self.network, m)

@@ -1,7 +1,7 @@
 """Matrix products over a members axis whose result for one member does not depend on the others.
 
 A BLAS library chooses its kernel by shape and by the alignment of its operands, so the same product can differ in its
-last bit when a matrix stands alone, in a batch, or at another address.  Three rules were measured to be enough on a CPU:
+last bit when a matrix stands alone, in a batch, or at another address.  Three rules were measured to be enough:
 every member's operands and results start on a 64-byte boundary; a dimension of one is multiplied and summed; and a
 handful of rows is multiplied member by member, since there a batch of one takes another kernel than a batch of many.
 """
@@ -26,6 +26,13 @@ def aligned_empty(like: Tensor, members: int, rows: int, columns: int) -> Tensor
     return like.new_empty((members, padded(size)))[:, :size].view(members, rows, columns)
 
 
+def aligned(t: Tensor) -> Tensor:
+    """`t`, or a copy of it in which every member starts on a boundary."""
+    if t.shape[0] == 1 or t.stride(0) % ALIGNMENT == 0:
+        return t
+    return aligned_empty(t, *t.shape).copy_(t)
+
+
 def multiply(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     """a @ b + bias, member by member.
 
@@ -46,18 +53,16 @@ def multiply(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     if rows == 1 or inner == 1 or columns == 1:
         product = _multiply_thin(a, b)
         return product if bias is None else product.add_(bias)
+    if members == 1 or (rows >= FEW_ROWS and rows * columns % ALIGNMENT == 0):  # a new tensor is aligned as it is
+        return torch.bmm(a, b) if bias is None else torch.baddbmm(bias, a, b)
     out = aligned_empty(a, members, rows, columns)
-    if rows < FEW_ROWS and members > 1:
-        for m in range(members):
-            multiply_into(out[m : m + 1], a[m : m + 1], b[m : m + 1], None if bias is None else bias[m : m + 1])
-        return out
-    return multiply_into(out, a, b, bias)
-
-
-def multiply_into(out: Tensor, a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
-    if bias is None:
-        return torch.bmm(a, b, out=out)
-    return torch.baddbmm(bias, a, b, out=out)
+    each = [slice(None)] if rows >= FEW_ROWS else [slice(m, m + 1) for m in range(members)]
+    for part in each:
+        if bias is None:
+            torch.bmm(a[part], b[part], out=out[part])
+        else:
+            torch.baddbmm(bias[part], a[part], b[part], out=out[part])
+    return out
 
 
 def multiply_transposed_into(out: Tensor, a: Tensor, b: Tensor) -> None:
@@ -76,6 +81,8 @@ def multiply_transposed_into(out: Tensor, a: Tensor, b: Tensor) -> None:
         torch.sum(a * b, 1, keepdim=True, out=out)
     elif b.shape[2] == 1:
         torch.sum(a * b, 1, out=out.squeeze(2))
+    elif torch.get_num_threads() > 1:  # of the two ways to write it, the one whose bits several threads do not change
+        torch.bmm(b.transpose(1, 2), a, out=out.transpose(1, 2))
     else:
         torch.bmm(a.transpose(1, 2), b, out=out)
 

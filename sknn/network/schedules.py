@@ -1,7 +1,7 @@
 """Learning-rate schedules.
 
 Most are a factor of the share of the training that is done.  Two answer to a plateau instead, each member by itself:
-`adaptive` (scikit-learn's: divide by 5, and stop once the rate is tiny) and `reduce_on_plateau` (torch's: divide by 10).
+`adaptive` (scikit-learn's: divide by 5, and stop once the rate is tiny), `reduce_on_plateau` (torch's: divide by 10).
 """
 
 import math

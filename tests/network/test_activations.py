@@ -1,0 +1,117 @@
+"""Activations: values against torch's own, derivatives against autograd and finite differences, bits in company."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from sknn.network.activations import ACTIVATIONS, sigmoid, softplus
+
+NAMED_OTHERWISE = {"identity": lambda x: x.clone(), "logistic": torch.sigmoid}
+EXTREMES = torch.tensor([-1e4, -100.0, -30.0, -1e-4, 0.0, 1e-4, 30.0, 100.0, 1e4])
+
+every_activation = pytest.mark.parametrize("name", ACTIVATIONS)
+
+
+def reference(name):
+    return NAMED_OTHERWISE.get(name) or getattr(functional, name)
+
+
+def points():
+    """Numbers on both sides of 0, none of them so near to a kink that a finite difference would step over it."""
+    return torch.linspace(-4, 4, 24, dtype=torch.float64).view(2, 3, 4)
+
+
+def by_hand(name, x, grad):
+    value, pull_back = ACTIVATIONS[name]
+    with torch.inference_mode():
+        y, saved = value(x.clone())
+        y = y.clone()
+        return y, pull_back(grad.clone(), saved)
+
+
+class HandWritten(torch.autograd.Function):
+    """An activation whose derivative is the hand-written one, for gradcheck."""
+
+    @staticmethod
+    def forward(ctx, x, name):
+        ctx.name = name
+        ctx.save_for_backward(x)
+        return by_hand(name, x, torch.ones_like(x))[0].clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return by_hand(ctx.name, *ctx.saved_tensors, grad)[1].clone(), None
+
+
+@every_activation
+def test_the_value_is_that_of_torch(name):
+    x = points()
+    torch.testing.assert_close(by_hand(name, x, x)[0], reference(name)(x), rtol=1e-12, atol=1e-12)
+
+
+@every_activation
+def test_the_derivative_is_that_of_autograd_through_torchs_function(name):
+    x = points().requires_grad_()
+    grad = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(0))
+    expected = torch.autograd.grad(reference(name)(x), x, grad)[0]
+    torch.testing.assert_close(by_hand(name, x.detach(), grad)[1], expected, rtol=1e-12, atol=1e-12)
+
+
+@every_activation
+def test_the_derivative_agrees_with_finite_differences(name):
+    assert torch.autograd.gradcheck(HandWritten.apply, (points().requires_grad_(), name))
+
+
+@every_activation
+def test_under_autograd_the_value_is_the_same_and_can_be_differentiated(name):
+    x = points().requires_grad_()
+    assert torch.equal(ACTIVATIONS[name][0](x)[0], by_hand(name, x.detach(), x.detach())[0])
+    assert torch.autograd.gradcheck(lambda t: ACTIVATIONS[name][0](t)[0], x)
+
+
+@every_activation
+def test_huge_numbers_neither_overflow_nor_lose_the_derivative(name):
+    x = EXTREMES.clone().requires_grad_()
+    expected = reference(name)(x)
+    slope = torch.autograd.grad(expected.sum(), x)[0]
+    y, grad = by_hand(name, EXTREMES, torch.ones_like(EXTREMES))
+    torch.testing.assert_close(y, expected.detach(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(grad, slope, rtol=1e-5, atol=1e-6)
+
+
+@every_activation
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_number_gives_the_same_bits_alone_and_in_company(name, threads):
+    generator, different = torch.Generator().manual_seed(0), []
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    for rows in (1, 2, 5, 7, 9, 15, 16, 31, 32, 100):
+        for width in (1, 2, 3, 10, 32, 64, 100):
+            x, grad = torch.randn(2, 20, rows, width, generator=generator).mul_(3)
+            y, pulled = by_hand(name, x, grad)
+            for members in (2, 5, 20):
+                m = members - 1
+                together = by_hand(name, x[:members], grad[:members])
+                alone = by_hand(name, x[m], grad[m])
+                if not all(
+                    torch.equal(part[m], one) and torch.equal(whole[m], one)
+                    for part, whole, one in zip(together, (y, pulled), alone, strict=True)
+                ):
+                    different.append((members, rows, width))
+    torch.set_num_threads(before)
+    assert different == []
+
+
+@every_activation
+def test_a_number_gives_the_same_bits_at_any_address(name):
+    x, grad = torch.randn(2, 100, generator=torch.Generator().manual_seed(0)).mul_(3)
+    expected = by_hand(name, x, grad)
+    for start in range(1, 20):
+        got = by_hand(name, x[start:], grad[start:])
+        assert all(torch.equal(part, whole[start:]) for part, whole in zip(got, expected, strict=True)), start
+
+
+def test_sigmoid_and_softplus_are_torchs_to_within_a_rounding_of_one():
+    x = torch.linspace(-50, 50, 101, dtype=torch.float64)
+    torch.testing.assert_close(sigmoid(x), torch.sigmoid(x), rtol=0, atol=5e-16)
+    torch.testing.assert_close(softplus(x), torch.logaddexp(x, torch.zeros_like(x)), rtol=1e-15, atol=1e-15)

@@ -1,0 +1,288 @@
+"""A user's own modules on the flat buffer, against plain training of each module by autograd."""
+
+import copy
+import functools
+import pickle
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from sknn.network.custom import CustomNetwork, build_module, check_factory
+from sknn.network.flat import Inputs
+from sknn.network.losses import SquaredError
+from sknn.network.optimizers import SGD, Adam, Rates
+
+MEMBERS, ROWS, IN, OUT = 3, 6, 4, 2
+
+
+class Net(nn.Module):
+    """Has parameters, running statistics, an integer buffer, and noise."""
+
+    def __init__(self, in_features, out_features, dropout=0.0):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(in_features, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Dropout(dropout))
+        self.head = nn.Linear(5, out_features)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+
+def modules(dropout=0.0):
+    return [build_module(functools.partial(Net, dropout=dropout), IN, OUT, seed) for seed in range(MEMBERS)]
+
+
+def network_of(dropout=0.0, dtype=torch.float64):
+    return CustomNetwork(modules(dropout), dtype).train()
+
+
+def batch(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(torch.randn(MEMBERS, ROWS, k, dtype=torch.float64, generator=generator) for k in (IN, OUT))
+
+
+def step(network, numbers, target, members=slice(0, MEMBERS)):
+    loss = SquaredError()
+    with torch.inference_mode():
+        return network.gradients(Inputs(numbers), [], lambda z: loss.gradient(z, target).mul_(1 / ROWS), members)
+
+
+def rates():
+    return Rates([0.1] * MEMBERS, [0.0] * MEMBERS, [0.0] * MEMBERS)
+
+
+def train(network, steps=4, make=Adam):
+    solver = make(network, rates())
+    for i in range(steps):
+        step(network, *batch(i))
+        solver.step()
+    return network.flat.clone()
+
+
+def assert_tied(network):
+    network.flat.copy_(torch.arange(network.flat.numel(), dtype=network.flat.dtype).view_as(network.flat))
+    network.flat_grad.copy_(-network.flat)
+    for entry in network.entries:
+        for m, module in enumerate(network.members):
+            get = module.get_parameter if entry.trained else module.get_buffer
+            tensor, part = get(entry.name), slice(entry.start, entry.stop)
+            assert torch.equal(tensor.flatten(), network.flat[m, part]), entry.name
+            if entry.trained:
+                assert torch.equal(tensor.grad.flatten(), network.flat_grad[m, part]), entry.name
+
+
+def test_parameters_and_floating_buffers_become_views_of_the_buffer_with_their_values():
+    network, originals = network_of(), modules()
+    kinds = {entry.name: (entry.trained, entry.decayed) for entry in network.entries}
+    assert kinds == {
+        "body.0.weight": (True, True),
+        "body.0.bias": (True, False),
+        "body.1.weight": (True, False),
+        "body.1.bias": (True, False),
+        "head.weight": (True, True),
+        "head.bias": (True, False),
+        "body.1.running_mean": (False, False),
+        "body.1.running_var": (False, False),
+    }
+    for module, original in zip(network.members, originals, strict=True):
+        for name, value in original.state_dict().items():
+            expected = value.double() if value.is_floating_point() else value
+            assert torch.equal(module.state_dict()[name], expected), name
+    assert_tied(network)
+
+
+def test_a_step_has_the_outputs_gradients_and_statistics_of_plain_autograd():
+    network, originals = network_of(), [module.double().train() for module in modules()]
+    for i in range(2):  # the second step leaves no trace of the first one's gradients
+        numbers, target = batch(i)
+        z = step(network, numbers, target)
+        for m, module in enumerate(originals):
+            module.zero_grad()
+            output = module(numbers[m])
+            (0.5 * (output - target[m]) ** 2).sum(1).mean().backward()
+            torch.testing.assert_close(z[m].clone(), output.detach())
+            for entry in network.entries:
+                if entry.trained:
+                    mine = network.view(network.flat_grad, entry)[m]
+                    torch.testing.assert_close(mine, module.get_parameter(entry.name).grad)
+                else:
+                    mine = network.view(network.flat, entry)[m]
+                    torch.testing.assert_close(mine, module.get_buffer(entry.name))
+    assert {int(module.body[1].num_batches_tracked) for module in network.members} == {2}
+
+
+def test_training_is_plain_training_of_each_module():
+    network = network_of()
+    train(network, make=functools.partial(SGD, momentum=0.0, nesterov=False))
+    for m, module in enumerate(modules()):
+        module = module.double().train()
+        solver = torch.optim.SGD(module.parameters(), lr=0.1)
+        for i in range(4):
+            numbers, target = batch(i)
+            solver.zero_grad()
+            (0.5 * (module(numbers[m]) - target[m]) ** 2).sum(1).mean().backward()
+            solver.step()
+        for name, value in module.state_dict().items():
+            torch.testing.assert_close(network.members[m].state_dict()[name], value)
+
+
+def test_a_run_of_members_leaves_the_others_alone():
+    network = network_of()
+    numbers, target = batch()
+    z = step(network, numbers[1:2], target[1:2], slice(1, 2))
+    assert z.shape == (1, ROWS, OUT)
+    assert network.flat_grad.any(1).tolist() == [False, True, False]
+
+
+def test_outputs_are_those_of_the_modules_and_of_forward():
+    network = network_of().eval()
+    numbers = batch()[0][:1].expand(MEMBERS, -1, -1)
+    expected = torch.stack([module.double().eval()(numbers[0]) for module in modules()]).detach()
+    with torch.inference_mode():
+        torch.testing.assert_close(network.outputs(Inputs(numbers)), expected)
+        assert torch.equal(network.outputs(Inputs(numbers[1:]), slice(1, 3)), network.outputs(Inputs(numbers))[1:])
+    torch.testing.assert_close(network(numbers[0]).detach(), expected)
+
+
+def test_outputs_by_given_numbers_leave_the_networks_own_alone():
+    network = network_of().eval()
+    before, numbers = network.flat.clone(), batch()[0]
+    with torch.inference_mode():
+        expected = network.outputs(Inputs(numbers))
+        got = network.outputs(Inputs(numbers), flat=network.flat * 0)
+    assert not got.any()
+    assert expected.any()
+    assert torch.equal(network.flat, before)
+
+
+def test_each_member_draws_its_noise_from_a_state_of_its_own():
+    network = network_of(dropout=0.5)
+    network.seed([5, 6, 7])
+    numbers, target = batch()
+    first, second = (step(network, numbers, target).clone() for _ in range(2))
+    assert not torch.equal(first, second)
+    for m, seed in enumerate([5, 6, 7]):
+        module = modules(dropout=0.5)[m].double().train()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            expected = [module(numbers[m]).detach() for _ in range(2)]
+        torch.testing.assert_close([first[m], second[m]], expected)
+
+
+def test_a_members_noise_does_not_depend_on_who_is_computed_beside_it():
+    numbers, target = batch()
+    together, alone = network_of(dropout=0.5), network_of(dropout=0.5)
+    together.seed([5, 6, 7])
+    alone.seed([5, 6, 7])
+    z = step(together, numbers, target)
+    assert torch.equal(step(alone, numbers[2:], target[2:], slice(2, 3))[0], z[2])
+
+
+def test_torchs_global_random_state_is_left_as_it_was():
+    network = network_of(dropout=0.5)
+    network.seed([5, 6, 7])
+    before = torch.get_rng_state()
+    step(network, *batch())
+    modules()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+MOVES = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda network: pickle.loads(pickle.dumps(network)),
+    "float_and_back": lambda network: network.float().double(),
+    "to": lambda network: network.to("cpu", torch.float64),
+    "tie": lambda network: (network.tie(network.flat.clone()), network)[1],
+}
+every_move = pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
+
+
+@every_move
+def test_after_a_move_every_parameter_is_a_view_of_the_buffer_and_training_goes_on(move):
+    network, moved = network_of(), move(network_of())
+    assert torch.equal(moved.flat, network.flat)
+    assert {module.training for module in moved.modules()} == {True}
+    assert torch.equal(train(moved), train(network))
+    assert not torch.equal(moved.flat, network_of().flat)
+    assert_tied(moved)
+
+
+@every_move
+def test_after_a_move_a_frozen_parameter_stays_frozen(move):
+    network = network_of()
+    for module in network.members:
+        module.head.weight.requires_grad_(False)
+    weight = network.members[0].head.weight.detach().clone()
+    moved = move(network)
+    assert [entry.name for entry in moved.entries if moved.is_frozen(entry)] == ["head.weight"]
+    train(moved)
+    assert torch.equal(moved.members[0].head.weight, weight)
+
+
+def test_a_copy_goes_on_with_the_random_states_of_the_original():
+    network = network_of(dropout=0.5)
+    network.seed([5, 6, 7])
+    step(network, *batch())
+    for other in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+        assert torch.equal(step(other, *batch()), step(copy.deepcopy(network), *batch()))
+
+
+def test_a_copy_shares_no_memory_with_the_original():
+    network = network_of()
+    for other in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+        other.flat.zero_()
+        assert network.flat.any()
+
+
+def test_a_state_that_safetensors_saved_and_loaded_gives_the_same_network(tmp_path):
+    network, other = network_of(), CustomNetwork([Net(IN, OUT) for _ in range(MEMBERS)], torch.float64)
+    safetensors.torch.save_file(network.state_dict(), tmp_path / "network.safetensors")
+    other.load_state_dict(safetensors.torch.load_file(tmp_path / "network.safetensors"))
+    assert torch.equal(other.flat, network.flat)
+    assert_tied(other)
+
+
+def test_a_module_is_built_from_the_seed_alone():
+    first = build_module(Net, IN, OUT, 0)
+    torch.rand(3)
+    again, other = build_module(Net, IN, OUT, 0), build_module(Net, IN, OUT, 1)
+    assert torch.equal(first.head.weight, again.head.weight)
+    assert not torch.equal(first.head.weight, other.head.weight)
+
+
+def test_a_factory_that_gives_no_module_is_refused():
+    message = (
+        r"module=<.*> has to give a torch\.nn\.Module when called as module\(in_features, out_features\); got tuple\."
+    )
+    with pytest.raises(TypeError, match=message):
+        build_module(lambda in_features, out_features: (in_features, out_features), IN, OUT, 0)
+
+
+def test_a_module_without_parameters_is_refused():
+    with pytest.raises(ValueError, match=r"^module=<function .*> gave a network without parameters to train\.$"):
+        build_module(lambda in_features, out_features: nn.ReLU(), IN, OUT, 0)
+
+
+def test_an_instance_in_place_of_a_factory_is_refused():
+    message = (
+        r"^module has to be a class or function that builds the network, called as module\(in_features, "
+        r"out_features\) at fit; got an instance of Linear\. Pass the class, or a function that returns a new "
+        r"instance\.$"
+    )
+    with pytest.raises(TypeError, match=message):
+        check_factory(nn.Linear(IN, OUT))
+
+
+def test_a_factory_that_does_not_take_the_sizes_is_refused():
+    message = (
+        r"^module=<function .*> is called as module\(in_features, out_features\), which it does not take: too many"
+    )
+    with pytest.raises(TypeError, match=message):
+        check_factory(lambda in_features: nn.Linear(in_features, 1))
+
+
+@pytest.mark.parametrize("factory", [Net, functools.partial(Net, dropout=0.1), lambda a, b: nn.Linear(a, b), nn.Linear])
+def test_what_can_be_called_with_the_sizes_is_a_factory(factory):
+    check_factory(factory)
+    assert isinstance(build_module(factory, IN, OUT, 0), nn.Module)

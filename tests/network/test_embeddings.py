@@ -1,0 +1,121 @@
+"""Embeddings: the hand-written backward against autograd and finite differences, values against their definitions."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sknn.network.embeddings import (
+    CATEGORY_WIDTH,
+    NUMERIC_EMBEDDINGS,
+    PIECEWISE_BINS,
+    CategoricalEmbedding,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+)
+from tests.network.test_layers import MEMBERS, ROWS, backward_is_right, parameters_of, rows
+
+EDGES = [torch.tensor([-1.5, -0.5, 0.25, 2.0]), torch.tensor([-1.0, 1.0]), torch.tensor([0.5])]
+every_numeric_embedding = pytest.mark.parametrize("name", NUMERIC_EMBEDDINGS)
+
+
+def embedding(name):
+    """An embedding of three features, and its parameters."""
+    layer = NUMERIC_EMBEDDINGS[name](3)
+    params = parameters_of(layer)
+    if isinstance(layer, PiecewiseLinearEmbedding):
+        for stat in layer.statistics:
+            params[stat].zero_()
+        for m in range(MEMBERS):
+            layer.set_bins({key: value[m] for key, value in params.items()}, EDGES)
+    return layer, params
+
+
+@every_numeric_embedding
+def test_a_numeric_embeddings_backward_agrees_with_autograd_and_finite_differences(name):
+    layer, params = embedding(name)
+    assert backward_is_right(layer, rows(3), params)
+
+
+def test_the_categorical_backward_adds_up_rows_of_one_level():
+    layer = CategoricalEmbedding([3, 2])
+    codes = torch.tensor([[2, 0], [2, 1], [0, 1], [2, 1], [1, 0]]).expand(MEMBERS, ROWS, 2)
+    assert backward_is_right(layer, codes, parameters_of(layer))
+
+
+def test_the_categorical_embedding_is_a_table_of_torch_for_each_member_and_feature():
+    layer = CategoricalEmbedding([3, 2, 4])
+    params = parameters_of(layer)["weight"]
+    codes = torch.stack([torch.randint(n, (MEMBERS, ROWS)) for n in layer.n_levels], 2)
+    with torch.inference_mode():
+        got = layer.run(codes, (params,))[0]
+    assert got.shape == (MEMBERS, ROWS, layer.out_features) == (MEMBERS, ROWS, 3 * CATEGORY_WIDTH)
+    for m in range(MEMBERS):
+        tables = params[m].split(layer.n_levels)
+        parts = [nn.functional.embedding(codes[m, :, j], table) for j, table in enumerate(tables)]
+        assert torch.equal(got[m], torch.cat(parts, 1))
+
+
+def test_the_periodic_embedding_is_its_formula():
+    layer, params = embedding("periodic")
+    x, p = rows(3).numpy(), {name: value.numpy() for name, value in params.items()}
+    with torch.inference_mode():
+        got = layer.run(torch.from_numpy(x), tuple(params.values()))[0].numpy()
+    for m in range(MEMBERS):
+        parts = []
+        for j in range(3):
+            waves = np.cos(2 * np.pi * (np.outer(x[m, :, j], p["frequency"][m, j, 0]) + p["phase"][m, j, 0]))
+            parts += [waves @ p["weight"][m, j] + p["bias"][m, j], x[m, :, j : j + 1]]
+        np.testing.assert_allclose(got[m], np.hstack(parts), rtol=1e-10)
+
+
+@pytest.mark.parametrize("feature", range(len(EDGES)))
+def test_piecewise_terms_say_how_far_a_number_has_come_through_each_bin(feature):
+    layer, params = embedding("piecewise_linear")
+    x = torch.linspace(-5, 5, 21, dtype=torch.float64)
+    columns = x.view(1, 1, -1, 1).expand(MEMBERS, 3, -1, 1)
+    terms = layer.expand(columns, [params[name] for name in ("start", "rate", "floor", "ceiling")])[0][0, feature]
+    ends = EDGES[feature].double()
+    n_bins = len(ends) - 1
+    for b in range(n_bins):
+        low, high = ends[b], ends[b + 1]
+        expected = (x - low) / (high - low)
+        expected = expected if b == 0 else expected.clamp(min=0)
+        expected = expected if b == n_bins - 1 else expected.clamp(max=1)
+        torch.testing.assert_close(terms[:, b], expected)
+    assert terms.shape == (21, PIECEWISE_BINS)
+    assert not terms[:, n_bins:].any()
+
+
+@every_numeric_embedding
+def test_a_numeric_embedding_gives_each_feature_its_own_columns(name):
+    layer, params = embedding(name)
+    x = rows(3)
+    moved = x.clone()
+    moved[..., 1] += 1
+    with torch.inference_mode():
+        before, after = (layer.run(t, tuple(params.values()))[0] for t in (x, moved))
+    changed = (before != after).any(1).any(0).view(3, -1)
+    assert before.shape == (MEMBERS, ROWS, layer.out_features)
+    assert changed.any(1).tolist() == [False, True, False]
+
+
+def test_the_periodic_embedding_keeps_the_number_itself():
+    layer, params = embedding("periodic")
+    x = rows(3)
+    assert torch.equal(layer.run(x, tuple(params.values()))[0].unflatten(2, (3, -1))[..., -1], x)
+
+
+def test_periodic_waves_start_slow_and_with_any_phase():
+    layer = PeriodicEmbedding(200)
+    params = {name: torch.empty(shape) for name, shape in layer.shapes.items()}
+    layer.reset(params, torch.Generator().manual_seed(0))
+    assert params["frequency"].std().item() == pytest.approx(0.1, rel=0.05)
+    assert params["phase"].abs().max() <= 0.5
+    assert params["phase"].std().item() == pytest.approx(np.sqrt(1 / 12), rel=0.05)
+
+
+def test_an_embedding_says_its_sizes_when_printed():
+    assert repr(CategoricalEmbedding([3, 2])) == "CategoricalEmbedding(n_levels=[3, 2], width=8)"
+    assert repr(PeriodicEmbedding(4)) == "PeriodicEmbedding(n_features=4, width=3)"
+    assert repr(PiecewiseLinearEmbedding(4)) == "PiecewiseLinearEmbedding(n_features=4, width=16)"

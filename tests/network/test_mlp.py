@@ -1,0 +1,416 @@
+"""Whole networks: the hand-written step against autograd, one member against many, and the buffer under every move."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from sklearn.datasets import make_classification
+from sklearn.neural_network import MLPClassifier
+
+from sknn.network.activations import ACTIVATIONS
+from sknn.network.embeddings import NUMERIC_EMBEDDINGS
+from sknn.network.flat import FlatNetwork, Inputs
+from sknn.network.layers import Dropout
+from sknn.network.losses import BinaryCrossEntropy, Pinball, SoftmaxCrossEntropy, SquaredError
+from sknn.network.mlp import MLP
+from sknn.network.optimizers import SGD, Adam, Rates
+
+MEMBERS, ROWS, NUMBERS, LEVELS = 3, 8, 4, (3, 2)
+EDGES = [torch.linspace(-2, 2, 6), torch.linspace(-1, 1, 3)]
+
+BUILT = {
+    "no_hidden_layer": {"hidden": ()},
+    "one_layer": {"hidden": (5,)},
+    "one_output": {"hidden": (5, 4), "n_outputs": 1},
+    "wide_and_deep": {"hidden": (6, 5, 4), "activation": "tanh"},
+    "batch_norm": {"hidden": (5, 4), "batch_norm": True, "activation": "silu"},
+    "dropout": {"hidden": (5, 4), "dropout": (0.5, 0.2)},
+    "dropout_of_one_layer": {"hidden": (5, 4), "dropout": (0.0, 0.2)},
+    "categories": {"hidden": (5,), "n_levels": LEVELS},
+    "everything": {
+        "hidden": (6, 5),
+        "activation": "mish",
+        "batch_norm": True,
+        "dropout": (0.3, 0.1),
+        "numeric_embedding": "periodic",
+        "n_embedded": 2,
+        "n_levels": LEVELS,
+    },
+}
+BUILT |= {
+    f"{name}_of_some": {"hidden": (5,), "numeric_embedding": name, "n_embedded": 2} for name in NUMERIC_EMBEDDINGS
+}
+BUILT |= {f"{name}_of_all": {"hidden": (5,), "numeric_embedding": name, "n_embedded": 4} for name in NUMERIC_EMBEDDINGS}
+BUILT |= {name: {"hidden": (5, 4), "activation": name} for name in ACTIVATIONS}
+
+every_network = pytest.mark.parametrize("name", BUILT)
+
+
+def build(name, n_members=MEMBERS, dtype=torch.float64):
+    options = {"n_outputs": 3} | BUILT[name]
+    network = MLP(n_members, NUMBERS, dtype=dtype, **options)
+    edges = EDGES * 2 if name == "piecewise_linear_of_all" else EDGES
+    network.reset([torch.Generator().manual_seed(m) for m in range(n_members)], edges)
+    return network.train()
+
+
+def batch(network, seed=0, n_rows=ROWS):
+    """Inputs, one-hot targets, each row's share of the weight, and dropout noise."""
+    generator, like = torch.Generator().manual_seed(seed), {"dtype": network.flat.dtype}
+    m, k = network.n_members, network.linears()[-1][1].shape[1]
+    numbers = torch.randn(m, n_rows, NUMBERS, generator=generator, **like)
+    codes = None
+    if network.categorical is not None:
+        codes = torch.stack([torch.randint(n, (m, n_rows), generator=generator) for n in LEVELS], 2)
+    target = torch.rand(m, n_rows, k, generator=generator, **like).softmax(2)
+    share = torch.rand(m, n_rows, 1, generator=generator, **like)
+    noise = [
+        (torch.rand(m, n_rows, width, generator=generator, **like) >= rate) / (1 - rate)
+        for width, rate in network.dropout_rates()
+    ]
+    return Inputs(numbers, codes), target, share / share.sum(1, keepdim=True), [t.to(network.flat.dtype) for t in noise]
+
+
+def step(network, loss, inputs, target, share, noise, members=slice(0, None)):
+    """What the training loop does with a batch: returns the outputs, and leaves the gradients in the buffer."""
+    members = slice(*members.indices(network.n_members)[:2])
+    with torch.inference_mode():
+        return network.gradients(inputs, noise, lambda z: loss.gradient(z, target).mul_(share), members)
+
+
+def by_autograd(network, loss, inputs, target, share, noise):
+    """Outputs and gradients by autograd through the layers as modules, with the given noise in place of dropout."""
+    x, noise = inputs.numbers, iter(noise)
+    parts = [x[..., network.n_embedded :]]
+    if network.numeric is not None:
+        parts.insert(0, network.numeric(x[..., : network.n_embedded]))
+    if network.categorical is not None:
+        parts.append(network.categorical(inputs.codes))
+    z = torch.cat(parts, 2)
+    for layer in network.layers:
+        z = z * next(noise) if isinstance(layer, Dropout) else layer(z)
+    total = (loss.values(z, target) * share).sum()
+    entries = [entry for entry in network.entries if entry.trained]
+    grads = torch.autograd.grad(total, [network.parameter_of(entry) for entry in entries])
+    return z, dict(zip(entries, grads, strict=True))
+
+
+LOSSES = {
+    "softmax": SoftmaxCrossEntropy(),
+    "binary": BinaryCrossEntropy(),
+    "squared_error": SquaredError(),
+    "quantiles": Pinball((0.1, 0.5, 0.9)),
+}
+
+
+def gradients_agree(network, loss, args):
+    expected, by_entry = by_autograd(network, loss, *args)
+    z = step(network, loss, *args)
+    torch.testing.assert_close(z.clone(), expected.detach(), rtol=1e-10, atol=1e-12)
+    for entry in network.entries:
+        got = network.view(network.flat_grad, entry)
+        want = by_entry.get(entry, torch.zeros_like(got))  # the gradients of statistics stay 0
+        torch.testing.assert_close(got, want, rtol=1e-8, atol=1e-11, msg=lambda text, e=entry: f"{e}: {text}")
+    return bool(network.flat_grad.any())
+
+
+@every_network
+def test_the_step_has_autograds_gradients(name):
+    network = build(name)
+    assert gradients_agree(network, SquaredError(), batch(network))
+    assert gradients_agree(network, SquaredError(), batch(network, seed=1, n_rows=5))  # a second batch leaves no trace
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_the_step_has_autograds_gradients_for_every_kind_of_loss(loss):
+    network = build("everything")
+    assert gradients_agree(network, loss, batch(network))
+
+
+@pytest.mark.parametrize("name", ["wide_and_deep", "batch_norm", "periodic_of_some", "piecewise_linear_of_some"])
+def test_the_gradient_predicts_how_the_loss_changes(name):
+    network = build(name)
+    args = inputs, target, share, _ = batch(network)
+    direction = torch.randn(network.flat.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    direction *= network.column_mask(lambda entry: entry.trained)
+    step(network, SquaredError(), *args)
+    slope = (network.flat_grad * direction).sum()
+
+    def loss_at(distance):
+        with torch.inference_mode():
+            z = network.outputs(inputs, flat=network.flat + distance * direction)
+            return (SquaredError().values(z, target) * share).sum()
+
+    difference = (loss_at(1e-6) - loss_at(-1e-6)) / 2e-6
+    torch.testing.assert_close(slope, difference, rtol=1e-6, atol=1e-8)
+
+
+def test_a_run_of_members_leaves_the_others_gradients_alone():
+    network = build("everything")
+    inputs, target, share, noise = batch(network)
+    step(network, SquaredError(), inputs, target, share, noise)
+    whole = network.flat_grad.clone()
+    network.flat_grad.zero_()
+    part = Inputs(inputs.numbers[1:], inputs.codes[1:])
+    step(network, SquaredError(), part, target[1:], share[1:], [t[1:] for t in noise], slice(1, 3))
+    torch.testing.assert_close(network.flat_grad[1:], whole[1:], rtol=1e-10, atol=1e-12)
+    assert not network.flat_grad[0].any()
+
+
+def exact_networks():
+    for n_outputs in (1, 2, 3, 5, 10):
+        for hidden in ((10,), (32, 10), (100,)):
+            yield n_outputs, hidden
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("n_rows", [1, 2, 5, 9, 15, 31, 32])
+def test_a_member_gets_the_same_bits_alone_and_in_company(n_rows, threads):
+    before, different = torch.get_num_threads(), []
+    torch.set_num_threads(threads)
+    for n_outputs, hidden in exact_networks():
+        network, alone = (MLP(n, 10, n_outputs, hidden, "silu", batch_norm=len(hidden) > 1) for n in (4, 1))
+        network.reset([torch.Generator().manual_seed(m) for m in range(4)])
+        generator = torch.Generator().manual_seed(0)
+        numbers = torch.randn(4, n_rows, 10, generator=generator)
+        target = torch.rand(4, n_rows, n_outputs, generator=generator)
+        last = slice(3, 4)
+        alone.load_row(0, network.flat[3])
+        z = step(network, BinaryCrossEntropy(), Inputs(numbers), target, 1 / n_rows, [])
+        own = step(alone, BinaryCrossEntropy(), Inputs(numbers[last].clone()), target[last].clone(), 1 / n_rows, [])
+        same = torch.equal(z[last], own) and torch.equal(network.flat_grad[last], alone.flat_grad)
+        if not (same and torch.equal(network.flat[last], alone.flat)):
+            different.append((n_outputs, hidden))
+    torch.set_num_threads(before)
+    assert different == []
+
+
+@every_network
+def test_the_forward_that_anyone_calls_is_the_forward_of_the_training(name):
+    network = build(name).eval()
+    inputs = batch(network)[0]
+    with torch.inference_mode():
+        expected = network.outputs(inputs)
+    torch.testing.assert_close(network(inputs.numbers, inputs.codes).detach(), expected.clone())
+
+
+@pytest.mark.parametrize("name", ["one_layer", "everything", "categories"])
+def test_rows_without_a_members_axis_are_seen_by_every_member(name):
+    network = build(name).eval()
+    inputs = batch(network)[0]
+    one = Inputs(inputs.numbers[0], None if inputs.codes is None else inputs.codes[0])
+    many = one.for_members(MEMBERS)
+    got = network(one.numbers, one.codes)
+    assert got.shape == (MEMBERS, ROWS, 3)
+    assert torch.equal(got, network(many.numbers, many.codes))
+
+
+def test_outputs_by_given_numbers_are_in_their_precision():
+    network = build("everything").eval()
+    inputs = batch(network)[0]
+    low = Inputs(inputs.numbers.float(), inputs.codes)
+    with torch.inference_mode():
+        expected, got = network.outputs(inputs), network.outputs(low, flat=network.flat.float())
+    assert got.dtype == torch.float32
+    torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_scikit_learn_mlp_with_the_same_weights_gives_the_same_output():
+    X, y = make_classification(50, NUMBERS, n_informative=3, n_redundant=0, n_classes=3, random_state=0)
+    X = X.astype(float)
+    mlp = MLPClassifier((5, 4), activation="tanh", max_iter=1).partial_fit(X, y, classes=[0, 1, 2])
+    network = MLP(1, NUMBERS, 3, (5, 4), "tanh", dtype=torch.float64)
+    for entries, w, b in zip(network.linears(), mlp.coefs_, mlp.intercepts_, strict=True):
+        for entry, value in zip(entries, (w, b), strict=True):
+            network.view(network.flat, entry)[0] = torch.from_numpy(value)
+    got = network(torch.from_numpy(X))[0].softmax(1).detach().numpy()
+    np.testing.assert_allclose(got, mlp.predict_proba(X), rtol=1e-10)
+
+
+@every_network
+def test_a_members_first_weights_depend_on_its_own_generator_only(name):
+    network, alone = build(name), build(name, 1)
+    alone.reset([torch.Generator().manual_seed(2)], EDGES * 2 if name == "piecewise_linear_of_all" else EDGES)
+    assert torch.equal(network.flat[2], alone.flat[0])
+    assert not torch.equal(network.flat[0], network.flat[1])
+
+
+@pytest.mark.parametrize(("activation", "factor"), [("logistic", 2), ("relu", 6), ("tanh", 6)])
+def test_the_first_weights_lie_within_scikit_learns_bound(activation, factor):
+    network = MLP(1, 50, 1, (100,), activation)
+    network.reset([torch.Generator().manual_seed(0)])
+    bound = np.sqrt(factor / 150)
+    assert 0.99 * bound < network.layers[0].weight.abs().max().item() <= bound
+
+
+def test_dropout_rates_are_those_of_the_layers_that_drop():
+    assert build("dropout").dropout_rates() == [(5, 0.5), (4, 0.2)]
+    assert build("dropout_of_one_layer").dropout_rates() == [(4, 0.2)]
+    assert build("one_layer").dropout_rates() == []
+
+
+def test_every_entry_of_a_row_starts_on_a_cache_line_and_none_overlap():
+    network = build("everything")
+    starts = [entry.start for entry in network.entries]
+    assert all(start % 16 == 0 for start in (*starts, network.flat.shape[1]))
+    ends = [entry.stop for entry in network.entries]
+    assert all(stop <= start for stop, start in zip(ends, [*starts[1:], network.flat.shape[1]], strict=True))
+    counts = network.column_mask(lambda entry: True).sum().item()
+    assert counts * MEMBERS == sum(t.numel() for t in (*network.parameters(), *network.buffers())) - len(LEVELS)
+
+
+# --- The buffer, and the views of it ------------------------------------------------------------------------------
+
+
+def loaded_into_another(network):
+    other = MLP(**network.config)
+    other.load_state_dict(network.state_dict())
+    if not network.layers[0].weight.requires_grad:
+        other.layers[0].weight.requires_grad_(False)
+    return other
+
+
+def selected(network):
+    network.select(list(range(MEMBERS)))
+    return network
+
+
+MOVES = {
+    "double": lambda network: network.double(),
+    "to": lambda network: network.to("cpu", torch.float64),
+    "float_and_back": lambda network: network.float().double(),
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda network: pickle.loads(pickle.dumps(network)),
+    "load_state_dict": loaded_into_another,
+    "select": selected,
+    "tie": lambda network: (network.tie(network.flat.clone()), network)[1],
+}
+every_move = pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
+
+
+def exact_in_float32(network):
+    network.flat.copy_(network.flat.float())
+    return network
+
+
+def train(network, steps=3):
+    solver = Adam(network, Rates([0.01] * network.n_members, [0.1] * network.n_members, [0.1] * network.n_members))
+    for i in range(steps):
+        step(network, SquaredError(), *batch(network, seed=i))
+        solver.penalise(float(ROWS), slice(0, network.n_members))
+        solver.step()
+    return network.flat.clone()
+
+
+def assert_tied(network):
+    """Every parameter, its gradient, and every statistic is a view of the buffers, for reading and for writing."""
+    for buffer, tensor_of in (
+        (network.flat, network.parameter_of),
+        (network.flat_grad, lambda e: network.parameter_of(e).grad),
+    ):
+        before = buffer.clone()
+        buffer.copy_(torch.arange(buffer.numel(), dtype=buffer.dtype).view_as(buffer))
+        for entry in network.entries:
+            if entry.trained or buffer is network.flat:
+                assert torch.equal(tensor_of(entry), network.view(buffer, entry)), entry
+        buffer.copy_(before)
+
+
+@every_move
+def test_after_a_move_every_parameter_is_a_view_of_the_buffer_and_training_goes_on(move):
+    network = exact_in_float32(build("everything"))
+    moved = move(exact_in_float32(build("everything")))
+    assert torch.equal(moved.flat, network.flat)
+    assert moved.training == network.training
+    assert_tied(moved)
+    assert torch.equal(train(moved), train(network))
+    assert not torch.equal(moved.flat, exact_in_float32(build("everything")).flat)
+
+
+@every_move
+def test_after_a_move_a_frozen_parameter_stays_frozen(move):
+    network = exact_in_float32(build("everything"))
+    network.layers[0].weight.requires_grad_(False)
+    weight = network.layers[0].weight.detach().clone()
+    moved = move(network)
+    frozen = [entry for entry in moved.entries if moved.is_frozen(entry)]
+    assert [(entry.owner, entry.name) for entry in frozen] == [(moved.layers[0], "weight")]
+    train(moved)
+    assert torch.equal(moved.layers[0].weight, weight)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_copy_is_in_the_mode_of_the_original_and_shares_no_memory(training):
+    network = build("everything").train(training)
+    for other in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+        other.flat.zero_()
+        assert {layer.training for layer in other.modules()} == {training}
+        assert network.flat.any()
+
+
+def test_a_network_moved_to_double_trains_as_one_that_was_built_so():
+    single = build("everything", dtype=torch.float32)
+    double = MLP(**(single.config | {"dtype": torch.float64}))
+    double.tie(single.flat.double())
+    assert torch.equal(train(double), train(single.double()))
+
+
+@every_network
+def test_members_that_are_selected_train_on_as_if_nothing_had_happened(name):
+    network, part = build(name), build(name)
+    inputs, target, share, noise = batch(network)
+    part.select([0, 2])
+    assert part.n_members == 2
+    assert_tied(part)
+    chosen = [0, 2]
+    some = Inputs(inputs.numbers[chosen], None if inputs.codes is None else inputs.codes[chosen])
+    step(network, SquaredError(), inputs, target, share, noise)
+    step(part, SquaredError(), some, target[chosen], share[chosen], [t[chosen] for t in noise])
+    torch.testing.assert_close(part.flat_grad, network.flat_grad[chosen], rtol=1e-10, atol=1e-12)
+    assert copy.deepcopy(part).n_members == 2
+
+
+def test_a_state_that_safetensors_saved_and_loaded_gives_the_same_network(tmp_path):
+    network = build("everything")
+    safetensors.torch.save_file(network.state_dict(), tmp_path / "network.safetensors")
+    other = MLP(**network.config)
+    other.load_state_dict(safetensors.torch.load_file(tmp_path / "network.safetensors"))
+    assert torch.equal(other.flat, network.flat)
+
+
+def test_the_state_is_a_copy_that_training_does_not_move():
+    network = build("everything")
+    state = network.state_dict()
+    before = {name: value.clone() for name, value in state.items()}
+    train(network)
+    assert all(torch.equal(state[name], value) for name, value in before.items())
+
+
+def test_a_loaded_row_replaces_one_member():
+    network, other = build("everything"), build("everything")
+    network.load_row(1, other.flat[2])
+    assert torch.equal(network.flat, other.flat[[0, 2, 2]])
+    assert torch.equal(network.layers[0].weight[1], other.layers[0].weight[2])
+
+
+def test_autograd_and_a_solver_of_torch_can_train_the_network_as_any_module():
+    network, mine = build("wide_and_deep"), build("wide_and_deep")
+    torchs = torch.optim.SGD(network.parameters(), lr=0.1)
+    solver = SGD(mine, Rates([0.1] * MEMBERS, [0.0] * MEMBERS, [0.0] * MEMBERS), momentum=0.0, nesterov=False)
+    for i in range(5):
+        args = inputs, target, share, _ = batch(network, seed=i)
+        torchs.zero_grad()
+        (SquaredError().values(network(inputs.numbers), target) * share).sum().backward()
+        torchs.step()
+        step(mine, SquaredError(), *args)
+        solver.step()
+    torch.testing.assert_close(network.flat, mine.flat, rtol=1e-10, atol=1e-12)
+    assert_tied(mine)
+
+
+def test_a_flat_network_that_cannot_be_pickled_says_its_name():
+    with pytest.raises(NotImplementedError, match=r"^FlatNetwork$"):
+        FlatNetwork().__reduce__()

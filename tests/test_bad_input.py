@@ -1,0 +1,247 @@
+"""Bad input: each kind gets an error that names the parameter or the data, the value, and the way out."""
+
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from skorch.callbacks import GradientNormClipping
+
+from sknn import NeuralClassifier, NeuralRegressor
+
+QUICK = dict(hidden_layer_sizes=(8,), ensemble_size=2, max_iter=3, random_state=0, n_threads=1)
+X, y = load_breast_cancer(return_X_y=True)
+X, y = X[:120], y[:120]
+
+
+def raises(text, error=ValueError):
+    return pytest.raises(error, match=re.escape(text))
+
+
+# --- Tables -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinity_in_the_table(value):
+    bad = X.copy()
+    bad[3, 2] = value
+    with raises("Input X contains infinity or a value too large"):
+        NeuralClassifier(**QUICK).fit(bad, y)
+    with raises("Input X contains infinity or a value too large"):
+        NeuralClassifier(**QUICK).fit(pd.DataFrame(bad), y)
+    with raises("Input X contains infinity or a value too large"):
+        NeuralClassifier(**QUICK).fit(X, y).predict(bad)
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        (np.empty((0, 3)), "0 sample(s)"),
+        (np.empty((3, 0)), "0 feature(s)"),
+        (pd.DataFrame({"a": []}), "0 sample(s)"),
+        (pd.DataFrame(index=range(3)), "0 feature(s)"),
+        (np.zeros(3), "Expected 2D array, got 1D array instead"),
+        (np.zeros((3, 2), dtype=complex), "Complex data not supported"),
+    ],
+    ids=["no rows", "no columns", "frame without rows", "frame without columns", "one dimension", "complex"],
+)
+def test_tables_of_no_use(table, text):
+    with raises(text):
+        NeuralClassifier(**QUICK).fit(table, np.arange(len(table)) % 2)
+
+
+def test_dates_are_neither_numbers_nor_categories():
+    frame = pd.DataFrame({"when": pd.date_range("2020-01-01", periods=120), "x": X[:, 0]})
+    with raises("Column 'when' has the dtype datetime64"):
+        NeuralClassifier(**QUICK).fit(frame, y)
+
+
+def test_columns_missing_extra_or_in_another_order():
+    frame = pd.DataFrame(X[:, :3], columns=["a", "b", "c"])
+    clf = NeuralClassifier(**QUICK).fit(frame, y)
+    with raises("Feature names seen at fit time, yet now missing:\n- c"):
+        clf.predict(frame[["a", "b"]])
+    with raises("Feature names unseen at fit time:\n- d"):
+        clf.predict(frame.assign(d=1))
+    with raises("Feature names must be in the same order as they were in fit"):
+        clf.predict(frame[["b", "a", "c"]])
+    with raises("X has 2 features, but NeuralClassifier is expecting 3 features"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        clf.predict(X[:, :2])
+
+
+def test_strings_where_numbers_were():
+    frame = pd.DataFrame({"a": X[:, 0], "b": X[:, 1]})
+    clf = NeuralClassifier(**QUICK).fit(frame, y)
+    with raises("Column 'a' held numbers in fit"):
+        clf.predict(pd.DataFrame({"a": ["x"], "b": [1.0]}))
+
+
+def test_an_unfitted_estimator_says_so():
+    with pytest.raises(AttributeError, match="NeuralClassifier has no history_ before fit"):
+        _ = NeuralClassifier().history_
+    with pytest.raises(Exception, match="is not fitted yet"):
+        NeuralClassifier().predict(X)
+
+
+# --- Targets and weights ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        (np.ones(120), "y holds one class only"),
+        (np.linspace(0, 1, 120), "Unknown label type: continuous"),
+        (np.r_[y[:-1].astype(float), np.nan], "Input y contains NaN"),
+        (None, "requires y to be passed, but the target y is None"),
+        (y[:-1], "inconsistent numbers of samples"),
+        (np.column_stack([y, y + np.arange(120) % 3]), "multiclass-multioutput"),
+    ],
+    ids=["one class", "continuous", "nan", "none", "short", "multioutput"],
+)
+def test_targets_of_no_use(target, text):
+    with raises(text):
+        NeuralClassifier(**QUICK).fit(X, target)
+
+
+def test_values_that_a_loss_cannot_take():
+    X, y = load_diabetes(return_X_y=True)
+    with raises("y holds -1, but this loss needs values zero or more"):
+        NeuralRegressor(loss="poisson", **QUICK).fit(X, np.r_[-1, y[1:]])
+    with raises("y holds 0, but this loss needs values above zero"):
+        NeuralRegressor(loss="gamma", **QUICK).fit(X, np.r_[0, y[1:]])
+    with raises("Input y contains infinity"):
+        NeuralRegressor(**QUICK).fit(X, np.r_[np.inf, y[1:]])
+
+
+@pytest.mark.parametrize(
+    ("weight", "text"),
+    [
+        (-np.ones(120), "Negative values in data passed to `sample_weight`"),
+        (np.zeros(120), "at least one"),
+        (np.ones(119), "sample_weight.shape == (119,), expected (120,)"),
+        (np.full(120, np.nan), "contains NaN"),
+    ],
+    ids=["negative", "zero", "short", "nan"],
+)
+def test_weights_of_no_use(weight, text):
+    with raises(text):
+        NeuralClassifier(**QUICK).fit(X, y, sample_weight=weight)
+
+
+def test_validation_rows_need_their_target():
+    with raises("the target y_val is None"):
+        NeuralClassifier(**QUICK).fit(X, y, X_val=X)
+    with raises("y_val was given without X_val"):
+        NeuralClassifier(**QUICK).fit(X, y, y_val=y)
+
+
+# --- Parameters ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("params", "text"),
+    [
+        ({"activation": "relo"}, "Did you mean activation='relu'?"),
+        ({"solver": "adamn"}, "Did you mean solver="),
+        ({"learning_rate": "cosin"}, "Did you mean learning_rate='cosine'?"),
+        ({"scaling": "robst"}, "Did you mean scaling='robust'?"),
+        ({"numeric_embedding": "periodc"}, "Did you mean numeric_embedding='periodic'?"),
+        ({"precision": "float23"}, "Did you mean precision='float32'?"),
+        ({"dropout": 1.0}, "The 'dropout' parameter"),
+        ({"dropout": (0.1, 0.2)}, "has 2 rates for 1 hidden layers"),
+        ({"dropout": (1.5,)}, "must be in [0, 1)"),
+        ({"hidden_layer_sizes": (8, 0)}, "hidden_layer_sizes must be > 0"),
+        ({"hidden_layer_sizes": (8.5,)}, "whole numbers"),
+        ({"ensemble_size": 0}, "The 'ensemble_size' parameter"),
+        ({"max_iter": 0}, "The 'max_iter' parameter"),
+        ({"validation_fraction": 0.001}, "holds out 0 of n_samples = 120 rows"),
+        ({"device": "gpu"}, "device='gpu' is unknown; use one of auto, cpu, cuda"),
+        ({"device": "cuda:7"}, "device='cuda:7' is not on this machine"),
+        ({"scoring": "acuracy"}, "'acuracy' is not a valid scoring value"),
+        ({"metrics": ["acuracy"]}, "'acuracy' is not a valid scoring value"),
+        ({"categorical_features": ["a"]}, "but X has no column names"),
+        ({"categorical_features": [99]}, "indices go from 0 to 29"),
+        ({"class_weight": "balance"}, "Did you mean class_weight='balanced'?"),
+    ],
+    ids=lambda v: next(iter(v)) if isinstance(v, dict) else "",
+)
+def test_parameters_of_no_use(params, text):
+    with raises(text):
+        NeuralClassifier(**QUICK | params).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("params", "text"),
+    [
+        ({"solver": torch.optim.SGD([torch.zeros(1, requires_grad=True)])}, "The 'solver' parameter"),
+        ({"solver": print}, "must be a name, or a torch.optim.Optimizer class"),
+        ({"module": torch.nn.Linear(3, 1)}, "got an instance of Linear"),
+        ({"module": lambda x: x}, "which it does not take"),
+        ({"module": lambda i, o: 3}, "got int"),
+    ],
+    ids=["solver instance", "solver function", "module instance", "module signature", "module result"],
+)
+def test_objects_of_no_use(params, text):
+    with pytest.raises((TypeError, ValueError), match=re.escape(text)):
+        NeuralClassifier(**QUICK | params).fit(X, y)
+
+
+@pytest.mark.parametrize("quantile", [(0.9, 0.1), (0.0, 0.5), 1.5, (0.5, 0.5)], ids=str)
+def test_quantiles_of_no_use(quantile):
+    with raises("must hold increasing numbers between 0 and 1"):
+        NeuralRegressor(loss="quantile", quantile=quantile, **QUICK).fit(X, X[:, 0])
+
+
+def test_several_quantiles_of_several_outputs():
+    with raises("holds several quantiles, which works for one output only"):
+        NeuralRegressor(loss="quantile", quantile=(0.1, 0.9), **QUICK).fit(X, X[:, :2])
+
+
+# --- What goes wrong on the way -----------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_never_finite():
+    with raises("The training loss became NaN or infinite in epoch 1. Try a smaller learning_rate_init"):
+        NeuralRegressor(loss=lambda z, y: (z - y).square() * torch.nan, **QUICK).fit(X, X[:, 0])
+
+
+def test_a_loss_that_becomes_nan_keeps_the_best_weights():
+    calls = []
+
+    def explodes(z, y):
+        calls.append(1)
+        return (z - y).square() * (torch.nan if len(calls) > 60 else 1.0)
+
+    params = QUICK | dict(max_iter=200, ensemble_size=1, early_stopping=False)
+    with pytest.warns(UserWarning, match="became NaN or infinite.*weights of the best epoch before are kept"):
+        reg = NeuralRegressor(loss=explodes, **params).fit(X, X[:, 0])
+    assert np.isfinite(reg.predict(X)).all()
+    assert 1 < reg.n_iter_ < 200
+
+
+def test_gradient_clipping_saves_what_would_explode():
+    params = QUICK | dict(solver="sgd", learning_rate_init=1.0, scaling=None, max_iter=5, early_stopping=False)
+    with pytest.raises(ValueError, match="became NaN or infinite"):
+        NeuralRegressor(**params).fit(X, 1e4 * X[:, 0])
+    clipped = NeuralRegressor(callbacks=[GradientNormClipping(1e-3)], **params).fit(X, 1e4 * X[:, 0])
+    assert np.isfinite(clipped.predict(X)).all()
+
+
+def test_too_little_memory_names_the_batch_size_to_try():
+    class Greedy(torch.nn.Module):
+        def __init__(self, in_features, out_features):
+            super().__init__()
+            self.out = torch.nn.Linear(in_features, out_features)
+
+        def forward(self, x):
+            torch.empty(1 << 60)  # the allocator's own error
+            return self.out(x)
+
+    with raises(
+        "batch_size=64 and ensemble_size=2 does not fit in the device's memory. Try batch_size=32", MemoryError
+    ):
+        NeuralClassifier(module=Greedy, **QUICK).fit(X, y)

@@ -1,0 +1,373 @@
+"""How members go through their rows: blocks, chunks, batches, dropout noise and collected outputs."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from scipy.stats import chi2
+
+from sknn._device import stream
+from sknn.batches import (
+    CHUNK_NUMBERS,
+    Block,
+    Chunk,
+    DropoutNoise,
+    EncodedRows,
+    Outputs,
+    Table,
+    chunk_bounds,
+    epoch_blocks,
+    equal_runs,
+    smooth_labels,
+    split_rows,
+)
+
+CPU = torch.device("cpu")
+quick = settings(max_examples=150, deadline=None, derandomize=True)
+SIZES = st.one_of(
+    st.lists(st.integers(1, 70), min_size=1, max_size=6),
+    # folds of a cross-validation differ by a row
+    st.tuples(st.integers(1, 70), st.lists(st.integers(0, 2), min_size=1, max_size=5)).map(
+        lambda drawn: [drawn[0] + more for more in drawn[1]]
+    ),
+).map(lambda sizes: sorted(sizes, reverse=True))
+NO_NOISE = DropoutNoise([], [])
+
+
+def table(n=20, weight=None, codes=False, outputs=2):
+    generator = torch.Generator().manual_seed(0)
+    return Table(
+        torch.randn(n, 3, generator=generator),
+        torch.randint(5, (n, 2), generator=generator) if codes else None,
+        torch.randn(n, outputs, generator=generator),
+        weight,
+    )
+
+
+# --- Blocks -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    state = torch.get_rng_state()
+    torch.manual_seed(0)
+    yield
+    torch.set_rng_state(state)
+
+
+def batches_of(blocks, n_members):
+    """Each member's batches, as (start, stop), in the order in which it takes them."""
+    taken = [[] for _ in range(n_members)]
+    for block in blocks:
+        for start in range(block.start, block.stop, block.size):
+            for m in range(n_members)[block.members]:
+                taken[m].append((start, start + block.size))
+    return taken
+
+
+@given(sizes=SIZES, batch_size=st.integers(1, 33), join_last_row=st.booleans())
+@example(sizes=[97, 96], batch_size=32, join_last_row=True)
+@quick
+def test_each_member_takes_each_of_its_rows_once_and_in_order(sizes, batch_size, join_last_row):
+    for size, taken in zip(sizes, batches_of(epoch_blocks(sizes, batch_size, join_last_row), len(sizes)), strict=True):
+        assert [row for start, stop in taken for row in range(start, stop)] == list(range(size))
+
+
+@given(sizes=SIZES, batch_size=st.integers(1, 33), join_last_row=st.booleans())
+@quick
+def test_every_batch_but_a_members_last_has_the_full_size(sizes, batch_size, join_last_row):
+    for taken in batches_of(epoch_blocks(sizes, batch_size, join_last_row), len(sizes)):
+        lengths = [stop - start for start, stop in taken]
+        assert all(length == batch_size for length in lengths[:-1])
+        assert lengths[-1] <= batch_size + join_last_row
+
+
+@given(sizes=SIZES, batch_size=st.integers(2, 33))
+@quick
+def test_no_batch_has_one_row_if_it_joins_the_one_before(sizes, batch_size):
+    for size, taken in zip(sizes, batches_of(epoch_blocks(sizes, batch_size, True), len(sizes)), strict=True):
+        assert size == 1 or all(stop - start > 1 for start, stop in taken)
+
+
+@given(sizes=SIZES, batch_size=st.integers(1, 33), join_last_row=st.booleans())
+@quick
+def test_a_block_is_taken_by_neighbours_in_whole_batches(sizes, batch_size, join_last_row):
+    for block in epoch_blocks(sizes, batch_size, join_last_row):
+        assert 0 <= block.members.start < block.members.stop <= len(sizes)
+        assert block.stop > block.start
+        assert (block.stop - block.start) % block.size == 0
+        runs = block.runs(sizes)
+        assert [m for run in runs for m in range(len(sizes))[run]] == list(range(len(sizes))[block.members])
+        assert all(len({sizes[m] for m in range(len(sizes))[run]}) == 1 for run in runs)
+
+
+@given(size=st.integers(1, 200), batch_size=st.integers(1, 70), n_members=st.integers(1, 4))
+@quick
+def test_equal_members_take_all_blocks_together(size, batch_size, n_members):
+    blocks = epoch_blocks([size] * n_members, batch_size)
+    assert all(block.members == slice(0, n_members) for block in blocks)
+    assert len(blocks) == (size >= batch_size) + (size % batch_size > 0)
+
+
+@given(n=st.integers(1, 300), batch_size=st.integers(1, 70), join_last_row=st.booleans())
+@quick
+def test_split_rows_accounts_for_every_row(n, batch_size, join_last_row):
+    full, rest = split_rows(n, batch_size, join_last_row)
+    assert full * batch_size + rest == n
+    assert 0 <= rest < batch_size + 1 + join_last_row
+
+
+@given(values=st.lists(st.integers(0, 3)))
+@quick
+def test_equal_runs_are_the_longest_slices_of_equal_neighbours(values):
+    runs = equal_runs(values)
+    assert [value for run in runs for value in values[run]] == values
+    assert all(len(set(values[run])) == 1 for run in runs)
+    assert all(values[a.start] != values[b.start] for a, b in pairwise(runs))
+
+
+@given(
+    n_members=st.integers(1, 20),
+    start=st.integers(0, 1000),
+    batches=st.integers(1, 500),
+    size=st.integers(1, 1000),
+    width=st.integers(0, 5000),
+)
+@quick
+def test_chunks_are_whole_batches_of_bounded_size_that_cover_the_block(n_members, start, batches, size, width):
+    block = Block(slice(2, 2 + n_members), start, start + batches * size, size)
+    bounds = list(chunk_bounds(block, width))
+    assert [bounds[0][0], *(stop for _, stop in bounds)] == [*(first for first, _ in bounds), block.stop]
+    assert bounds[0][0] == start
+    for first, stop in bounds:
+        assert (stop - first) % size == 0
+        assert stop - first == size or n_members * (stop - first) * width <= CHUNK_NUMBERS
+
+
+# --- Chunks and batches -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_chunks_batches_hold_its_rows_and_shares_that_sum_to_one(weighted):
+    weight = torch.rand(20, generator=torch.Generator().manual_seed(1)) + 0.1 if weighted else None
+    data = table(weight=weight, codes=True)
+    rows = torch.stack([torch.randperm(20), torch.randperm(20)])
+    block = Block(slice(1, 3), 8, 20, 4)
+    chunk = Chunk(data, rows[:, 8:20], block, 8, NO_NOISE, None)
+    batches = list(chunk.batches())
+    assert [batch.start for batch in batches] == [8, 12, 16]
+    assert torch.equal(torch.cat([batch.rows for batch in batches], 1), rows[:, 8:20])
+    for batch in batches:
+        assert batch.members == slice(1, 3)
+        assert torch.equal(batch.inputs.numbers, data.numbers[batch.rows])
+        assert torch.equal(batch.inputs.codes, data.codes[batch.rows])
+        assert torch.equal(batch.target, data.target[batch.rows])
+        scale = torch.as_tensor(batch.scale).expand(2, 4, 1)
+        torch.testing.assert_close(scale.sum(1), torch.ones(2, 1))
+        counted = torch.ones(2, 4) if weight is None else weight[batch.rows]
+        torch.testing.assert_close(torch.as_tensor(batch.weight_sum).expand(2), counted.sum(1))
+        torch.testing.assert_close(scale[..., 0] * counted.sum(1, keepdim=True), counted)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_chunks_total_is_the_batches_weighted_means_times_their_rows(weighted):
+    weight = torch.rand(20, dtype=torch.float64) + 0.1 if weighted else None
+    rows = torch.stack([torch.randperm(20), torch.randperm(20)])
+    losses = torch.rand(2, 20, dtype=torch.float64)
+    chunk = Chunk(table(weight=weight), rows, Block(slice(0, 2), 0, 20, 5), 0, NO_NOISE, None)
+    counted = np.ones((2, 20)) if weight is None else weight[rows].numpy()
+    batches = [slice(i, i + 5) for i in range(0, 20, 5)]
+    expected = sum(5 * np.average(losses[:, b].numpy(), axis=1, weights=counted[:, b]) for b in batches)
+    np.testing.assert_allclose(chunk.total(losses), expected)
+
+
+def test_a_batch_whose_rows_all_weigh_nothing_moves_nothing():
+    weight = torch.ones(20)
+    weight[:5] = 0  # as by class_weight={"a": 0}
+    chunk = Chunk(table(weight=weight), torch.arange(20)[None], Block(slice(0, 1), 0, 20, 5), 0, NO_NOISE, None)
+    first, second, *_ = chunk.batches()
+    assert first.scale.flatten().tolist() == [0] * 5
+    torch.testing.assert_close(second.scale, torch.full((1, 5, 1), 0.2))
+    assert chunk.total(torch.ones(1, 20)).isfinite().all()
+
+
+def test_a_chunk_smooths_the_labels_of_its_own_members():
+    data = table(outputs=3)
+    data.target, data.n_choices = torch.eye(3)[torch.arange(20) % 3], 3
+    rows = torch.arange(20).expand(2, -1)
+    smoothing = torch.tensor([0.9, 0.0, 0.3])
+    chunk = Chunk(data, rows, Block(slice(1, 3), 0, 20, 5), 0, NO_NOISE, smoothing)
+    assert torch.equal(chunk.target[0], data.target)
+    torch.testing.assert_close(chunk.target[1], 0.7 * data.target + 0.1)
+    assert data.target.unique().tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 10])
+def test_smoothed_labels_are_those_of_torchs_cross_entropy(n_classes):
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(n_classes, (2, 30), generator=generator)
+    log_p = torch.log_softmax(torch.randn(2, 30, n_classes, generator=generator), 2)
+    smoothed = smooth_labels(torch.eye(n_classes)[codes], torch.tensor([0.0, 0.2]), n_classes)
+    for m, smoothing in enumerate([0.0, 0.2]):
+        expected = torch.nn.functional.cross_entropy(log_p[m], codes[m], label_smoothing=smoothing)
+        torch.testing.assert_close(-(smoothed[m] * log_p[m]).sum(1).mean(), expected)
+
+
+def test_a_smoothed_binary_label_is_that_of_two_classes():
+    y = torch.tensor([0.0, 1.0, 1.0])
+    smoothing = torch.tensor([0.3])
+    one = smooth_labels(y[None, :, None], smoothing, 2)
+    two = smooth_labels(torch.stack([1 - y, y], 1)[None], smoothing, 2)
+    torch.testing.assert_close(one[..., 0], two[..., 1])
+
+
+# --- Dropout noise ------------------------------------------------------------------------------------------------
+
+
+def noise(layers, members=(0,), seed=0):
+    return DropoutNoise(layers, [stream(seed, m, "noise", CPU) for m in members])
+
+
+LIKE = torch.empty(0)
+
+
+@pytest.mark.parametrize("rate", [1e-3, 0.1, 0.15, 0.5, 0.9, 0.999])
+def test_the_share_that_dropout_keeps_is_one_minus_the_rate(rate):
+    n = 400_000
+    (factors,) = noise([(100, [rate])]).draw(slice(0, 1), 10, n // 1000, LIKE)
+    assert factors.shape == (1, 10, n // 1000, 100)
+    kept = (factors > 0).double()
+    assert abs(kept.mean() - (1 - rate)) < 5 * (rate * (1 - rate) / n) ** 0.5 + 1 / 65536
+    scales = factors[factors > 0].unique()
+    assert len(scales) == 1
+    assert abs(1 / scales.item() - (1 - rate)) <= 1 / 65536
+    by_unit = kept.mean((0, 1, 2))  # no unit is dropped more often than others
+    statistic = ((by_unit - kept.mean()) ** 2).sum() * (n / 100) / (rate * (1 - rate))
+    assert statistic < chi2(99).isf(1e-6)
+
+
+def test_a_rate_of_zero_keeps_everything_as_it_is():
+    (factors,) = noise([(7, [0.0, 0.5])], members=(0, 1)).draw(slice(0, 2), 50, 20, LIKE)
+    assert (factors[0] == 1).all()
+    assert set(factors[1].unique().tolist()) == {0, 2}
+
+
+@pytest.mark.parametrize("rate", [0.99999, 0.999999, 1 - 2**-53])
+def test_noise_is_finite_for_every_rate_below_one(rate):
+    (factors,) = noise([(64, [rate])]).draw(slice(0, 1), 4, 1024, LIKE)
+    assert factors.isfinite().all()
+
+
+@given(
+    parts=st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    size=st.integers(1, 9),
+    widths=st.lists(st.integers(1, 9), min_size=1, max_size=3),
+)
+@settings(quick, max_examples=50)
+def test_noise_does_not_depend_on_how_many_batches_are_drawn_at_once(parts, size, widths):
+    layers = [(width, [0.5]) for width in widths]
+    once = noise(layers).draw(slice(0, 1), sum(parts), size, LIKE)
+    one = noise(layers)
+    pieces = [one.draw(slice(0, 1), part, size, LIKE) for part in parts]
+    for i, whole in enumerate(once):
+        assert torch.equal(torch.cat([piece[i] for piece in pieces], 1), whole)
+        assert whole.shape == (1, sum(parts), size, widths[i])
+
+
+def test_noise_of_a_member_does_not_depend_on_which_are_drawn_beside_it():
+    rates = [0.2, 0.5, 0.8]
+    layers = [(30, rates), (5, rates)]
+    together = noise(layers, range(3)).draw(slice(0, 3), 4, 8, LIKE)
+    for m, rate in enumerate(rates):
+        alone = noise([(30, [rate]), (5, [rate])], [m]).draw(slice(0, 1), 4, 8, LIKE)
+        part = noise(layers, range(3)).draw(slice(m, m + 1), 4, 8, LIKE)
+        for i in range(2):
+            assert torch.equal(alone[i][0], together[i][m])
+            assert torch.equal(part[i][0], together[i][m])
+    assert not torch.equal(together[0][0] > 0, together[0][1] > 0)
+
+
+def test_selected_members_go_on_with_their_own_noise():
+    layers = [(30, [0.2, 0.5, 0.8])]
+    whole, selected = noise(layers, range(3)), noise(layers, range(3))
+    selected.select([2, 0])
+    expected = whole.draw(slice(0, 3), 2, 8, LIKE)[0]
+    assert torch.equal(selected.draw(slice(0, 2), 2, 8, LIKE)[0], expected[[2, 0]])
+
+
+def test_without_dropout_there_is_no_noise_whichever_members_are_selected():
+    none = noise([], range(3))
+    assert none.draw(slice(0, 3), 2, 8, LIKE) == []
+    none.select([2, 0])
+    assert none.draw(slice(0, 2), 2, 8, LIKE) == []
+    assert len(none.generators) == 2
+
+
+def test_noise_has_the_type_of_the_targets_and_is_fresh_for_every_layer_and_batch():
+    first, second = noise([(40, [0.5]), (40, [0.5])]).draw(slice(0, 1), 2, 10, torch.empty(0, dtype=torch.float64))
+    assert first.dtype == torch.float64
+    assert not torch.equal(first, second)
+    assert not torch.equal(first[:, 0], first[:, 1])
+
+
+# --- Tables, rows and outputs -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [sp.csr_array, sp.csr_matrix])
+def test_a_sparse_table_gives_the_rows_of_the_dense_one(make):
+    dense = table(codes=True)
+    dense.numbers = torch.where(dense.numbers > 0, dense.numbers, 0.0)
+    sparse = Table(make(dense.numbers.numpy()), dense.codes, dense.target)
+    rows = torch.randint(20, (4, 7))
+    assert (len(sparse), sparse.width) == (len(dense), dense.width) == (20, 3)
+    assert torch.equal(sparse.inputs(rows).numbers, dense.inputs(rows).numbers)
+    assert torch.equal(sparse.inputs(rows).codes, dense.inputs(rows).codes)
+    assert sparse.inputs(rows).numbers.shape == (4, 7, 3)
+
+
+def test_a_table_of_images_gives_whole_images():
+    images = Table(torch.randn(6, 2, 4, 5), None, torch.zeros(6, 1))
+    rows = torch.tensor([[0, 5], [3, 3]])
+    assert torch.equal(images.inputs(rows).numbers[1, 0], images.numbers[3])
+    assert images.width == 40
+    assert images.inputs(rows).codes is None
+
+
+def test_encoded_rows_are_indexed_like_an_array():
+    rows = EncodedRows(table(), torch.tensor([3, 1, 4, 15]), held_out=True)
+    assert rows.shape == (4, 3)
+    for i in (2, slice(1, 3), [0, 3], np.array([3, 1]), np.array([True, False, True, False]), np.int64(1)):
+        part = rows[i]
+        assert part.index.tolist() == np.atleast_1d(np.array([3, 1, 4, 15])[i]).tolist()
+        assert part.held_out
+        assert part.table is rows.table
+
+
+def mean_error(z, target, weight):
+    errors = ((z - target) ** 2).mean(2)
+    return errors.mean(1) if weight is None else (errors * weight).sum(1) / weight.sum(1)
+
+
+@pytest.mark.parametrize("sizes", [[20, 20, 20], [20, 13, 13], [9, 4, 1]])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_collected_outputs_are_measured_for_each_member_on_its_own_rows(sizes, weighted):
+    weight = torch.rand(20, generator=torch.Generator().manual_seed(3)) if weighted else None
+    data = table(weight=weight)
+    rows = [torch.randperm(20)[:size] for size in sizes]
+    z = [torch.randn(size, 2) for size in sizes]
+    outputs = Outputs(data)
+    for block in epoch_blocks(sizes, 4):
+        for start, stop in chunk_bounds(block, 100_000):
+            members = range(3)[block.members]
+            piece = torch.stack([z[m][start:stop] for m in members])
+            outputs.add(block.members, piece, torch.stack([rows[m][start:stop] for m in members]))
+    measured = outputs.measure(mean_error, 3)
+    expected = [
+        mean_error(z[m][None], data.target[rows[m]][None], None if weight is None else weight[rows[m]][None])
+        for m in range(3)
+    ]
+    torch.testing.assert_close(measured, torch.cat(expected))

@@ -1,0 +1,188 @@
+"""Devices, precisions, threads and random streams."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sknn._device import WORK_FOR_THREADS, resolve_device, resolve_precision, stream, threads
+
+CPU = torch.device("cpu")
+BIG, SMALL = WORK_FOR_THREADS, WORK_FOR_THREADS - 1
+
+
+@pytest.fixture(autouse=True)
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_auto_takes_a_gpu_if_there_is_one():
+    kinds = [("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available()), ("cpu", True)]
+    assert resolve_device("auto").type == next(kind for kind, is_there in kinds if is_there)
+
+
+def test_the_cpu_is_always_there():
+    assert resolve_device("cpu") == CPU
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_is_found_with_and_without_its_number():
+    assert resolve_device("cuda").type == "cuda"
+    assert resolve_device("cuda:0") == torch.device("cuda:0")
+
+
+@pytest.mark.parametrize("device", ["gpu", "", "meta", "CUDA", "cpus", "tpu:0"])
+def test_an_unknown_device_is_answered_with_those_there_are(device):
+    message = rf"^device={device!r} is unknown; use one of auto, cpu, cuda, mps, xla, or a numbered 'cuda:1'\.$"
+    with pytest.raises(ValueError, match=message):
+        resolve_device(device)
+
+
+@pytest.mark.parametrize("device", ["cuda:x", "cpu:", "cuda:-1"])
+def test_a_malformed_number_is_no_devices_name(device):
+    with pytest.raises(ValueError, match=rf"^device={device!r} is no device's name: "):
+        resolve_device(device)
+
+
+def test_a_gpu_that_is_not_there_is_refused_with_the_number_of_those_that_are():
+    n = torch.cuda.device_count()
+    message = rf"^device='cuda:{n}' is not on this machine, which has {n} CUDA devices; use device='cpu', or 'auto'"
+    with pytest.raises(ValueError, match=message):
+        resolve_device(f"cuda:{n}")
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="needs a machine without MPS")
+def test_mps_is_refused_where_it_is_not():
+    with pytest.raises(ValueError, match=r"^device='mps' is not on this machine; use device='cpu', or 'auto'\.$"):
+        resolve_device("mps")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch_xla") is not None, reason="needs a machine without torch_xla")
+def test_xla_names_the_package_that_it_needs():
+    message = r"^device='xla' \(TPU\) needs the package torch_xla; install it, or use device='auto'\.$"
+    with pytest.raises(ValueError, match=message):
+        resolve_device("xla")
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype", "product_dtype"),
+    [
+        ("auto", torch.float32, None),
+        ("float32", torch.float32, None),
+        ("float64", torch.float64, None),
+        ("bfloat16", torch.float32, torch.bfloat16),
+    ],
+)
+def test_a_precision_is_the_type_of_the_parameters_and_of_the_products(precision, dtype, product_dtype):
+    resolved = resolve_precision(precision, CPU)
+    assert (resolved.dtype, resolved.product_dtype) == (dtype, product_dtype)
+
+
+def test_mps_has_no_float64():
+    message = r"^precision='float64' is not supported on device='mps'; use 'float32' or another device\.$"
+    with pytest.raises(ValueError, match=message):
+        resolve_precision("float64", torch.device("mps"))
+    assert resolve_precision("float32", torch.device("mps")).dtype == torch.float32
+
+
+# --- Threads ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n_threads", "work", "inside"),
+    [(1, BIG, 1), (3, SMALL, 3), (2, SMALL, 2), ("auto", SMALL, 1), ("auto", BIG, 2), (np.int64(3), SMALL, 3)],
+)
+def test_threads_are_set_inside_and_restored_after(n_threads, work, inside):
+    with threads(n_threads, work):
+        assert torch.get_num_threads() == inside
+    assert torch.get_num_threads() == 2
+
+
+def test_threads_are_restored_after_an_exception():
+    inside = []
+
+    def interrupted():
+        with threads(1, BIG):
+            inside.append(torch.get_num_threads())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert inside == [1]
+    assert torch.get_num_threads() == 2
+
+
+def test_threads_nest():
+    with threads(1, BIG):
+        with threads(3, BIG):
+            assert torch.get_num_threads() == 3
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+
+
+# --- Random streams -----------------------------------------------------------------------------------------------
+
+KEYS = st.tuples(
+    st.integers(0, 2**31 - 1), st.integers(0, 500), st.sampled_from(["weights", "order", "noise"]), st.integers(0, 500)
+)
+
+
+def draw(seed, member, purpose, start):
+    return torch.randint(2**62, (4,), generator=stream(seed, member, purpose, CPU, start)).tolist()
+
+
+@given(key=KEYS)
+@settings(max_examples=30, deadline=None, derandomize=True)
+def test_a_stream_repeats(key):
+    assert draw(*key) == draw(*key)
+
+
+@given(keys=st.lists(KEYS, min_size=2, max_size=20, unique=True))
+@settings(max_examples=30, deadline=None, derandomize=True)
+def test_streams_of_different_keys_differ(keys):
+    assert len({tuple(draw(*key)) for key in keys}) == len(keys)
+
+
+def test_neighbouring_streams_are_not_correlated():
+    n = 2000
+    rows = [
+        torch.randn(n, generator=stream(0, member, purpose, CPU, start), dtype=torch.float64)
+        for member in range(5)
+        for purpose in ("weights", "order")
+        for start in (0, 1)
+    ]
+    correlation = torch.corrcoef(torch.stack(rows)) - torch.eye(len(rows))
+    assert correlation.abs().max() < 5 / n**0.5  # five standard deviations, for 190 pairs
+
+
+@pytest.fixture
+def global_states():
+    torchs, numpys = torch.get_rng_state(), np.random.get_state()
+    yield
+    torch.set_rng_state(torchs)
+    np.random.set_state(numpys)
+
+
+@pytest.mark.usefixtures("global_states")
+def test_the_global_random_state_is_neither_read_nor_changed():
+    torch.manual_seed(0)
+    np.random.seed(0)
+    before, numpys = torch.get_rng_state(), np.random.get_state()[1].copy()
+    first = draw(1, 2, "weights", 0)
+    assert torch.equal(torch.get_rng_state(), before)
+    np.testing.assert_array_equal(np.random.get_state()[1], numpys)
+    torch.manual_seed(99)
+    np.random.seed(99)
+    assert draw(1, 2, "weights", 0) == first
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_a_stream_is_drawn_on_the_cpu_for_every_device_but_cuda(device):
+    assert stream(0, 0, "weights", torch.device(device)).device == CPU

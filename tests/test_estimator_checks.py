@@ -1,0 +1,82 @@
+"""scikit-learn's own checks of estimators, over both estimators in several configurations."""
+
+import pytest
+import torch
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sknn import NeuralClassifier, NeuralRegressor
+
+DRAWS = "repeating a row changes which rows are held out and which batches are drawn"
+DRAWN = {
+    "check_sample_weight_equivalence_on_dense_data": DRAWS,
+    "check_sample_weight_equivalence_on_sparse_data": DRAWS,
+}
+
+
+class TwoLayers(torch.nn.Module):
+    """A custom module, for tables."""
+
+    def __init__(self, in_features, out_features):
+        super().__init__()
+        self.hidden = torch.nn.Linear(in_features, 16)
+        self.norm = torch.nn.LayerNorm(16)
+        self.out = torch.nn.Linear(16, out_features)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.norm(self.hidden(x))))
+
+
+SMALL = dict(hidden_layer_sizes=(32,), ensemble_size=2, max_iter=40)
+CONFIGURATIONS = {
+    "defaults": ({}, DRAWN),
+    # One batch of all rows: the only draw left is that of the initial weights.  The checks compare to 1e-7.
+    "full_batch": (
+        dict(
+            ensemble_size=1,
+            hidden_layer_sizes=(32,),
+            batch_size=10**6,
+            early_stopping=False,
+            dropout=0.0,
+            max_iter=100,
+            precision="float64",
+        ),
+        {},
+    ),
+    "lbfgs": (dict(solver="lbfgs", hidden_layer_sizes=(20,), ensemble_size=1, max_iter=100), {}),
+    "ensemble_with_batch_norm": (
+        SMALL | dict(ensemble_size=5, batch_norm=True, activation="relu", scaling="standard"),
+        DRAWN,
+    ),
+    "periodic": (SMALL | dict(numeric_embedding="periodic"), DRAWN),
+    "piecewise_linear": (SMALL | dict(numeric_embedding="piecewise_linear", scaling="quantile"), DRAWN),
+    "custom_module": (SMALL | dict(module=TwoLayers, learning_rate_init=0.02), DRAWN),
+    "sgd": (
+        SMALL
+        | dict(solver="sgd", learning_rate="one_cycle", learning_rate_init=0.3, early_stopping=False, dropout=0.0),
+        DRAWN,
+    ),
+}
+
+
+def configured():
+    """The estimators, and which of scikit-learn's checks each may fail, by its parameters."""
+    estimators = []
+    for params, expected in CONFIGURATIONS.values():
+        for cls in (NeuralClassifier, NeuralRegressor):
+            est = cls(**params)
+            estimators.append((est, expected))
+    return estimators
+
+
+ESTIMATORS = configured()
+
+
+def expected_failures(est):
+    return next(expected for one, expected in ESTIMATORS if repr(one) == repr(est))
+
+
+@pytest.mark.filterwarnings("ignore:.*hasn't converged yet:sklearn.exceptions.ConvergenceWarning")  # tiny data
+@parametrize_with_checks([est for est, _ in ESTIMATORS], expected_failed_checks=expected_failures)
+def test_passes_the_check(estimator, check):
+    check(estimator)
+    assert estimator.__class__.__name__ in ("NeuralClassifier", "NeuralRegressor")

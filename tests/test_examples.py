@@ -1,0 +1,107 @@
+"""Every example runs as a user runs it, and gives what it says."""
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def run(name, folder):
+    """What the program prints, run in a folder of its own with warnings as errors."""
+    command = [sys.executable, "-W", "error", str(EXAMPLES / name)]
+    done = subprocess.run(command, cwd=folder, env=os.environ | {"MPLBACKEND": "Agg"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def load(name):
+    """The functions of an example."""
+    return runpy.run_path(str(EXAMPLES / name))
+
+
+def test_every_example_is_tested_here():
+    source = Path(__file__).read_text()
+
+    assert [path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in source] == []
+
+
+def test_reference_program_stops_early_and_gives_probabilities(tmp_path):
+    printed = run("reference_program.py", tmp_path)
+
+    assert "Made data: 1000 rows, 20 columns; stopped after" in printed
+    assert "Breast cancer: 398 rows train, 85 validate, 86 test" in printed
+
+
+def test_reference_program_is_better_than_a_guess_and_records_its_metrics():
+    clf, X_new = load("reference_program.py")["on_made_data"]()
+    probabilities = clf.predict_proba(X_new[:5])
+
+    assert clf.n_iter_ < 50
+    assert clf.best_validation_score_ > -np.log(2)
+    assert {"train_accuracy", "valid_accuracy", "train_roc_auc", "valid_roc_auc"} <= set(clf.history_[0])
+    assert probabilities.shape == (5, 2)
+    np.testing.assert_allclose(probabilities.sum(1), 1)
+
+
+def test_raw_table_searches_over_strings_and_missing_values(tmp_path):
+    printed = run("raw_table.py", tmp_path)
+
+    assert "NaN" in printed
+    assert "GridSearchCV chose {'dropout':" in printed
+
+
+def test_raw_table_has_columns_of_every_kind():
+    X, _ = load("raw_table.py")["table"]()
+
+    assert X["sex"].map(type).eq(str).all()
+    assert isinstance(X["age"].dtype, pd.CategoricalDtype)
+    assert X["s1"].isna().any()
+
+
+def test_convolutional_network_reads_digits():
+    clf, X_test, y_test = load("custom_module.py")["main"]()
+
+    assert clf.score(X_test, y_test) > 0.95
+
+
+def test_quantiles_never_cross_and_are_drawn(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    intervals = load("quantiles.py")["main"]()
+
+    assert (intervals["10 %"] <= intervals["50 %"]).all()
+    assert (intervals["50 %"] <= intervals["90 %"]).all()
+    assert (tmp_path / "demo" / "quantiles.png").stat().st_size > 10_000
+
+
+@pytest.fixture
+def demo(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return load("demo.py")
+
+
+def test_demo_compares_models_in_a_table(demo, capsys):
+    models = {name: demo["REGRESSORS"][name] for name in ("always the mean", "ridge regression")}
+    demo["compare"]("Diabetes", *demo["patients"](), models, demo["REGRESSOR_SCORES"])
+    lines = capsys.readouterr().out.splitlines()
+    r2 = [float(line[26:].split()[0]) for line in lines[-2:]]
+
+    assert "442 rows, 10 columns, 291 missing values" in lines[1]
+    assert r2[0] <= 0 < r2[1]
+
+
+def test_demo_draws_the_training_and_saves_a_model_that_predicts_the_same(demo, tmp_path):
+    X, y = demo["tumours"]()
+    settings = {"ensemble_size": 2, "max_iter": 3, "metrics": ["accuracy"], "random_state": 0}
+    clf = demo["NeuralClassifier"](**settings).fit(X, y)
+    demo["draw"](clf, tmp_path / "training.png")
+    loaded = demo["save_and_load"](clf, tmp_path / "model.pkl")
+
+    assert (tmp_path / "training.png").stat().st_size > 10_000
+    np.testing.assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))

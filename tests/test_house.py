@@ -1,0 +1,137 @@
+"""The house: which file may import which, what may be imported at all, and that everything says what it is."""
+
+import ast
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import sknn
+
+ROOT = Path(sknn.__file__).parent
+DESIGN = ROOT.parent / "docs" / "design.md"
+
+# Each file imports only from files above it.  docs/design.md says what each is for, in the same order.
+HOUSE = [
+    "_device.py",
+    "network/products.py",
+    "network/activations.py",
+    "network/flat.py",
+    "network/layers.py",
+    "network/embeddings.py",
+    "network/losses.py",
+    "network/metrics.py",
+    "network/schedules.py",
+    "network/optimizers.py",
+    "network/mlp.py",
+    "network/custom.py",
+    "_encoding.py",
+    "_targets.py",
+    "batches.py",
+    "_callbacks.py",
+    "encoded_prediction.py",
+    "training.py",
+    "full_batch.py",
+    "_parameters.py",
+    "_scoring.py",
+    "_assembly.py",
+    "_attributes.py",
+    "_base.py",
+    "_classifier.py",
+    "_regressor.py",
+    "_from_sklearn.py",
+    "__init__.py",
+]
+REQUIRED_PACKAGES = {"numpy", "scipy", "sklearn", "skorch", "torch"}
+SECTION = re.compile(r"^\s*(\w[\w ]*)\n\s*-{3,}$", re.MULTILINE)
+
+
+def files():
+    """Names of the package's files, as in `HOUSE`."""
+    paths = (path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
+    return sorted(path.as_posix() for path in paths if path.as_posix() != "network/__init__.py")
+
+
+def tree(name):
+    return ast.parse((ROOT / name).read_text())
+
+
+def imported_modules(nodes):
+    """Full names of the modules that these statements import."""
+    modules = []
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules.append("." * node.level + (node.module or ""))
+    return modules
+
+
+def file_of(module):
+    """The file in `HOUSE` of a module of the package."""
+    return module.removeprefix("sknn.").replace(".", "/") + ".py" if module != "sknn" else "__init__.py"
+
+
+def executed_on_import(node):
+    """A module's statements, without the bodies of its functions."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from executed_on_import(child)
+
+
+def public_functions():
+    """Functions and classes of the API, and the public methods that the classes define."""
+    for name in sknn.__all__:
+        value = getattr(sknn, name)
+        if callable(value):
+            yield name, value
+        if inspect.isclass(value):
+            for method_name, method in inspect.getmembers(value, inspect.isfunction):
+                if not method_name.startswith("_") and method.__module__.startswith("sknn"):
+                    yield f"{name}.{method_name}", method
+
+
+def test_every_file_has_its_place_in_the_house():
+    assert files() == sorted(HOUSE)
+
+
+def test_the_design_page_lists_the_same_files_in_the_same_order():
+    rows = re.findall(r"^\| `([\w/]+\.py)`", DESIGN.read_text(), re.MULTILINE)
+
+    assert rows == HOUSE
+
+
+@pytest.mark.parametrize("name", HOUSE)
+def test_a_file_imports_only_from_files_above_it(name):
+    own = [m for m in imported_modules(ast.walk(tree(name))) if m.partition(".")[0] == "sknn"]
+
+    below = [module for module in own if HOUSE.index(file_of(module)) >= HOUSE.index(name)]
+
+    assert below == []
+
+
+@pytest.mark.parametrize("name", HOUSE)
+def test_importing_a_file_needs_no_optional_package(name):
+    packages = {module.partition(".")[0] for module in imported_modules(executed_on_import(tree(name)))}
+
+    assert packages - REQUIRED_PACKAGES - set(sys.stdlib_module_names) <= {"sknn"}
+
+
+@pytest.mark.parametrize("name", [*HOUSE, "network/__init__.py"])
+def test_a_file_says_in_its_first_line_what_it_is_for(name):
+    first_line = (ROOT / name).read_text().partition("\n")[0]
+
+    assert re.fullmatch(r'"""[A-Z_`].*[.:?](""")?', first_line)
+
+
+@pytest.mark.parametrize(("name", "function"), [pytest.param(*pair, id=pair[0]) for pair in public_functions()])
+def test_a_public_function_has_a_numpydoc_docstring(name, function):
+    docstring = inspect.cleandoc(function.__doc__)
+    summary, sections = docstring.partition("\n")[0], SECTION.findall(docstring)
+
+    assert summary.endswith(".")
+    assert "Parameters" in sections
+    assert inspect.isclass(function) or "Returns" in sections
