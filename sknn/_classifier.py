@@ -150,7 +150,17 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):
         return self._probabilities(self._predictions(X), self._float_type(X))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Log of `predict_proba`."""
+        """Log of the probability of each class.
+
+        Parameters
+        ----------
+        X : like the X of `fit`, of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            The log of `predict_proba`.
+        """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 

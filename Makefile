@@ -1,0 +1,50 @@
+# Two commands do all their own set-up, in .venv:  make demo  and  make test.
+# The set-up runs again only when pyproject.toml or constraints.txt has changed.
+
+PYTHON ?= python3
+VENV := .venv
+OLDEST := .venv-oldest
+PIP_FLAGS := --quiet --quiet --disable-pip-version-check --no-input
+
+# The floors of pyproject.toml.  torch stays at the version of constraints.txt, the one whose build for the CPU the
+# project's machines have: an older one would bring several GB of CUDA packages.  pyparsing is of the age of matplotlib 3.9.
+OLDEST_VERSIONS := numpy==2.0.0 scipy==1.13.0 scikit-learn==1.7.0 skorch==1.1.0 torch==2.13.0 pandas==2.2.2 \
+	matplotlib==3.9.0 polars==1.0.0 pyarrow==16.1.0 hypothesis==6.100.0 pytest==8.2.0 safetensors==0.4.3 \
+	tensorboard==2.17.0 pyparsing==3.1.2
+
+.PHONY: demo test lint test-oldest clean
+.DEFAULT_GOAL := help
+
+help:  ## What there is to make
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
+
+demo: $(VENV)/.ready  ## Train on real data, compare with baselines, draw, save and load again
+	@$(VENV)/bin/python examples/demo.py
+
+test: $(VENV)/.ready  ## All tests, and the examples in the docstrings and the documentation
+	@$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/.ready  ## Style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+test-oldest: $(OLDEST)/.ready  ## All tests with the oldest versions that are supported
+	@$(OLDEST)/bin/python -m pytest
+
+clean:  ## Remove the environments and everything that was made
+	rm -rf $(VENV) $(OLDEST) demo dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find sknn tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment that was there before the stamp is kept, and brought up to date.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@echo "Setting up $(VENV) (the first time takes a minute or two) ..."
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[test,lint]'
+	@touch $@
+
+$(OLDEST)/.ready: pyproject.toml Makefile
+	@echo "Setting up $(OLDEST) (the first time takes a minute or two) ..."
+	@test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	@$(OLDEST)/bin/python -m pip install $(PIP_FLAGS) -e '.[test]' $(OLDEST_VERSIONS)
+	@touch $@

@@ -1,0 +1,191 @@
+"""The tour that `make demo` gives: neural networks against baselines on real tables, in about a minute.
+
+It prints a table of scores for each data set, draws the training curves into demo/training.png, and saves a model that
+is loaded again and predicts.
+"""
+
+import pickle
+import time
+import warnings
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import KFold, StratifiedKFold, cross_validate, train_test_split
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from threadpoolctl import threadpool_limits
+
+from sknn import NeuralClassifier, NeuralRegressor
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+FOLDER = Path("demo")
+FOLDS = 5
+BLUE, ORANGE, GREY = "#2a6f97", "#e07a2f", "#8a8f98"
+# What is drawn of the history: the panel, the label, the colour.
+LINES = {
+    "train_loss": (0, "training rows", GREY),
+    "valid_loss": (0, "held-out rows", BLUE),
+    "train_accuracy": (1, "training rows", GREY),
+    "valid_accuracy": (1, "held-out rows", BLUE),
+}
+
+
+# --- Real tables that need no download ----------------------------------------------------------------------------
+
+
+def tumours():
+    """Breast cancer, Wisconsin: is a tumour malignant or benign?"""
+    data = load_breast_cancer(as_frame=True)
+    return data.data, data.target_names[data.target]
+
+
+def wines():
+    """Which of three growers made the wine?"""
+    return load_wine(return_X_y=True, as_frame=True)
+
+
+def patients():
+    """Diabetes a year on, with the sex as a string and every tenth blood value missing, as tables come."""
+    X, y = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
+    X["sex"] = X["sex"].map({1.0: "female", 2.0: "male"})
+    blood = ["s1", "s2", "s3", "s4", "s5", "s6"]
+    X[blood] = X[blood].mask(np.random.default_rng(0).random((len(X), len(blood))) < 0.1)
+    return X, y
+
+
+# --- Scores -------------------------------------------------------------------------------------------------------
+
+
+def by_hand(model):
+    """What the others need before they take a raw table."""
+    numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+    prepared = make_column_transformer(
+        (numbers, make_column_selector(dtype_include="number")),
+        (OneHotEncoder(handle_unknown="ignore"), make_column_selector(dtype_exclude="number")),
+    )
+    return make_pipeline(prepared, model)
+
+
+CLASSIFIERS = {
+    "always the most frequent": DummyClassifier(strategy="prior"),
+    "logistic regression": by_hand(LogisticRegression(max_iter=1000)),
+    "scikit-learn's MLP": by_hand(MLPClassifier(max_iter=500, random_state=0)),
+    "sknn, one network": NeuralClassifier(ensemble_size=1, random_state=0),
+    "sknn, as it comes (8)": NeuralClassifier(random_state=0),
+}
+REGRESSORS = {
+    "always the mean": DummyRegressor(),
+    "ridge regression": by_hand(Ridge()),
+    "scikit-learn's MLP": by_hand(MLPRegressor(max_iter=500, random_state=0)),
+    "sknn, one network": NeuralRegressor(ensemble_size=1, random_state=0),
+    "sknn, as it comes (8)": NeuralRegressor(random_state=0),
+}
+# The name in the table, scikit-learn's scorer, and the factor that undoes a scorer's sign.
+CLASSIFIER_SCORES = [("accuracy", "accuracy", 1), ("log loss", "neg_log_loss", -1)]
+REGRESSOR_SCORES = [("R²", "r2", 1), ("RMSE", "neg_root_mean_squared_error", -1)]
+
+
+def compare(title, X, y, models, scores):
+    """Print a table of cross-validated scores, a line per model as soon as it is known."""
+    rows, columns = X.shape
+    holes = int(X.isna().to_numpy().sum())
+    print(f"\n  {title}: {rows} rows, {columns} columns" + (f", {holes} missing values" if holes else ""))
+    print(f"  {'':<26}{scores[0][0]:>10}{scores[1][0]:>10}{'fit':>11}")
+    splitter = StratifiedKFold if scores is CLASSIFIER_SCORES else KFold
+    folds = splitter(FOLDS, shuffle=True, random_state=0)
+    for name, model in models.items():
+        found = cross_validate(model, X, y, cv=folds, scoring={label: scorer for label, scorer, _ in scores})
+        values = "".join(f"{sign * found[f'test_{label}'].mean():>10.3f}" for label, _, sign in scores)
+        print(f"  {name:<26}{values}{found['fit_time'].mean():>9.2f} s", flush=True)
+
+
+# --- A picture of the training ------------------------------------------------------------------------------------
+
+
+def draw(clf, path):
+    """Loss and accuracy by epoch: a thin line per network until it stops, a dot where its weights are taken from."""
+    history = pd.DataFrame(clf.history_)
+    epochs = np.arange(1, len(history) + 1)
+    members = {name: np.array(history[f"member_{name}"].tolist()) for name in LINES}
+    stops = [last_change(curve) for curve in members["train_loss"].T]
+    best = members["valid_loss"].argmin(0)
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+    for name, (panel, label, color) in LINES.items():
+        ax = axes[panel]
+        for m, stop in enumerate(stops):
+            ax.plot(epochs[: stop + 1], members[name][: stop + 1, m], color=color, alpha=0.35, linewidth=0.8)
+        ax.plot(epochs, members[name].mean(1), color=color, linewidth=2.4, label=label)
+        if name.startswith("valid"):
+            kept = members[name][best, np.arange(len(best))]
+            ax.plot(epochs[best], kept, "o", color=ORANGE, markersize=5, label="kept weights, one dot a network")
+    for ax, title in zip(axes, ["Log loss (lower is better)", "Accuracy (higher is better)"], strict=True):
+        ax.set_title(title, loc="left", fontsize=11)
+        ax.set_xlabel("epoch")
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(alpha=0.25)
+    axes[0].set_yscale("log")
+    axes[0].legend(frameon=False, fontsize=9)
+    axes[1].set_ylim(0.9, 1.005)
+    figure.suptitle(f"Breast cancer: {clf.ensemble_size} networks train side by side (thin lines), and their mean")
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def last_change(curve):
+    """The last epoch of a network that trained: afterwards its curve keeps its last value."""
+    changes = np.flatnonzero(np.diff(curve))
+    return changes[-1] + 1 if len(changes) else 0
+
+
+def save_and_load(clf, path):
+    """Write the fitted model to a file, and read it again."""
+    path.write_bytes(pickle.dumps(clf))
+    return pickle.loads(path.read_bytes())
+
+
+def main():
+    started = time.perf_counter()
+    FOLDER.mkdir(exist_ok=True)
+    print(f"\n  sknn on real tables: mean of {FOLDS} folds, one thread.")
+    print("  Accuracy and R²: higher is better.  Log loss and RMSE: lower is better.  Fit: seconds of a fold.")
+    print("  The baselines get imputed, scaled, one-hot encoded tables; sknn takes the tables as they are.")
+    compare("Breast cancer, malignant or benign", *tumours(), CLASSIFIERS, CLASSIFIER_SCORES)
+    compare("Wine, three growers", *wines(), CLASSIFIERS, CLASSIFIER_SCORES)
+    compare("Diabetes, with strings and gaps", *patients(), REGRESSORS, REGRESSOR_SCORES)
+
+    X, y = tumours()
+    X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
+    clf = NeuralClassifier(metrics=["accuracy"], random_state=0).fit(X_train, y_train)
+    draw(clf, FOLDER / "training.png")
+    print("\n  Training curves:  demo/training.png")
+
+    path = FOLDER / "model.pkl"
+    loaded = save_and_load(clf, path)
+    print(f"  Saved model:      demo/model.pkl, {path.stat().st_size / 1e6:.1f} MB")
+    same = np.array_equal(loaded.predict_proba(X_test), clf.predict_proba(X_test))
+    print(
+        f"  Loaded again:     {'the same probabilities' if same else 'OTHER PROBABILITIES'} for {len(X_test)} new rows"
+    )
+    print("\n  new row     prediction    probability    truth")
+    for i, p in enumerate(loaded.predict_proba(X_test.head(5))):
+        print(f"  {i + 1:<12}{loaded.classes_[p.argmax()]:<14}{p.max():<15.3f}{y_test[i]}")
+    print(f"\n  Done in {time.perf_counter() - started:.0f} s.  The code is examples/demo.py.\n")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", ConvergenceWarning)  # of scikit-learn's MLP, which ends at max_iter on some folds
+    with threadpool_limits(1):
+        main()
