@@ -48,7 +48,7 @@ def from_sklearn(mlp: MLPClassifier | MLPRegressor, **parameters: Any) -> BaseNe
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.neural_network import MLPClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> mlp = MLPClassifier(random_state=0, solver="lbfgs", max_iter=20).fit(X, y)
+    >>> mlp = MLPClassifier(random_state=0, solver="lbfgs", max_iter=1000).fit(X, y)
     >>> bool(abs(from_sklearn(mlp).predict_proba(X) - mlp.predict_proba(X)).max() < 1e-6)
     True
     """

@@ -2,13 +2,15 @@
 
 import dataclasses
 import inspect
+from html import escape
 
 import pytest
+import sklearn
+from numpydoc.docscrape import NumpyDocString
 from sklearn.base import clone
-from sklearn.externals._numpydoc.docscrape import NumpyDocString
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils._param_validation import InvalidParameterError, StrOptions, validate_parameter_constraints
-from sklearn.utils._repr_html.common import get_docstring
+from sklearn.utils.fixes import parse_version
 
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn._parameters import constraints_of, describe, names, parameter
@@ -49,7 +51,6 @@ def test_every_parameter_is_described_where_scikit_learns_display_reads_it(cls, 
     text = " ".join(entries[name].desc)
     assert text[:1].isupper() or text[:1] in "'`"
     assert text.endswith(".")
-    assert text.split()[0] in get_docstring(cls, "Parameters", name).replace("&#x27;", "'")
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS)
@@ -62,12 +63,14 @@ def test_the_docstring_describes_nothing_but_parameters_and_has_every_section(cl
     assert doc["See Also"]
 
 
+@pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.9"), reason="scikit-learn 1.9 brought it")
 @pytest.mark.parametrize("cls", ESTIMATORS)
 def test_the_html_display_shows_every_parameter_with_its_description(cls):
     html = cls()._repr_html_()
-    for name in cls._get_param_names():
-        assert f"Copy {name} to clipboard" in html
-        assert get_docstring(cls, "Parameters", name) in html
+    for field in dataclasses.fields(cls):
+        assert f"Copy {field.name} to clipboard" in html
+        first_words = " ".join(field.metadata["text"].split()[:4])
+        assert escape(first_words, quote=True) in html
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS)
