@@ -17,6 +17,30 @@ DIVERGED = (
     "callbacks=[skorch.callbacks.GradientNormClipping(1.0)], scaling='auto', or look for extreme values in y."
 )
 
+# The docstrings' entries for what both estimators have.
+ATTRIBUTES = """coefs_, intercepts_ : list of ndarray
+        Weights and biases of the linear layers, as in scikit-learn's MLP; with several members they have a leading
+        members axis.
+    history_ : list of dict
+        A record per epoch; `pandas.DataFrame(history_)` makes a table of it.
+    loss_, best_loss_ : float
+        The last and the smallest training loss; `best_loss_` is None if rows were held out.
+    loss_curve_ : list of float
+        Training loss after each epoch, mean over members; of a regressor in units of the scaled target.
+    validation_scores_, best_validation_score_ : list of float, float
+        What early stopping watched (a loss with its sign turned), or None if no rows were held out.
+    n_iter_, t_ : int
+        Epochs of the longest member, and rows it was trained on over all fits.
+    n_layers_, n_outputs_, out_activation_ : int, int, str
+        As in scikit-learn's MLP.
+    n_features_in_, feature_names_in_ : int, ndarray
+        Columns seen in `fit`; names only if they are strings.
+    net_ : TrainingNet
+        The skorch net over all members.
+    module_ : torch.nn.Module
+        The network, which takes encoded rows.
+    device_ : torch.device"""
+
 
 class FittedAttributes:
     """Attributes that are set after a fit, and those that are read from the network when asked for."""

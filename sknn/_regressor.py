@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
+from sknn._attributes import ATTRIBUTES
 from sknn._base import BaseNeural, Rows
 from sknn._parameters import ABOVE_0, constraints_of, describe, names, parameter
 from sknn._targets import ValueEncoder
@@ -178,28 +179,7 @@ NeuralRegressor.__doc__ = f"""A neural network regressor that takes the raw tabl
 
     Attributes
     ----------
-    coefs_, intercepts_ : list of ndarray
-        Weights and biases of the linear layers, as in scikit-learn's MLP; with several members they have a leading
-        members axis.
-    history_ : list of dict
-        A record per epoch; `pandas.DataFrame(history_)` makes a table of it.
-    loss_, best_loss_ : float
-        The last and the smallest training loss; `best_loss_` is None if rows were held out.
-    loss_curve_ : list of float
-        Training loss after each epoch, mean over members, in units of the scaled target.
-    validation_scores_, best_validation_score_ : list of float, float
-        What early stopping watched (a loss with its sign turned), or None if no rows were held out.
-    n_iter_, t_ : int
-        Epochs of the longest member, and rows it was trained on over all fits.
-    n_layers_, n_outputs_, out_activation_ : int, int, str
-        As in scikit-learn's MLP.
-    n_features_in_, feature_names_in_ : int, ndarray
-        Columns seen in `fit`; names only if they are strings.
-    net_ : TrainingNet
-        The skorch net over all members.
-    module_ : torch.nn.Module
-        The network, which takes encoded rows.
-    device_ : torch.device
+    {ATTRIBUTES}
 
     See Also
     --------

@@ -226,8 +226,8 @@ class SGD(FlatOptimizer):
 class Adam(FlatOptimizer):
     """Adam (arXiv 1412.6980) in scikit-learn's form, with epsilon added before the bias correction.
 
-    With an infinite step count torch's fused call leaves its own bias correction out, and with rate 1 into a zeroed
-    buffer it gives the direction, so that a member's rate and the correction are applied by one product.
+    With an infinite step count torch's fused call leaves its own bias correction out, and with rate 1 and decay 1
+    it replaces what was in a buffer by the direction, so that a member's rate and the correction are one product.
     """
 
     state_names = ("exp_avg", "exp_avg_sq", "direction")
@@ -245,8 +245,8 @@ class Adam(FlatOptimizer):
         super().__init__(network, rates)
 
     def move(self, part: Part, factor: float, step: int) -> None:
-        direction = part.buffers["direction"].zero_()
-        torch._fused_adam_(
+        direction = part.buffers["direction"]
+        torch._fused_adamw_(
             [direction],
             [part.grad],
             [part.buffers["exp_avg"]],
@@ -256,7 +256,7 @@ class Adam(FlatOptimizer):
             lr=1.0,
             beta1=self.beta_1,
             beta2=self.beta_2,
-            weight_decay=0.0,
+            weight_decay=1.0,
             eps=self.epsilon,
             amsgrad=False,
             maximize=False,
