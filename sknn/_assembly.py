@@ -14,12 +14,12 @@ from sklearn.utils import check_random_state
 
 from sknn._device import Precision, resolve_precision, stream
 from sknn._encoding import quantiles
-from sknn._scoring import estimator_metric
+from sknn._scoring import estimator_metric, watched_metric
 from sknn.batches import Table
 from sknn.full_batch import FullBatchNet
 from sknn.network.custom import CustomNetwork, build_module, check_factory
 from sknn.network.embeddings import PIECEWISE_BINS
-from sknn.network.flat import FlatNetwork
+from sknn.network.flat import FlatNetwork, Inputs
 from sknn.network.mlp import MLP
 from sknn.network.optimizers import SGD, Adam, FlatOptimizer, Rates, TorchOptimizer
 from sknn.training import Plan, TrainingNet, TrainingSet
@@ -126,7 +126,7 @@ def make_plan(est: Any, data: TrainingSet, seeds: list[Seed]) -> Plan:
         dropout=[rates] * len(seeds),
         label_smoothing=[getattr(est, "label_smoothing", 0.0)] * len(seeds),
         join_last_row=bool(est.batch_norm) or est.module is not None,
-        watch=estimator_metric(est, est.scoring) if data.valid_rows and est.scoring != "loss" else None,
+        watch=watched_metric(est, est.scoring) if data.valid_rows and est.scoring != "loss" else None,
         restore_best=bool(data.valid_rows),
         metrics={getattr(name, "__name__", str(name)): estimator_metric(est, name) for name in metrics},
     )
@@ -180,7 +180,21 @@ def make_custom(est: Any, data: TrainingSet, seeds: list[Seed], kinds: Precision
     modules = [build_module(est.module, in_features, est._network_outputs(), start) for start in starts]
     network = CustomNetwork(modules, kinds.dtype)
     network.seed([stream(*seed, "noise", CPU).initial_seed() for seed in seeds])
+    check_output(est, network, data.table.inputs(data.train_rows[0][None, :2].expand(len(seeds), -1)))
     return network
+
+
+def check_output(est: Any, network: CustomNetwork, x: Inputs) -> None:
+    """Refuse a custom module whose output has another shape than the target asks for."""
+    rows, wanted = x.numbers.shape[1], est._network_outputs()
+    x.numbers = x.numbers.to(network.flat)
+    with torch.inference_mode():
+        got = tuple(network.eval().outputs(x).shape[1:])
+    if got != (rows, wanted):
+        raise ValueError(
+            f"module={est.module!r} gives an output of shape {got} for {rows} rows; this target asks for "
+            f"({rows}, {wanted}). Let the last layer have the out_features that module is called with."
+        )
 
 
 def make_net(est: Any, network: FlatNetwork, plan: Plan, callbacks: list) -> TrainingNet:
@@ -204,30 +218,30 @@ def make_solver(est: Any) -> partial:
         return partial(FlatOptimizer, rates=rates)
     if not (isinstance(est.solver, type) and issubclass(est.solver, torch.optim.Optimizer)):
         raise TypeError(f"solver={est.solver!r} must be a name, or a torch.optim.Optimizer class (not an instance).")
+    if issubclass(est.solver, torch.optim.LBFGS):
+        raise ValueError("solver=torch.optim.LBFGS needs a closure; use solver='lbfgs', which is scipy's.")
     return partial(TorchOptimizer, rates=rates, optimizer=est.solver)
 
 
-def check_same_network(est: Any, network: FlatNetwork) -> None:
+STAYS = (
+    *("loss", "quantile", "delta", "class_weight", "module", "ensemble_size", "activation", "batch_norm"),
+    *("numeric_embedding", "precision", "scaling", "categorical_features"),
+)
+
+
+def what_stays(est: Any) -> dict[str, Any]:
+    """The parameters that a network keeps for life, as they were when it was built."""
+    fixed = {name: getattr(est, name) for name in STAYS if hasattr(est, name)}
+    shape = {} if est.module is not None else {"hidden_layer_sizes": hidden_sizes(est), "dropout": dropout_rates(est)}
+    return fixed | shape | {"solver": "lbfgs" if est.solver == "lbfgs" else "a stochastic one"}
+
+
+def check_same_network(est: Any) -> None:
     """Refuse to go on training a network that the parameters no longer describe."""
-    now: dict[str, Any] = {"ensemble_size": est.ensemble_size}
-    then: dict[str, Any] = {"ensemble_size": network.n_members}
-    if isinstance(network, MLP):
-        now |= {
-            "hidden_layer_sizes": hidden_sizes(est),
-            "activation": est.activation,
-            "dropout": dropout_rates(est),
-            "batch_norm": bool(est.batch_norm),
-        }
-        names = {
-            "hidden": "hidden_layer_sizes",
-            "activation": "activation",
-            "dropout": "dropout",
-            "batch_norm": "batch_norm",
-        }
-        then |= {ours: network.config[theirs] for theirs, ours in names.items()}
-    for name, value in now.items():
-        if value != then[name]:
+    for name, then in est._built_with.items():
+        now = what_stays(est).get(name)
+        if now is not then and repr(now) != repr(then):
             raise ValueError(
-                f"{name}={value!r}, but the network that warm_start or partial_fit would train on was built with "
-                f"{then[name]!r}; restore it, or fit with warm_start=False."
+                f"{name}={now!r}, but the network that warm_start or partial_fit would train on was built with "
+                f"{then!r}; restore it, or fit with warm_start=False."
             )

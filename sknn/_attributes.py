@@ -59,8 +59,11 @@ class FittedAttributes:
         self.loss_curve_ = [row["train_loss"] for row in history]
         self.loss_ = self.loss_curve_[-1] if history else np.nan
         self.best_loss_ = min(self.loss_curve_) if history and not held_out else None
-        self.validation_scores_ = [r.get("valid_score", -r["valid_loss"]) for r in history] if held_out else None
-        self.best_validation_score_ = max(self.validation_scores_) if self.validation_scores_ else None
+        watched = [row for row in history if "valid_loss" in row] if held_out else []
+        scores = [row.get("valid_score", -row["valid_loss"]) for row in watched]
+        self.validation_scores_ = scores or None
+        # Of this fit alone: what a warm start has restored is its own best epoch.
+        self.best_validation_score_ = max(scores[-self.n_iter_ :], default=None)
         self._warn(net, complete)
 
     def _warn(self, net: TrainingNet, complete: bool) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from sklearn.base import BaseEstimator, _clone_parametrized, _fit_context
-from sklearn.utils import check_array
+from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils._param_validation import InvalidParameterError, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 from skorch.callbacks import LRScheduler, PrintLog
@@ -30,6 +30,7 @@ from sknn._assembly import (
     precision,
     split,
     wants_double,
+    what_stays,
 )
 from sknn._attributes import DIVERGED, FittedAttributes
 from sknn._callbacks import can_be_pickled, copy_callback
@@ -40,7 +41,15 @@ from sknn.batches import Table
 from sknn.network.flat import Inputs
 from sknn.network.losses import Loss
 
-PREDICTED_NUMBERS = 1 << 23  # of the widest layer, over all members, at once: 32 MB
+PREDICTED_NUMBERS = 1 << 23  # of the widest layer, over all members, at once: 32 MB in float32
+
+# What other libraries call some of our options.
+OTHER_NAMES = {
+    "swish": "silu",
+    "sigmoid": "logistic",
+    "linear": "identity",
+    "mae": "absolute_error",
+}
 
 
 @dataclass
@@ -115,7 +124,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         sample_weight : array-like of shape (n_samples,), optional
             In a step, a row of weight k counts as k rows. Rows of weight 0 are left out.
         X_val, y_val, sample_weight_val : like X, y and sample_weight, optional
-            Rows for early stopping, in place of rows held out from X.
+            Rows for early stopping, in place of rows held out from X. Not used by solver='lbfgs'.
 
         Returns
         -------
@@ -128,15 +137,27 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         MemoryError
             If a step does not fit on the device.
         """
-        if X_val is None and y_val is not None:
-            raise ValueError("y_val was given without X_val; give both, or neither.")
+        for name, value in {"y_val": y_val, "sample_weight_val": sample_weight_val}.items():
+            if X_val is None and value is not None:
+                raise ValueError(f"{name} was given without X_val; give both, or neither.")
         goes_on = self.warm_start and hasattr(self, "net_")
-        rows = self._check_rows(X, y, sample_weight, reset=not goes_on)
-        held = None if X_val is None else self._check_rows(X_val, y_val, sample_weight_val, reset=False, name="_val")
-        if not goes_on:
-            self._fit_encoders(rows)
-        self._train(rows, held, goes_on, epochs=None)
+        with self._all_or_nothing():
+            rows = self._check_rows(X, y, sample_weight, reset=not goes_on)
+            held = None if X_val is None else self._check_rows(X_val, y_val, sample_weight_val, False, "_val")
+            if not goes_on:
+                self._fit_encoders(rows)
+            self._train(rows, held, goes_on, epochs=None)
         return self
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Leave the estimator as it was if something goes wrong."""
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__ = before
+            raise
 
     def _is_stochastic(self) -> bool:
         if self.solver == "lbfgs":
@@ -145,30 +166,33 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
         goes_on = hasattr(self, "net_")
-        rows = self._check_rows(X, y, sample_weight, reset=not goes_on)
-        if not goes_on:
-            self._fit_encoders(rows, classes)
-        self._train(rows, None, goes_on, epochs=1)
+        with self._all_or_nothing():
+            rows = self._check_rows(X, y, sample_weight, reset=not goes_on)
+            if not goes_on:
+                self._fit_encoders(rows, classes)
+            self._train(rows, None, goes_on, epochs=1)
         return self
 
     def _train(self, rows: Rows, held: Rows | None, goes_on: bool, epochs: int | None) -> None:
         """Train a new network, or the one there is; for `max_iter` epochs, or so many as partial_fit asks for."""
         if goes_on:
-            check_same_network(self, self.net_.module_)
+            check_same_network(self)
         device = self.device_ if goes_on else resolve_device(self.device)
         table = self._make_table([rows] if held is None else [rows, held], device)
         seeds = member_seeds(self)
-        data = split(self, table, len(rows.y), seeds, holds_out=self.early_stopping and epochs is None)
+        data = split(self, table, rows.y.shape[0], seeds, holds_out=self.early_stopping and epochs is None)
         plan = make_plan(self, data, seeds)
         callbacks = self._training_callbacks()
-        if goes_on:
-            net = self.net_.resume(plan, callbacks, make_solver(self), same_solver=epochs is not None)
-        else:
-            net = make_net(self, make_network(self, data, seeds), plan, callbacks)
-        net.keeps_optimizer = epochs is not None
-        work = 3 * plan.batch_size * net.module.flat.numel()  # multiplications of a step: three products per weight
-        with self._memory_advice(plan.batch_size), threads(self.n_threads, work):
-            net.partial_fit(data, epochs=epochs)
+        with self._memory_advice(plan.batch_size):
+            if goes_on:
+                net = self.net_.resume(plan, callbacks, make_solver(self), same_solver=epochs is not None)
+            else:
+                net = make_net(self, make_network(self, data, seeds), plan, callbacks)
+                self._built_with = what_stays(self)
+            net.keeps_optimizer = epochs is not None
+            work = 3 * plan.batch_size * net.module.flat.numel()  # multiplications: three products per weight
+            with threads(self.n_threads, work):
+                net.partial_fit(data, epochs=epochs)
         if net.lost_:
             raise ValueError(DIVERGED.format(epoch=net.diverged_[net.lost_[0]]))
         self._publish(net, complete=epochs is None)
@@ -180,6 +204,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         table, seeds = self._make_table([rows], resolve_device(self.device)), member_seeds(self)
         data = split(self, table, len(rows.y), seeds, holds_out=False)
         net = make_net(self, make_network(self, data, seeds), make_plan(self, data, seeds), [])
+        self._built_with = what_stays(self)
         self._publish(net.initialize_untrained(), complete=False)
 
     def _training_callbacks(self) -> list:
@@ -200,6 +225,8 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y{name} is None."
             )
         y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y", estimator=self)
+        if y.dtype == object and any(value is None for value in y.flat):
+            raise ValueError(f"Input y{name} contains None; leave out the rows without a label.")
         check_consistent_length(X, y)
         weight = None
         if sample_weight is not None:
@@ -212,7 +239,11 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         return Rows(X, y, weight)
 
     def _check_X(self, X: Any, reset: bool) -> Any:
-        table = X if self.module is not None and getattr(X, "ndim", 2) > 2 else check_table(X)
+        if self.module is not None and getattr(X, "ndim", 2) > 2:
+            table = X
+            assert_all_finite(X, input_name="X")
+        else:
+            table = check_table(X)
         validate_data(self, table, reset=reset, skip_check_array=True)
         if table.shape[0] < 1 or table.shape[1] < 1:
             what, k = ("sample", 0) if table.shape[0] < 1 else ("feature", 1)
@@ -235,7 +266,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
     def _encode(self, X: Any) -> Encoded:
         if self._features is None:
             dtype = np.float64 if wants_double(self) else np.float32
-            return Encoded(np.ascontiguousarray(X, dtype=dtype), np.zeros((len(X), 0), dtype=np.int64))
+            return Encoded(np.array(X, dtype=dtype, order="C"), np.zeros((len(X), 0), dtype=np.int64))
         return self._features.transform(X)
 
     def _make_table(self, parts: list[Rows], device: torch.device) -> Table:
@@ -332,7 +363,8 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
             value = getattr(self, name)
             options = {o for c in constraints if isinstance(c, StrOptions) for o in c.options}
             if isinstance(value, str) and options and value not in options:
-                close = difflib.get_close_matches(value, options, 1)
+                wanted = OTHER_NAMES.get(value.lower(), value.lower())
+                close = difflib.get_close_matches(wanted, sorted(options), 1)
                 return f" Did you mean {name}={close[0]!r}?" if close else ""
         return ""
 
@@ -370,4 +402,6 @@ def _stack(parts: Any) -> Any:
     """Blocks of rows, one below the other; a single one is not copied."""
     if len(parts) == 1:
         return parts[0]
-    return sp.vstack(parts, format="csr") if sp.issparse(parts[0]) else np.concatenate(parts)
+    if all(sp.issparse(part) for part in parts):
+        return sp.vstack(parts, format="csr")
+    return np.concatenate([part.toarray() if sp.issparse(part) else part for part in parts])

@@ -45,22 +45,37 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):
     def _fit_target(self, rows: Rows, classes: Any) -> None:
         self._target = ClassEncoder().fit(rows.y, classes)
         self.classes_ = self._target.classes_
+        self._label_weights = self._weights_of_labels(rows)
 
     def _encode_target(self, rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
         weight = rows.weight
         if self.class_weight is not None:
-            factors = compute_sample_weight(self._class_weights(rows), rows.y)
+            factors = self._class_factors(rows)
             weight = factors if weight is None else weight * factors
         return self._target.transform(rows.y), weight
 
-    def _class_weights(self, rows: Rows) -> Any:
-        """As given; 'balanced' counts a row of weight k as k rows."""
-        if self.class_weight != "balanced" or self._target.kind_ == "multilabel":
-            return self.class_weight
-        labels = rows.y.ravel()
-        present = np.unique(labels)
-        weights = compute_class_weight("balanced", classes=present, y=labels, sample_weight=rows.weight)
-        return dict(zip(present.tolist(), weights, strict=True))
+    def _class_factors(self, rows: Rows) -> np.ndarray:
+        """What `class_weight` multiplies each row's weight by."""
+        if self._target.kind_ == "multilabel":
+            return compute_sample_weight(self.class_weight, rows.y)
+        codes = self._target.codes(rows.y.ravel())
+        return np.ones(len(codes)) if self._label_weights is None else self._label_weights[codes]
+
+    def _weights_of_labels(self, rows: Rows) -> np.ndarray | None:
+        """A weight for each of `classes_`; 'balanced' counts a row of weight k as k rows."""
+        if self.class_weight is None or self._target.kind_ == "multilabel":
+            return None
+        if self.class_weight == "balanced":
+            labels = rows.y.ravel()
+            return compute_class_weight("balanced", classes=self.classes_, y=labels, sample_weight=rows.weight)
+        unknown = set(self.class_weight) - set(self.classes_.tolist())
+        weights = np.array([self.class_weight.get(label, 1.0) for label in self.classes_.tolist()], dtype=float)
+        if unknown or not (weights >= 0).all() or not weights.any():
+            raise ValueError(
+                f"class_weight={self.class_weight!r} must give weights of 0 or more, not all 0, to labels of y, which "
+                f"are {self.classes_.tolist()}; a label that is left out weighs 1."
+            )
+        return weights
 
     def _make_loss(self) -> Loss:
         own = SoftmaxCrossEntropy() if self._target.kind_ == "multiclass" else BinaryCrossEntropy()
@@ -96,7 +111,9 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):
         return "accuracy"
 
     def _has_metric(self, name: str) -> bool:
-        return name in ("accuracy", "log_loss") or (name == "roc_auc" and self._target.kind_ == "binary")
+        kind = self._target.kind_
+        of_kind = {"accuracy": True, "log_loss": kind != "multilabel", "roc_auc": kind == "binary"}
+        return of_kind.get(name, False)
 
     @available_if(lambda self: self._is_stochastic())
     @_fit_context(prefer_skip_nested_validation=True)

@@ -62,7 +62,7 @@ class Precision:
 
 
 def resolve_precision(precision: str, device: torch.device) -> Precision:
-    """The types of a `precision` parameter; "auto" is float32 everywhere."""
+    """The types of a `precision` parameter; "auto" is float32 here, and `lbfgs` asks for float64 itself."""
     if precision == "float64" and device.type == "mps":
         raise ValueError("precision='float64' is not supported on device='mps'; use 'float32' or another device.")
     return Precision(DTYPES[precision], torch.bfloat16 if precision == "bfloat16" else None)

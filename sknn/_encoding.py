@@ -1,7 +1,7 @@
-"""The table's way in and the predictions' way out.
+"""The table's way in.
 
 `FeatureEncoder` turns a table (pandas, polars, numpy, scipy sparse; numbers, strings, categories, missing values) into
-numbers and integer codes; `TargetEncoder`s turn labels and values into what a loss takes, and back.
+numbers and integer codes.
 """
 
 import numbers
@@ -467,4 +467,6 @@ def check_table(X: Any) -> Any:
     """Refuse what is no table, and infinities; leave frames, objects and missing values as they are."""
     if is_frame(X):
         return X
+    if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
+        X = np.array(X, dtype=object)  # numbers beside strings are to stay numbers
     return check_array(X, accept_sparse="csr", dtype=None, ensure_all_finite="allow-nan", input_name="X")

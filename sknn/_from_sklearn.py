@@ -35,8 +35,8 @@ def from_sklearn(mlp: MLPClassifier | MLPRegressor, **parameters: Any) -> BaseNe
     -------
     NeuralClassifier or NeuralRegressor
         One network, no scaling, no dropout, the same solver and stopping rule.  If `mlp` is fitted it predicts at once,
-        and `warm_start=True` trains on from there.  A constant schedule is kept for 'adam', which ignores
-        `learning_rate` there.
+        and `warm_start=True` trains on from those weights, with momentum and schedule started afresh.  A constant
+        schedule is kept for 'adam', which ignores `learning_rate` there.
 
     Raises
     ------

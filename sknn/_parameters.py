@@ -228,8 +228,8 @@ class Parameters:
         "loss",
         [str, callable, None],
         "str, callable or None",
-        "What early stopping watches: 'loss'; None for the estimator's own score (accuracy, R2), as in scikit-learn's "
-        "MLP; or a scorer. The loss is smoother than any score of a few rows.",
+        "What early stopping watches: 'loss'; None for the estimator's own score (accuracy, R2, for quantiles D2), "
+        "as in scikit-learn's MLP; or a scorer. The loss is smoother than any score of a few rows.",
     )
     metrics: Any = parameter(
         None,
@@ -255,7 +255,8 @@ class Parameters:
         "auto",
         [StrOptions({"auto", "float32", "float64", "bfloat16"})],
         "{'auto', 'float32', 'float64', 'bfloat16'}",
-        "Of the parameters and the arithmetic; 'bfloat16' of the matrix products only. 'auto' is float32.",
+        "Of the parameters and the arithmetic; 'bfloat16' of the matrix products only. 'auto' is float32, "
+        "but float64 for solver='lbfgs', and for predictions of float64 rows on a CPU.",
     )
     n_threads: Any = parameter(
         "auto",

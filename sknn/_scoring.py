@@ -1,16 +1,20 @@
 """Scores during a training: tensor metrics by name, and any scikit-learn scorer on an epoch's predictions."""
 
+import difflib
 from inspect import signature
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import is_classifier
-from sklearn.metrics import check_scoring
+from sklearn.metrics import check_scoring, get_scorer_names
 from torch import Tensor
 
 from sknn.batches import Metric
 from sknn.network.metrics import METRICS
+
+SMALLER_IS_BETTER = {"log_loss": "neg_log_loss", "rmse": "neg_root_mean_squared_error"}
+INSTEAD = {"roc_auc": "; for several classes use 'roc_auc_ovr', or 'roc_auc_ovo'"}
 
 
 def estimator_metric(estimator: Any, scoring: Any) -> Metric:
@@ -19,9 +23,29 @@ def estimator_metric(estimator: Any, scoring: Any) -> Metric:
     None is the estimator's own score.  Names of the table cost little; any other scorer is called once per member.
     """
     name = estimator._own_metric() if scoring is None else scoring
-    if isinstance(name, str) and name in METRICS and estimator._has_metric(name):
+    if not isinstance(name, str):
+        return _ScorerMetric(estimator, scoring)
+    if name in METRICS and estimator._has_metric(name):
         return _TensorMetric(estimator, name)
-    return _ScorerMetric(estimator, scoring)
+    known = get_scorer_names()
+    if name in METRICS and (name not in known or name in INSTEAD):
+        raise ValueError(f"{name!r} does not apply to this kind of target{INSTEAD.get(name, '')}.")
+    if name not in known:
+        close = difflib.get_close_matches(name, [*METRICS, *known], 1)
+        raise ValueError(
+            f"{name!r} is not a valid scoring value; use one of {', '.join(METRICS)}, or a name of "
+            f"sklearn.metrics.get_scorer_names().{f' Did you mean {close[0]!r}?' if close else ''}"
+        )
+    return _ScorerMetric(estimator, name)
+
+
+def watched_metric(estimator: Any, scoring: Any) -> Metric:
+    """The metric that early stopping watches, of which more has to be better."""
+    if isinstance(scoring, str) and scoring in SMALLER_IS_BETTER:
+        raise ValueError(
+            f"scoring={scoring!r} is better where it is smaller; use scoring='loss', or {SMALLER_IS_BETTER[scoring]!r}."
+        )
+    return estimator_metric(estimator, scoring)
 
 
 class _TensorMetric:

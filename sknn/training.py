@@ -6,7 +6,6 @@ dataset, the loader, and a synchronisation and a history record per batch.  Its 
     for each epoch:  run_single_epoch (train)  ->  run_single_epoch (validate)  ->  record  ->  callbacks  ->  stop?
 """
 
-import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -157,8 +156,9 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         **kwargs: Any,
     ) -> None:
         self.plan, self.classes, self.keeps_optimizer = plan, classes, False
-        kwargs = {"train_split": None, "use_caching": False, "verbose": 0} | kwargs
-        super().__init__(module, criterion, optimizer, max_epochs=plan.max_iter, batch_size=plan.batch_size, **kwargs)
+        own: dict[str, Any] = {"max_epochs": plan.max_iter, "batch_size": plan.batch_size}
+        own |= {"train_split": None, "use_caching": False, "verbose": 0}
+        super().__init__(module, criterion, optimizer, **own | kwargs)
 
     @property
     def classes_(self) -> np.ndarray:
@@ -210,9 +210,10 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         self.max_epochs, self.batch_size = plan.max_iter, plan.batch_size
         self._initialize_callbacks()
         state = self.__dict__.pop("optimizer_state", None)
-        has_solver = "optimizer_" in self.__dict__ and len(self.optimizer_.steps) == self.module_.n_members
-        if same_solver and state is None and has_solver:
+        if same_solver and state is None and self.keeps_optimizer and "optimizer_" in self.__dict__:
             return self
+        if not same_solver:
+            self.progress_ = Progress(self.module_.n_members)
         epochs = self.optimizer_epochs_
         self._initialize_optimizer()
         if same_solver and state is not None:
@@ -235,7 +236,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
                 self.run_single_epoch(data, False, "valid", self.validation_step)
                 self._record_epoch(time.perf_counter() - started)
                 self.notify("on_epoch_end", **datasets)
-                if epochs is None and not self._retire_members():
+                if not self._retire_members(stops=epochs is None):
                     break
         except KeyboardInterrupt as interrupt:
             self.stopped_by_ = "callback" if is_raised_by_code(interrupt) else "user"
@@ -329,7 +330,8 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         device, start = self.module_.flat.device, len(self.history)
         self.active_ = list(range(n))
         self.epochs_, self.stopped_by_, self.diverged_ = [0] * n, None, {}
-        self.progress_.waiting = [0] * n
+        if start:  # weights to fall back on, should the loss become NaN at once
+            self.progress_.best_rows = [row.clone() for row in self.module_.flat]
         self._final: list[Tensor | None] = [None] * n
         self._values: dict[str, Tensor] = {}
         self._last: dict[str, list[float]] = {}
@@ -389,8 +391,11 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         if len(values) > 1:
             self.members_.setdefault(len(self.history), {})[f"member_{name}"] = list(values)
 
-    def _retire_members(self) -> bool:
-        """End the training of members that diverged or stopped improving; return whether any goes on."""
+    def _retire_members(self, stops: bool) -> bool:
+        """End the training of members that diverged or (if that `stops` them) no longer improve.
+
+        Return whether any goes on.
+        """
         plan, schedule, optimizer = self.plan, SCHEDULES[self.plan.schedule], self.optimizer_
         multipliers = list(optimizer.multipliers)
         for k, m in self._running():
@@ -401,10 +406,10 @@ class TrainingNet(EncodedPrediction, NeuralNet):
                 self._final[m] = self.progress_.best_rows[m]
             elif self.progress_.waiting[m] > plan.n_iter_no_change:
                 self.progress_.waiting[m] = 0
-                if schedule.plateau_divisor is None or optimizer.rate_of(k) <= schedule.smallest:
-                    self._final[m] = self._result(k, m)
-                else:
+                if schedule.plateau_divisor is not None and optimizer.rate_of(k) > schedule.smallest:
                     multipliers[k] /= schedule.plateau_divisor
+                elif stops:
+                    self._final[m] = self._result(k, m)
         if multipliers != optimizer.multipliers:
             optimizer.set_multipliers(multipliers)
         going_on = [k for k, m in self._running()]
@@ -448,6 +453,8 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         was_changed = self.plan.restore_best or self.diverged_ or len(self.active_) < len(self._final)
         if was_changed and not self.lost_:
             self.module_.tie(torch.stack(rows))
+        if self.diverged_:  # and with it the solver's means of the gradient
+            self.__dict__.pop("optimizer_", None)
         self.module_.eval()
         self.progress_.best_rows = [None] * len(self._final)
         for name in ("_final", "_values", "_smallest", "_orders", "_noise", "_smoothing"):
@@ -486,10 +493,17 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         state = {k: v for k, v in self.__dict__.items() if k not in NOT_PICKLED}
         state |= {"plan": None, "callbacks": None, "callbacks_": []}
         if self.keeps_optimizer and "optimizer_" in self.__dict__:
-            solver = copy.deepcopy(self.optimizer_.state_dict())
-            solver["state"] = {name: buffer.cpu().numpy() for name, buffer in solver["state"].items()}
-            state["optimizer_state"] = solver
+            state["optimizer_state"] = on_cpu(self.optimizer_.state_dict())
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+
+
+def on_cpu(state: Any) -> Any:
+    """A copy of nested dicts and lists with every tensor on the CPU."""
+    if isinstance(state, Tensor):
+        return state.detach().cpu().clone()
+    if isinstance(state, dict):
+        return {key: on_cpu(value) for key, value in state.items()}
+    return [on_cpu(value) for value in state] if isinstance(state, list) else state

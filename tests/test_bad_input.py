@@ -231,6 +231,62 @@ def test_gradient_clipping_saves_what_would_explode():
     assert np.isfinite(clipped.predict(X)).all()
 
 
+def test_a_module_with_another_output_than_the_target_asks_for():
+    for module in (lambda i, o: torch.nn.Linear(i, o + 2), lambda i, o: torch.nn.Sequential(torch.nn.Flatten(0))):
+        with pytest.raises(ValueError, match=r"gives an output of shape .*this target asks for|without parameters"):
+            NeuralRegressor(module=module, **QUICK).fit(X, X[:, 0])
+
+
+def test_images_with_missing_numbers():
+    images = np.zeros((40, 1, 4, 4))
+    images[3] = np.nan
+
+    def flat(in_features, out_features):
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, out_features))
+
+    with raises("Input X contains NaN"):
+        NeuralClassifier(module=flat, **QUICK).fit(images, y[:40])
+
+
+def test_a_module_that_writes_into_its_input_leaves_the_users_array_alone():
+    def inplace(in_features, out_features):
+        return torch.nn.Sequential(torch.nn.ReLU(inplace=True), torch.nn.Flatten(), torch.nn.Linear(16, out_features))
+
+    images = np.random.default_rng(0).normal(size=(80, 1, 4, 4)).astype(np.float32)
+    before = images.copy()
+    clf = NeuralClassifier(module=inplace, precision="float32", **QUICK).fit(images, y[:80])
+    clf.predict_proba(images)
+    np.testing.assert_array_equal(images, before)
+
+
+@pytest.mark.parametrize("name", ["log_loss", "rmse"])
+def test_early_stopping_does_not_watch_what_is_better_where_it_is_smaller(name):
+    with raises(f"scoring='{name}' is better where it is smaller; use scoring='loss'"):
+        NeuralRegressor(scoring=name, **QUICK).fit(X, X[:, 0])
+
+
+def test_metrics_that_do_not_apply():
+    with raises("'roc_auc' does not apply to this kind of target; for several classes use 'roc_auc_ovr'"):
+        NeuralClassifier(metrics=["roc_auc"], **QUICK).fit(X, np.arange(120) % 3)
+    with raises("'rmse' does not apply to this kind of target"):
+        NeuralClassifier(metrics=["rmse"], **QUICK).fit(X, y)
+    with raises("Did you mean 'accuracy'?"):
+        NeuralClassifier(metrics=["acuracy"], **QUICK).fit(X, y)
+
+
+def test_names_of_other_libraries():
+    with raises("Did you mean activation='silu'?"):
+        NeuralClassifier(activation="swish", **QUICK).fit(X, y)
+    with raises("Did you mean activation='relu'?"):
+        NeuralClassifier(activation="ReLU", **QUICK).fit(X, y)
+
+
+def test_numbers_beside_strings_in_lists_stay_numbers():
+    rows = [[0.1 * i, "ab"[i % 2]] for i in range(60)]
+    clf = NeuralClassifier(**QUICK).fit(rows, [i // 30 for i in range(60)])
+    assert clf.module_.layers[0].in_features == 2
+
+
 def test_too_little_memory_names_the_batch_size_to_try():
     class Greedy(torch.nn.Module):
         def __init__(self, in_features, out_features):

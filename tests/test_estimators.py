@@ -18,7 +18,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, mak
 from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, StackingClassifier, VotingRegressor
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import d2_pinball_score, mean_pinball_loss, roc_auc_score
+from sklearn.metrics import d2_pinball_score, get_scorer, mean_pinball_loss, roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -330,63 +330,6 @@ def test_a_larger_ensemble_has_the_same_first_members(cancer):
         np.testing.assert_array_equal(ours, theirs[:2])
 
 
-# --- Going on -----------------------------------------------------------------------------------------------------
-
-
-def test_warm_start_goes_on(cancer):
-    X, y = cancer
-    clf = NeuralClassifier(warm_start=True, early_stopping=False, **QUICK | dict(learning_rate="cosine")).fit(X, y)
-    first = clf.loss_
-    clf.fit(X, y)
-    assert clf.loss_ < first
-    assert len(clf.loss_curve_) == 30
-    assert clf.n_iter_ == 15
-
-
-@pytest.mark.parametrize(
-    ("params", "name"),
-    [
-        ({"hidden_layer_sizes": (8,)}, "hidden_layer_sizes"),
-        ({"ensemble_size": 3}, "ensemble_size"),
-        ({"activation": "tanh"}, "activation"),
-        ({"batch_norm": True}, "batch_norm"),
-    ],
-)
-def test_warm_start_refuses_another_network_by_name(cancer, params, name):
-    X, y = cancer
-    clf = NeuralClassifier(warm_start=True, **QUICK).fit(X, y)
-    with pytest.raises(ValueError, match=f"^{name}=.*was built with.*fit with warm_start=False"):
-        clf.set_params(**params).fit(X, y)
-
-
-def test_warm_start_refuses_other_columns_and_classes(cancer):
-    X, y = cancer
-    clf = NeuralClassifier(warm_start=True, **QUICK).fit(X, y)
-    with pytest.raises(ValueError, match="feature names"):
-        clf.fit(X.iloc[:, :5], y)
-    with pytest.raises(ValueError, match=r"classes not in `self\.classes_`"):
-        clf.fit(X, y + 1)
-
-
-def test_partial_fit_needs_the_classes_first(cancer):
-    X, y = cancer
-    with pytest.raises(ValueError, match="classes must be passed on the first call to partial_fit"):
-        NeuralClassifier(**QUICK).partial_fit(X, y)
-    clf = NeuralClassifier(**QUICK | dict(learning_rate="constant"))
-    clf.partial_fit(X[:200], np.zeros(200, dtype=int), classes=[0, 1])
-    for _ in range(10):
-        clf.partial_fit(X, y)
-    assert clf.score(X, y) > 0.9
-    assert clf.validation_scores_ is None  # nothing was held out
-
-
-def test_partial_fit_refuses_balanced_classes_and_lbfgs(cancer):
-    X, y = cancer
-    with pytest.raises(ValueError, match=r"class_weight='balanced' is not supported for partial_fit"):
-        NeuralClassifier(class_weight="balanced", **QUICK).partial_fit(X, y, classes=[0, 1])
-    assert not hasattr(NeuralClassifier(solver="lbfgs"), "partial_fit")
-
-
 # --- Copies -------------------------------------------------------------------------------------------------------
 
 
@@ -475,7 +418,8 @@ def test_metadata_routing(cancer):
     with sklearn.config_context(enable_metadata_routing=True):
         est = NeuralClassifier(**QUICK).set_fit_request(sample_weight=True)
         pipe = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), est)
-        scores = cross_val_score(pipe, X, y, cv=3, scoring="accuracy", params={"sample_weight": weight})
+        plain = get_scorer("accuracy").set_score_request(sample_weight=False)
+        scores = cross_val_score(pipe, X, y, cv=3, scoring=plain, params={"sample_weight": weight})
     assert scores.min() > 0.85
 
 

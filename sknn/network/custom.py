@@ -66,8 +66,8 @@ class CustomNetwork(FlatNetwork):
     ) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():
             chosen = range(self.n_members)[members]
-            numbers = x.numbers.clone()  # an ordinary tensor, which autograd can save
-            z = torch.stack([self._member_output(m, numbers[i]) for i, m in enumerate(chosen)])
+            # Copies, because autograd saves ordinary tensors only, and a module may write into its input.
+            z = torch.stack([self._member_output(m, x.numbers[i].clone()) for i, m in enumerate(chosen)])
             with torch.no_grad():
                 self.flat_grad[members].zero_()
                 grad = gradient(z.detach()).clone()
@@ -78,7 +78,7 @@ class CustomNetwork(FlatNetwork):
         z = []
         for i, m in enumerate(range(self.n_members)[members]):
             tensors = {} if flat is None else {e.name: self.view(flat, e)[m] for e in self.entries}
-            z.append(torch.func.functional_call(self.members[m], tensors, (x.numbers[i],)))
+            z.append(torch.func.functional_call(self.members[m], tensors, (x.numbers[i].clone(),)))
         return torch.stack(z)
 
     def forward(self, numbers: Tensor) -> Tensor:

@@ -135,7 +135,6 @@ class FlatOptimizer(torch.optim.Optimizer):
             raise ValueError("the flat solvers take no closure: call network.gradients before step().")
         self.advance(slice(0, self.network.n_members))
 
-    @torch.no_grad()
     def advance(self, members: slice) -> None:
         """Move these members, which have taken the same number of steps, by their gradients."""
         self._opt_called = True  # torch's schedulers ask whether the solver has stepped before them

@@ -1,0 +1,212 @@
+"""Training on: `warm_start` and `partial_fit`, what they keep, and what they refuse."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.neural_network import MLPRegressor
+from sklearn.preprocessing import scale
+
+from sknn import NeuralClassifier, NeuralRegressor, from_sklearn
+
+QUICK = dict(
+    hidden_layer_sizes=(16,), ensemble_size=2, max_iter=15, learning_rate_init=0.02, random_state=0, n_threads=1
+)
+
+
+@pytest.fixture(scope="module")
+def cancer():
+    return load_breast_cancer(return_X_y=True, as_frame=True)
+
+
+@pytest.fixture(scope="module")
+def diabetes():
+    X, y = load_diabetes(return_X_y=True)
+    return X, scale(y)
+
+
+def test_warm_start_goes_on(cancer):
+    X, y = cancer
+    clf = NeuralClassifier(warm_start=True, early_stopping=False, **QUICK | dict(learning_rate="cosine")).fit(X, y)
+    first = clf.loss_
+    clf.fit(X, y)
+    assert clf.loss_ < first
+    assert len(clf.loss_curve_) == 30
+    assert clf.n_iter_ == 15
+
+
+@pytest.mark.parametrize(
+    ("params", "name"),
+    [
+        ({"hidden_layer_sizes": (8,)}, "hidden_layer_sizes"),
+        ({"ensemble_size": 3}, "ensemble_size"),
+        ({"activation": "tanh"}, "activation"),
+        ({"batch_norm": True}, "batch_norm"),
+    ],
+)
+def test_warm_start_refuses_another_network_by_name(cancer, params, name):
+    X, y = cancer
+    clf = NeuralClassifier(warm_start=True, **QUICK).fit(X, y)
+    with pytest.raises(ValueError, match=f"^{name}=.*was built with.*fit with warm_start=False"):
+        clf.set_params(**params).fit(X, y)
+
+
+def test_warm_start_refuses_other_columns_and_classes(cancer):
+    X, y = cancer
+    clf = NeuralClassifier(warm_start=True, **QUICK).fit(X, y)
+    with pytest.raises(ValueError, match="feature names"):
+        clf.fit(X.iloc[:, :5], y)
+    with pytest.raises(ValueError, match=r"classes not in `self\.classes_`"):
+        clf.fit(X, y + 1)
+
+
+def test_partial_fit_needs_the_classes_first(cancer):
+    X, y = cancer
+    with pytest.raises(ValueError, match="classes must be passed on the first call to partial_fit"):
+        NeuralClassifier(**QUICK).partial_fit(X, y)
+    clf = NeuralClassifier(**QUICK | dict(learning_rate="constant"))
+    clf.partial_fit(X[:200], np.zeros(200, dtype=int), classes=[0, 1])
+    for _ in range(10):
+        clf.partial_fit(X, y)
+    assert clf.score(X, y) > 0.9
+    assert clf.validation_scores_ is None  # nothing was held out
+
+
+def test_partial_fit_refuses_balanced_classes_and_lbfgs(cancer):
+    X, y = cancer
+    with pytest.raises(ValueError, match=r"class_weight='balanced' is not supported for partial_fit"):
+        NeuralClassifier(class_weight="balanced", **QUICK).partial_fit(X, y, classes=[0, 1])
+    assert not hasattr(NeuralClassifier(solver="lbfgs"), "partial_fit")
+
+
+@pytest.mark.parametrize(
+    ("params", "name"),
+    [
+        ({"loss": "poisson"}, "loss"),
+        ({"numeric_embedding": "periodic"}, "numeric_embedding"),
+        ({"precision": "float64"}, "precision"),
+        ({"solver": "lbfgs"}, "solver"),
+        ({"module": torch.nn.Linear}, "module"),
+        ({"scaling": None}, "scaling"),
+        ({"dropout": 0.5}, "dropout"),
+    ],
+)
+def test_warm_start_refuses_what_a_network_keeps_for_life(diabetes, params, name):
+    X, y = diabetes
+    reg = NeuralRegressor(warm_start=True, **QUICK).fit(X, y)
+    before = reg.predict(X)
+    with pytest.raises(ValueError, match=f"^{name}=.*was built with"):
+        reg.set_params(**params).fit(X, np.abs(y))
+    np.testing.assert_allclose(reg.predict(X), before, atol=1e-5)  # in the new precision
+
+
+def test_a_warm_start_keeps_the_best_epoch_of_its_own(diabetes):
+    X, y = diabetes
+    reg = NeuralRegressor(warm_start=True, **QUICK | dict(ensemble_size=1)).fit(
+        X[:300], y[:300], X_val=X[300:], y_val=y[300:]
+    )
+    reg.set_params(solver="sgd", learning_rate_init=0.5, momentum=0.0, max_iter=3)
+    reg.fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])
+    now = 0.5 * np.mean(((reg.predict(X[300:]) - y[300:]) / y[:300].std()) ** 2)
+    assert -reg.best_validation_score_ == pytest.approx(now, rel=1e-4)
+
+
+def test_a_warm_start_that_diverges_leaves_the_model_as_it_was(diabetes):
+    X, y = diabetes
+    reg = NeuralRegressor(warm_start=True, scaling=None, activation="relu", **QUICK).fit(X, y)
+    before = reg.predict(X)
+    with pytest.warns(UserWarning, match="became NaN or infinite"):
+        reg.set_params(solver="sgd", learning_rate_init=1e30).fit(X, y)
+    np.testing.assert_array_equal(reg.predict(X), before)
+
+
+def test_partial_fit_that_diverges_warns_and_goes_back(diabetes):
+    X, y = diabetes
+    params = QUICK | dict(learning_rate_init=1e6)
+    reg = NeuralRegressor(solver="sgd", learning_rate="constant", scaling=None, activation="relu", **params)
+    with pytest.raises(ValueError, match="became NaN or infinite in epoch 1"):
+        reg.partial_fit(X, y)
+    assert not hasattr(reg, "net_")
+    reg.set_params(learning_rate_init=1e-3).partial_fit(X, y)
+    before = reg.predict(X)
+    reg.net_.optimizer_.param_groups[0]["lr"] = 1e6
+    with pytest.warns(UserWarning, match="became NaN or infinite"):
+        reg.partial_fit(X, y)
+    np.testing.assert_array_equal(reg.predict(X), before)
+    assert np.isfinite(reg.partial_fit(X, y).predict(X)).all()
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"learning_rate": "invscaling"}, {"learning_rate": "adaptive", "tol": 10.0, "n_iter_no_change": 1}, {}],
+    ids=["invscaling", "adaptive", "constant"],
+)
+def test_partial_fit_follows_scikit_learns_schedules(diabetes, params):
+    X, y = diabetes
+    settings = dict(solver="sgd", learning_rate_init=0.05, shuffle=False, hidden_layer_sizes=(8,), random_state=0)
+    mlp = MLPRegressor(**settings | params).partial_fit(X, y)
+    ours = from_sklearn(mlp, precision="float64")
+    # The weights are those after a step; the counters start afresh, so theirs do, too.
+    theirs = MLPRegressor(**settings | params).partial_fit(X, y)
+    theirs._optimizer.velocities = [np.zeros_like(v) for v in theirs._optimizer.velocities]
+    theirs._optimizer.learning_rate, theirs.t_ = 0.05, 0
+    theirs.best_loss_, theirs._no_improvement_count = np.inf, 0
+    for _ in range(12):
+        ours.partial_fit(X, y)
+        theirs.partial_fit(X, y)
+    np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-8, atol=1e-10)
+
+
+def test_partial_fit_after_a_fit_starts_its_own_solver(cancer):
+    X, y = cancer
+    clf = NeuralClassifier(n_iter_no_change=2, callbacks=[], **QUICK | dict(ensemble_size=4, max_iter=40)).fit(X, y)
+    copied = pickle.loads(pickle.dumps(clf))
+    before = clf.coefs_[0].copy()
+    clf.partial_fit(X, y)
+    moved = np.abs(clf.coefs_[0] - before).max(axis=(1, 2))
+    assert (moved > 1e-4).all()
+    np.testing.assert_array_equal(copied.partial_fit(X, y).coefs_[0], clf.coefs_[0])
+
+
+def test_fits_of_different_kinds_follow_each_other(cancer):
+    X, y = cancer
+    clf = NeuralClassifier(warm_start=True, **QUICK).partial_fit(X, y, classes=[0, 1]).fit(X, y)
+    assert len(clf.validation_scores_) == clf.n_iter_
+    assert len(clf.loss_curve_) == clf.n_iter_ + 1
+    clf.partial_fit(X, y)
+    assert clf.validation_scores_ is None
+    clf.fit(X[:400], y[:400], X_val=X[400:], y_val=y[400:])
+    assert clf.score(X, y) > 0.9
+
+
+def test_a_failed_fit_leaves_the_estimator_as_it_was(cancer):
+    X, y = cancer
+    clf = NeuralClassifier(**QUICK).fit(X, y)
+    before = clf.predict_proba(X)
+    with pytest.raises(ValueError, match="holds out 0 of n_samples = 3 rows"):
+        clf.fit(X.iloc[:3, :2], ["a", "b", "c"])
+    assert clf.classes_.tolist() == [0, 1]
+    np.testing.assert_array_equal(clf.predict_proba(X), before)
+    fresh = NeuralClassifier(**QUICK)
+    with pytest.raises(ValueError, match="y holds one class only"):
+        fresh.fit(X, np.ones(len(y)))
+    assert not hasattr(fresh, "n_features_in_")
+
+
+def test_a_class_that_a_batch_lacks_keeps_its_weight(cancer):
+    X, y = cancer
+    names = np.array(["a", "b"])[y]
+    clf = NeuralClassifier(class_weight={"b": 5.0}, **QUICK)
+    clf.partial_fit(X[names == "a"], names[names == "a"], classes=["a", "b", "c"]).partial_fit(X, names)
+    assert set(clf.predict(X)) <= {"a", "b", "c"}
+    assert (
+        NeuralClassifier(class_weight={"b": 5.0}, **QUICK)
+        .fit(X, names, X_val=X[names == "a"], y_val=names[names == "a"])
+        .score(X, names)
+        > 0.8
+    )
+    for weights in ({"z": 1.0}, {"a": -1.0}, {"a": 0.0, "b": 0.0}):
+        with pytest.raises(ValueError, match="must give weights of 0 or more, not all 0, to labels of y"):
+            NeuralClassifier(class_weight=weights, **QUICK).fit(X, names)
