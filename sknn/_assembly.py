@@ -138,8 +138,8 @@ def make_plan(est: Any, data: TrainingSet, seeds: list[Seed]) -> Plan:
 def make_network(est: Any, data: TrainingSet, seeds: list[Seed]) -> FlatNetwork:
     device = data.table.target.device
     kinds = precision(est, device)
-    make = make_mlp if est.module is None else make_custom
-    return make(est, data, seeds, kinds).to(device)
+    network = (make_mlp if est.module is None else make_custom)(est, data, seeds, kinds)
+    return network if network.flat.device == device else network.to(device)
 
 
 def make_mlp(est: Any, data: TrainingSet, seeds: list[Seed], kinds: Precision) -> MLP:

@@ -41,7 +41,8 @@ from sknn.batches import Table
 from sknn.network.flat import Inputs
 from sknn.network.losses import Loss
 
-PREDICTED_NUMBERS = 1 << 23  # of the widest layer, over all members, at once: 32 MB in float32
+PREDICTED_NUMBERS = 1 << 18  # of the widest layer, over all members, at once: 1 MB, which stays in a core's own cache
+FEWEST_ROWS = 256  # predicted at once
 
 # What other libraries call some of our options.
 OTHER_NAMES = {
@@ -244,7 +245,8 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
             assert_all_finite(X, input_name="X")
         else:
             table = check_table(X)
-        validate_data(self, table, reset=reset, skip_check_array=True)
+        if reset or not self._has_columns_of_fit(table):
+            validate_data(self, table, reset=reset, skip_check_array=True)
         if table.shape[0] < 1 or table.shape[1] < 1:
             what, k = ("sample", 0) if table.shape[0] < 1 else ("feature", 1)
             raise ValueError(
@@ -252,6 +254,11 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
                 f"{type(self).__name__}; X needs rows and columns (axis {k} is empty)."
             )
         return table
+
+    def _has_columns_of_fit(self, table: Any) -> bool:
+        """Whether plain rows can go to a model that knows no names; asked first, as a row's prediction is short."""
+        is_plain = type(table) is np.ndarray and not hasattr(self, "feature_names_in_")
+        return is_plain and table.shape[1:2] == (self.n_features_in_,)
 
     def _fit_encoders(self, rows: Rows, classes: Any = None) -> None:
         """Learn from the training rows how to encode X and y."""
@@ -315,10 +322,11 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         check_is_fitted(self, "net_")
         X = self._check_X(X, reset=False)
         encoded, network = self._encode(X), self.net_.module_
-        flat = self._predicting_numbers(X)
+        double = self._double_numbers(X)
+        flat = network.flat if double is None else double
         numbers: Any = encoded.numbers if sp.issparse(encoded.numbers) else torch.from_numpy(encoded.numbers)
         codes = torch.from_numpy(encoded.codes) if encoded.codes.shape[1] else None
-        at_once = max(1, PREDICTED_NUMBERS // (network.n_members * self._widest()))
+        at_once = max(FEWEST_ROWS, PREDICTED_NUMBERS // (network.n_members * self._widest())) if len(encoded) > 1 else 1
         parts = []
         with torch.inference_mode():
             for start in range(0, len(encoded), at_once):
@@ -326,18 +334,20 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
                 block = numbers[rows]
                 block = torch.from_numpy(block.toarray()) if sp.issparse(block) else block
                 x = Inputs(block.to(flat), None if codes is None else codes[rows].to(flat.device))
-                z = network.outputs(x.for_members(network.n_members), flat=flat)
-                parts.append(self.net_.criterion_.link(z).mean(0).cpu())
-        return torch.cat(parts)
+                z = network.outputs(x.for_members(network.n_members), flat=double)
+                p = self.net_.criterion_.link(z)
+                parts.append((p[0] if len(p) == 1 else p.mean(0)).cpu())
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _predicting_numbers(self, X: Any) -> Tensor:
-        """The network's numbers; in float64 if X is and the precision is left to us.
+    def _double_numbers(self, X: Any) -> Tensor | None:
+        """The network's numbers in float64, if X is float64 and the precision is left to us.
 
         The last digit of a float32 product depends on the rows beside it, which scikit-learn's checks do not accept.
         """
-        flat = self.net_.module_.flat
-        wants_double = self.precision == "auto" and flat.device.type == "cpu" and self._float_type(X) is np.float64
-        return flat.double() if wants_double else flat
+        network = self.net_.module_
+        if self.precision != "auto" or network.flat.device.type != "cpu" or self._float_type(X) is not np.float64:
+            return None
+        return network.flat.double()
 
     def _widest(self) -> int:
         network = self.net_.module_

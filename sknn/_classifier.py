@@ -191,7 +191,7 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):
     def _probabilities(self, p: Tensor, dtype: Any) -> np.ndarray:
         shares = p.numpy().astype(dtype)
         if self._target.kind_ == "binary":
-            return np.hstack([1 - shares, shares])
+            return np.concatenate([1 - shares, shares], 1)
         return shares / shares.sum(1, keepdims=True) if self._target.kind_ == "multiclass" else shares
 
     def _score_of(self, y: Any, predicted: np.ndarray, sample_weight: Any) -> float:

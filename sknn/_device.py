@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 DEVICES = ("auto", "cpu", "cuda", "mps", "xla")
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32, "auto": torch.float32}
@@ -86,6 +87,33 @@ def threads(n_threads: int | str, work_per_step: int) -> Iterator[None]:
 
 def stream(seed: int, member: int, purpose: str, device: torch.device, start: int = 0) -> torch.Generator:
     """A generator for one purpose of one member, from epoch `start` on; no two of them are related."""
+    return torch.Generator(_generates_on(device)).manual_seed(_own_seed(seed, member, purpose, start))
+
+
+# Of plain random bits: on a CPU numpy's SFC64, which takes a third of the time of torch's Mersenne twister.
+BitGenerator = torch.Generator | np.random.Generator
+
+
+def stream_of_bits(seed: int, member: int, purpose: str, device: torch.device, start: int = 0) -> BitGenerator:
+    """Like `stream`, for `fill_with_bits`."""
+    if device.type == "cuda":
+        return stream(seed, member, purpose, device, start)
+    return np.random.Generator(np.random.SFC64(_own_seed(seed, member, purpose, start)))
+
+
+def fill_with_bits(words: Tensor, generator: BitGenerator) -> None:
+    """Fill a tensor of int64 with random bits."""
+    if isinstance(generator, torch.Generator):
+        words.random_(-(2**63), None, generator=generator)
+    else:
+        bits = generator.integers(-(2**63), 2**63, words.numel(), dtype=np.int64)
+        words.copy_(torch.from_numpy(bits).view(words.shape))
+
+
+def _generates_on(device: torch.device) -> torch.device | str:
+    return device if device.type == "cuda" else "cpu"
+
+
+def _own_seed(seed: int, member: int, purpose: str, start: int) -> int:
     entropy = [seed, member, start, *purpose.encode()]
-    state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
-    return torch.Generator(device if device.type == "cuda" else "cpu").manual_seed(int(state >> np.uint64(1)))
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -18,7 +18,7 @@ INSTEAD = {"roc_auc": "; for several classes use 'roc_auc_ovr', or 'roc_auc_ovo'
 
 
 def estimator_metric(estimator: Any, scoring: Any) -> Metric:
-    """The function of (outputs, targets, weight) for a `scoring` or a name in `metrics`.
+    """The function of (outputs after the link, targets, weight) for a `scoring` or a name in `metrics`.
 
     None is the estimator's own score.  Names of the table cost little; any other scorer is called once per member.
     """
@@ -51,22 +51,19 @@ def watched_metric(estimator: Any, scoring: Any) -> Metric:
 class _TensorMetric:
     def __init__(self, estimator: Any, name: str) -> None:
         self.estimator, self.metric = estimator, METRICS[name]
-        self.loss = estimator._make_loss()
 
-    def __call__(self, z: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-        predictions, targets = self.estimator._decode(self.loss.link(z)), self.estimator._decode(y)
-        return self.metric(predictions, targets, weight)
+    def __call__(self, p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+        return self.metric(self.estimator._decode(p), self.estimator._decode(y), weight)
 
 
 class _ScorerMetric:
     def __init__(self, estimator: Any, scoring: Any) -> None:
-        self.estimator, self.loss = estimator, estimator._make_loss()
+        self.estimator = estimator
         self.scorer = check_scoring(estimator, scoring)
         self.takes_weight = takes_weight(self.scorer)
         self.view = PredictedProbabilities if is_classifier(estimator) else Predicted
 
-    def __call__(self, z: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-        p = self.loss.link(z)
+    def __call__(self, p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         weights: list[dict[str, Any]] = [{} for _ in p]
         if weight is not None and self.takes_weight:
             weights = [{"sample_weight": w.cpu().numpy()} for w in weight]
@@ -74,7 +71,7 @@ class _ScorerMetric:
             self.scorer(self.view(self.estimator, p[m]), np.empty((p.shape[1], 0)), self._truth(y[m]), **weights[m])
             for m in range(len(p))
         ]
-        return torch.tensor(scores, dtype=torch.float64, device=z.device)
+        return torch.tensor(scores, dtype=torch.float64, device=p.device)
 
     def _truth(self, y: Tensor) -> np.ndarray:
         return self.estimator._truth(y.cpu())

@@ -22,8 +22,10 @@ class ClassEncoder:
 
     def fit(self, y: np.ndarray, classes: Any = None) -> "ClassEncoder":
         """Learn the classes of y, or take them as given."""
-        self._refuse_odd_targets(y)
-        if type_of_target(y, input_name="y").startswith("multilabel"):
+        kind = type_of_target(y, input_name="y")
+        if kind not in ("binary", "multiclass", "multilabel-indicator"):
+            self._refuse(y, kind)
+        if kind == "multilabel-indicator":
             self.kind_, self.classes_ = "multilabel", np.arange(y.shape[1])
             return self
         labels = column_or_1d(y, warn=True)
@@ -38,7 +40,6 @@ class ClassEncoder:
 
     def transform(self, y: np.ndarray) -> np.ndarray:
         """(n, K) of 0 and 1."""
-        self._refuse_odd_targets(y)
         if self.kind_ == "multilabel":
             y = y.toarray() if sp.issparse(y) else y  # type: ignore[attr-defined]
             if y.ndim != 2 or y.shape[1] != len(self.classes_):
@@ -72,13 +73,12 @@ class ClassEncoder:
         return self.classes_[p.argmax(1)]
 
     @staticmethod
-    def _refuse_odd_targets(y: np.ndarray) -> None:
+    def _refuse(y: np.ndarray, kind: str) -> None:
         check_classification_targets(y)
-        if type_of_target(y, input_name="y") == "multiclass-multioutput":
-            raise ValueError(
-                "y has several columns of several classes (multiclass-multioutput), which is not supported; wrap the "
-                "classifier in sklearn.multioutput.MultiOutputClassifier."
-            )
+        raise ValueError(
+            f"y has several columns of several classes ({kind}), which is not supported; wrap the classifier in "
+            "sklearn.multioutput.MultiOutputClassifier."
+        )
 
 
 class ValueEncoder:

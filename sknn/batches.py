@@ -1,23 +1,26 @@
 """The rows of a training: a table on the device, and the order in which each member goes through it.
 
 Members hold indices into one table and never copies of it.  Rows are gathered for several batches at a time, in chunks
-of bounded size, and a batch is a slice of a chunk.
+of bounded size, and a batch is a view of a chunk.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby, islice, repeat
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sknn._device import BitGenerator, fill_with_bits
 from sknn.network.flat import Inputs
 
-# (outputs, targets, row weights or None), over members, to (M,)
+# (outputs after the link, targets, row weights or None), over members, to (M,)
 Metric = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
-CHUNK_NUMBERS = 1 << 20  # numbers gathered at once, over all members: 4 MB, which stays in the cache
+CHUNK_NUMBERS = 1 << 18  # numbers gathered at once, over all members: 1 MB, which stays in a core's own cache
 
 
 @dataclass
@@ -37,7 +40,7 @@ class Table:
         return self.target.shape[0]
 
     def inputs(self, rows: Tensor) -> Inputs:
-        """The inputs of rows (M, B)."""
+        """The inputs of rows, of any shape."""
         return Inputs(self._numbers(rows), None if self.codes is None else self.codes[rows])
 
     def _numbers(self, rows: Tensor) -> Tensor:
@@ -82,31 +85,32 @@ class DropoutNoise:
     ----------
     layers : list of (width, rates)
         Each dropout layer's width and rate per member.
-    generators : list of torch.Generator, one per member
+    generators : list of BitGenerator, one per member
     """
 
-    def __init__(self, layers: list[tuple[int, Sequence[float]]], generators: list[torch.Generator]) -> None:
+    def __init__(self, layers: list[tuple[int, Sequence[float]]], generators: list[BitGenerator]) -> None:
         self.widths = [width for width, _ in layers]
         levels = torch.tensor([[min(round(rate * 65536), 65535) for rate in rates] for _, rates in layers])
         levels = levels.view(len(layers), len(generators))  # of no layers, too
-        self.thresholds = (levels - 32768).to(torch.int32)  # (layers, M)
-        self.scales = 65536 / (65536 - levels).double()
+        device = generators[0].device if generators and isinstance(generators[0], torch.Generator) else "cpu"
+        self.thresholds = (levels - 32768).to(device, torch.int16)[:, :, None, None]  # (layers, M, 1, 1)
+        self.scales = (65536 / (65536 - levels).double()).to(device)[:, :, None, None]
         self.generators = generators
 
     def draw(self, members: slice, batches: int, size: int, like: Tensor) -> list[Tensor]:
-        """Noise (M, batches, size, width) for each layer."""
+        """Noise (batches, M, size, width) for each layer."""
         if not self.widths:
             return []
         generators = self.generators[members]
         words = -(-size * sum(self.widths) // 4)
-        raw = torch.empty((len(generators), batches, words), dtype=torch.int64, device=like.device)
-        for row, generator in zip(raw, generators, strict=True):
-            row.random_(-(2**63), None, generator=generator)
+        raw = torch.empty((batches, len(generators), words), dtype=torch.int64, device=like.device)
+        for own, generator in zip(raw.unbind(1), generators, strict=True):
+            fill_with_bits(own, generator)
         shorts, noise, start = raw.view(torch.int16), [], 0
         for width, threshold, scale in zip(self.widths, self.thresholds, self.scales, strict=True):
-            part = shorts[..., start : start + size * width].reshape(len(generators), batches, size, width)
-            kept = part >= threshold[members].to(like.device)[:, None, None, None]
-            noise.append(kept.to(like.dtype).mul_(scale[members].to(like)[:, None, None, None]))
+            part = shorts[..., start : start + size * width].reshape(batches, len(generators), size, width)
+            kept = torch.ge(part, threshold[members], out=like.new_empty(part.shape))
+            noise.append(kept.mul_(scale[members].to(like.dtype)))
             start += size * width
         return noise
 
@@ -124,6 +128,10 @@ class Block:
     stop: int
     size: int
 
+    @property
+    def n_batches(self) -> int:
+        return (self.stop - self.start) // self.size
+
     def runs(self, sizes: Sequence[int]) -> list[slice]:
         """The block's members, split where their numbers of rows (and so of steps) differ."""
         first, last = self.members.start, self.members.stop
@@ -137,6 +145,8 @@ class Batch:
     Attributes
     ----------
     members : slice
+    runs : list of slice
+        The members, split where they have not taken the same number of steps.
     rows : Tensor of shape (M, B)
         Places in the table.
     inputs : Inputs
@@ -144,7 +154,7 @@ class Batch:
         With its labels smoothed.
     noise : sequence of Tensor of shape (M, B, width)
         For each dropout layer.
-    scale : float or Tensor of shape (M, B, 1)
+    scale : Tensor of shape () or (M, B, 1)
         What a row's gradient is multiplied by: its share of the batch's weight.
     weight_sum : float or Tensor of shape (M,)
     start : int
@@ -152,54 +162,112 @@ class Batch:
     """
 
     members: slice
+    runs: list[slice]
     rows: Tensor
     inputs: Inputs
     target: Tensor
     noise: Sequence[Tensor]
-    scale: float | Tensor
+    scale: Tensor | float
     weight_sum: float | Tensor
     start: int
 
 
 class Chunk:
-    """A few batches of one size, gathered at once."""
+    """Some neighbouring blocks of the same members, whose rows are gathered at once.
+
+    Rows lie batch by batch, so that each batch is without gaps: those of the first block's first batch, member after
+    member, then its second, and so on.  `length` below is their number over all members.
+
+    Parameters
+    ----------
+    table : Table
+    rows : sequence of Tensor
+        Every member's rows, in its order.
+    blocks : list of Block
+    runs : list of slice
+        The members, split where their numbers of rows differ.
+    noise : DropoutNoise
+    smoothing : Tensor of shape (members,), optional
+        Of each member's labels.
+    """
 
     def __init__(
-        self, table: Table, rows: Tensor, block: Block, start: int, noise: DropoutNoise, smoothing: Tensor | None
+        self,
+        table: Table,
+        rows: Sequence[Tensor],
+        blocks: list[Block],
+        runs: list[slice],
+        noise: DropoutNoise,
+        smoothing: Tensor | None = None,
     ) -> None:
-        self.rows, self.block, self.start = rows, block, start
-        self.inputs, self.target = table.inputs(rows), table.target[rows]
-        self.n_batches = rows.shape[1] // block.size
+        self.blocks, self.runs, self.members = blocks, runs, blocks[0].members
+        self.shapes = [(b.n_batches, b.members.stop - b.members.start, b.size) for b in blocks]
+        self.rows = torch.cat([self._rows_of(rows, b, shape) for b, shape in zip(blocks, self.shapes, strict=True)])
+        self.inputs, self.target = table.inputs(self.rows), table.target[self.rows]
         if smoothing is not None:
-            self.target = smooth_labels(self.target, smoothing[block.members], table.n_choices)
-        self.noise = noise.draw(block.members, self.n_batches, block.size, self.target)
-        self.shares = self.sums = None
-        if table.weight is not None:
-            weight = table.weight[rows].view(rows.shape[0], self.n_batches, block.size)
-            self.sums = weight.sum(2)
-            self.shares = weight / self.sums.clamp_min(torch.finfo(weight.dtype).tiny).unsqueeze(2)
+            own = [smoothing[self.members][:, None].expand(shape).reshape(-1, 1) for shape in self.shapes]
+            self.target = smooth_labels(self.target, torch.cat(own), table.n_choices)
+        self.noises = [noise.draw(self.members, n, size, self.target) for n, _, size in self.shapes]
+        self.weights = None if table.weight is None else self.by_batch(table.weight[self.rows])
+
+    @staticmethod
+    def _rows_of(rows: Sequence[Tensor], block: Block, shape: tuple[int, int, int]) -> Tensor:
+        """The block's rows, batch by batch."""
+        n, members, size = shape
+        own = [r[block.start : block.stop] for r in rows[block.members]]
+        return own[0] if members == 1 else torch.stack(own).view(members, n, size).transpose(0, 1).flatten()
+
+    @property
+    def n_batches(self) -> int:
+        return sum(block.n_batches for block in self.blocks)
+
+    def by_batch(self, t: Tensor) -> list[Tensor]:
+        """What belongs to the rows, (length, ...), as (batches, M, size, ...) of each block."""
+        parts = t.split([math.prod(shape) for shape in self.shapes])
+        return [part.view(*shape, *t.shape[1:]) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def by_member(self, t: Tensor) -> Tensor:
+        """What belongs to the rows, (length, ...), as (M, rows, ...)."""
+        return torch.cat([part.transpose(0, 1).flatten(1, 2) for part in self.by_batch(t)], 1)
+
+    def joined(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The batches' outputs (M, size, K), one after another, as (length, K)."""
+        each = iter(outputs)
+        parts = [torch.cat(list(islice(each, block.n_batches))).flatten(0, 1) for block in self.blocks]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def batches(self) -> Iterator[Batch]:
-        size, n = self.block.size, self.n_batches
-        scales = [1 / size] * n if self.shares is None else self.shares.unsqueeze(3).unbind(1)
-        sums = [float(size)] * n if self.sums is None else self.sums.unbind(1)
-        noises = zip(*(layer.unbind(1) for layer in self.noise), strict=True) if self.noise else [()] * n
-        parts = (self.rows.split(size, 1), self.inputs.split(size), self.target.split(size, 1), noises, scales, sums)
-        for i, (rows, inputs, target, noise, scale, weight_sum) in enumerate(zip(*parts, strict=True)):
-            start = self.start + i * size
-            yield Batch(self.block.members, rows, inputs, target, noise, scale, weight_sum, start)
+        inputs, rows = self.inputs.of_each(self.by_batch), self.by_batch(self.rows)
+        targets = self.by_batch(self.target)
+        for i, (block, (n, _, size)) in enumerate(zip(self.blocks, self.shapes, strict=True)):
+            scales: Iterable[Tensor] = repeat(self.target.new_tensor(1 / size), n)
+            sums: Iterable[Tensor | float] = repeat(float(size), n)
+            if self.weights is not None:
+                totals = self.weights[i].sum(2)
+                scales, sums = _shares(self.weights[i], totals).unsqueeze(3).unbind(), totals.unbind()
+            noises = (
+                zip(*(layer.unbind() for layer in self.noises[i]), strict=True) if self.noises[i] else repeat((), n)
+            )
+            starts = range(block.start, block.stop, size)
+            parts = rows[i].unbind(), inputs[i].unbind(), targets[i].unbind(), noises, scales, sums, starts
+            yield from map(partial(Batch, self.members, self.runs), *parts)
 
     def total(self, losses: Tensor) -> Tensor:
-        """Sum over batches of the weighted mean of the rows' losses (M, rows), times the batch's rows: (M,)."""
-        if self.shares is None:
-            return losses.sum(1)
-        return (losses * self.shares.flatten(1)).sum(1) * self.block.size
+        """Sum over batches of the weighted mean of the rows' losses (length,), times the batch's rows: (M,)."""
+        if self.weights is not None:
+            shares = [_shares(w, w.sum(2)).mul_(w.shape[2]).flatten() for w in self.weights]
+            losses = losses * torch.cat(shares)
+        return self.by_member(losses).sum(1)
+
+
+def _shares(weight: Tensor, totals: Tensor) -> Tensor:
+    """Each row's share (n, M, size) of its batch's weight (n, M)."""
+    return weight / totals.clamp_min(torch.finfo(weight.dtype).tiny).unsqueeze(2)
 
 
 def smooth_labels(target: Tensor, smoothing: Tensor, n_choices: int) -> Tensor:
-    """Move `smoothing` (M,) of each label's probability to the uniform distribution over its choices."""
-    share = smoothing[:, None, None]
-    return target * (1 - share) + share / n_choices
+    """Move `smoothing` (n, 1) of each row's labels (n, K) to the uniform distribution over its choices."""
+    return target * (1 - smoothing) + smoothing / n_choices
 
 
 class Outputs:
@@ -212,19 +280,19 @@ class Outputs:
     def add(self, members: slice, z: Tensor, rows: Tensor) -> None:
         self.pieces.append((members, z, rows))
 
-    def measure(self, metric: Metric, n_members: int) -> Tensor:
-        """The metric of each member, (M,): all at once where they have the same numbers of rows."""
+    def joined(self, n_members: int) -> list[tuple[Tensor, Tensor, Tensor | None]]:
+        """Outputs, targets and weights: of all members at once if they have the same numbers of rows, else of each."""
         if all(members == self.pieces[0][0] for members, _, _ in self.pieces):
-            return self._measure(metric, [(z, rows) for _, z, rows in self.pieces])
-        return torch.cat([self._measure(metric, self._of(m)) for m in range(n_members)])
+            return [self._join([(z, rows) for _, z, rows in self.pieces])]
+        return [self._join(self._of(m)) for m in range(n_members)]
 
     def _of(self, m: int) -> list[tuple[Tensor, Tensor]]:
         chosen = [(m - s.start, z, rows) for s, z, rows in self.pieces if s.start <= m < s.stop]
         return [(z[k : k + 1], rows[k : k + 1]) for k, z, rows in chosen]
 
-    def _measure(self, metric: Metric, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
+    def _join(self, parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor | None]:
         z, rows = torch.cat([z for z, _ in parts], 1), torch.cat([rows for _, rows in parts], 1)
-        return metric(z, self.table.target[rows], None if self.table.weight is None else self.table.weight[rows])
+        return z, self.table.target[rows], None if self.table.weight is None else self.table.weight[rows]
 
 
 def split_rows(n_rows: int, batch_size: int, join_last_row: bool) -> tuple[int, int]:
@@ -283,9 +351,26 @@ def equal_runs(sizes: Sequence[int]) -> list[slice]:
     return runs
 
 
-def chunk_bounds(block: Block, width: int) -> Iterator[tuple[int, int]]:
-    """Split a block into runs of whole batches that hold at most `CHUNK_NUMBERS` numbers over all its members."""
-    members = block.members.stop - block.members.start
-    batches = max(1, CHUNK_NUMBERS // max(1, members * block.size * width))
-    for start in range(block.start, block.stop, batches * block.size):
-        yield start, min(start + batches * block.size, block.stop)
+def epoch_chunks(blocks: Sequence[Block], width: int) -> list[list[Block]]:
+    """Split and join blocks into chunks of whole batches, of at most `CHUNK_NUMBERS` numbers over all their members.
+
+    >>> first, second = epoch_chunks([Block(slice(0, 1), 0, 96, 32), Block(slice(0, 1), 96, 100, 4)], width=4_000)
+    >>> first
+    [Block(members=slice(0, 1, None), start=0, stop=64, size=32)]
+    >>> second[0].stop, second[1].stop
+    (96, 100)
+    """
+    chunks: list[list[Block]] = []
+    room = 0
+    for block in blocks:
+        batch = (block.members.stop - block.members.start) * block.size * max(1, width)
+        start = block.start
+        while start < block.stop:
+            goes_on = chunks and chunks[-1][0].members == block.members and room >= batch
+            if not goes_on:
+                chunks.append([])
+                room = max(CHUNK_NUMBERS, batch)
+            taken = min(room // batch, (block.stop - start) // block.size)
+            chunks[-1].append(replace(block, start=start, stop=start + taken * block.size))
+            start, room = start + taken * block.size, room - taken * batch
+    return chunks

@@ -94,7 +94,8 @@ class FullBatchNet(TrainingNet):
         if table.weight is not None:
             weight_sum = table.weight[rows].sum(1)
             scale = (table.weight[rows] / weight_sum[:, None]).unsqueeze(2)
-        return Batch(slice(m, m + 1), rows, table.inputs(rows), target, [], scale, weight_sum, 0)
+        own = slice(m, m + 1)
+        return Batch(own, [own], rows, table.inputs(rows), target, [], scale, weight_sum, 0)
 
     def _loss_and_gradient(self, batch: Batch) -> float:
         criterion = self.criterion_
@@ -111,6 +112,7 @@ class FullBatchNet(TrainingNet):
         datasets, self._smallest = data.datasets(), {}
         for i in range(max(map(len, curves), default=0)):
             self.notify("on_epoch_begin", **datasets)
+            self._row = list.__getitem__(self.history, -1)
             self.history.new_batch()
             self._record_mean("train_loss", [curve[min(i, len(curve) - 1)] for curve in curves])
             self.notify("on_epoch_end", **datasets)

@@ -9,6 +9,7 @@ dataset, the loader, and a synchronisation and a history record per batch.  Its 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,17 +19,18 @@ from skorch.dataset import Dataset
 from torch import Tensor
 
 from sknn._callbacks import is_raised_by_code, watches_batches
-from sknn._device import stream
+from sknn._device import stream, stream_of_bits
 from sknn.batches import (
     Batch,
+    Block,
     Chunk,
     DropoutNoise,
     EncodedRows,
     Metric,
     Outputs,
     Table,
-    chunk_bounds,
     epoch_blocks,
+    epoch_chunks,
     equal_runs,
 )
 from sknn.encoded_prediction import EncodedPrediction
@@ -145,6 +147,8 @@ class TrainingNet(EncodedPrediction, NeuralNet):
     diverged_: dict[int, int]
     lost_: list[int]
     ran_out_: bool
+    _row: dict[str, Any]  # the epoch's record in the history
+    _chunks_of: tuple[list[int], list[list[Block]]]  # the members' numbers of rows, and what `_chunks` made of them
 
     def __init__(
         self,
@@ -231,7 +235,9 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             for _ in range(self.plan.max_iter if epochs is None else epochs):
                 started = time.perf_counter()
                 self.notify("on_epoch_begin", **datasets)
-                self.optimizer_.refresh()  # a callback may have frozen something
+                self._row = list.__getitem__(self.history, -1)  # skorch's own indexing copies the whole history
+                if self.callbacks_:
+                    self.optimizer_.refresh()  # one of them may have frozen something
                 self.run_single_epoch(data, True, "train", self.train_step)
                 self.run_single_epoch(data, False, "valid", self.validation_step)
                 self._record_epoch(time.perf_counter() - started)
@@ -255,65 +261,76 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         outputs = Outputs(data.table)
         with torch.inference_mode():
             if training:
-                rows = self._ordered(data)
-                losses = self._train(data, rows, step_fn, outputs)
+                self._values["train_loss"] = self._train(data, self._ordered(data), step_fn, outputs)
             else:
-                rows = [data.valid_rows[m] for m in self.active_]
-                losses = self._validate(data, rows, step_fn, outputs)
-            self._values[f"{prefix}_loss"] = losses
-            for name, metric in self.plan.metrics.items():
-                self._values[f"{prefix}_{name}"] = outputs.measure(metric, len(rows))
-            if not training and self.plan.watch is not None:
-                self._values["valid_score"] = outputs.measure(self.plan.watch, len(rows))
+                self._validate(data, [data.valid_rows[m] for m in self.active_], step_fn, outputs)
+            self._measure(outputs, prefix)
+
+    def _measure(self, outputs: Outputs, prefix: str) -> None:
+        """The metrics of the collected outputs and, of validation rows, what is watched and the loss."""
+        metrics = {f"{prefix}_{name}": metric for name, metric in self.plan.metrics.items()}
+        values: dict[str, list[Tensor]] = {}
+        if prefix == "valid" and self.plan.watch is not None:
+            metrics["valid_score"] = self.plan.watch
+        for z, y, weight in outputs.joined(len(self.active_)) if metrics or prefix == "valid" else []:
+            if prefix == "valid":
+                values.setdefault("valid_loss", []).append(weighted_mean(self.criterion_.rows(z, y), weight))
+            p = self.criterion_.link(z) if metrics else z
+            for name, metric in metrics.items():
+                values.setdefault(name, []).append(metric(p, y, weight))
+        self._values |= {name: torch.cat(parts) for name, parts in values.items()}
 
     def _train(self, data: TrainingSet, rows: list[Tensor], step_fn: Callable, outputs: Outputs) -> Tensor:
         """One pass over each member's rows in the given order; return the members' losses."""
-        sizes, plan = [len(r) for r in rows], self.plan
-        losses, count = self._zeros(len(rows)), 0
-        for block in epoch_blocks(sizes, plan.batch_size, plan.join_last_row):
-            runs = block.runs(sizes)
-            for start, stop in chunk_bounds(block, self._row_width(data)):
-                chosen = torch.stack([r[start:stop] for r in rows[block.members]])
-                chunk = Chunk(data.table, chosen, block, start, self._noise, self._smoothing)
-                outs = []
-                for batch in chunk.batches():
-                    step = self._observed(step_fn, data, batch, "train", runs=runs)
-                    outs.append(step["y_pred"])
-                    if step["penalty"] is not None:
-                        losses[block.members] += step["penalty"] * block.size
-                z = torch.cat(outs, 1)
-                losses[block.members] += chunk.total(self.criterion_.rows(z, chunk.target))
-                if plan.metrics:
-                    outputs.add(block.members, z, chosen)
-                count += chunk.n_batches
-        self.history.record("train_batch_count", count)
+        sizes, count = [r.shape[0] for r in rows], 0
+        losses = self._zeros(len(rows))
+        take = partial(self._observed, step_fn, data, prefix="train") if self._observers else step_fn
+        for blocks in self._chunks(sizes, data):
+            chunk = Chunk(data.table, rows, blocks, blocks[0].runs(sizes), self._noise, self._smoothing)
+            outs = []
+            for batch in chunk.batches():
+                step = take(batch)
+                outs.append(step["y_pred"])
+                if step["penalty"] is not None:
+                    losses[chunk.members].add_(step["penalty"], alpha=batch.rows.shape[1])
+            z = chunk.joined(outs)
+            losses[chunk.members].add_(chunk.total(self.criterion_.rows(z[None], chunk.target[None])[0]))
+            if self.plan.metrics:
+                outputs.add(chunk.members, chunk.by_member(z), chunk.by_member(chunk.rows))
+            count += chunk.n_batches
+        self._row["train_batch_count"] = count
         return losses / losses.new_tensor(sizes)
 
-    def _validate(self, data: TrainingSet, rows: list[Tensor], step_fn: Callable, outputs: Outputs) -> Tensor:
+    def _chunks(self, sizes: list[int], data: TrainingSet) -> list[list[Block]]:
+        """How members with so many rows go through an epoch; worked out when a member has left."""
+        if self._chunks_of[0] != sizes:
+            blocks = epoch_blocks(sizes, self.plan.batch_size, self.plan.join_last_row)
+            self._chunks_of = sizes, epoch_chunks(blocks, self._row_width(data))
+        return self._chunks_of[1]
+
+    def _validate(self, data: TrainingSet, rows: list[Tensor], step_fn: Callable, outputs: Outputs) -> None:
         count = 0
+        take = partial(self._observed, step_fn, data, prefix="valid") if self._observers else step_fn
         at_once = max(1, VALIDATION_ROWS // len(rows))
         for members in equal_runs([len(r) for r in rows]):
             for start in range(0, len(rows[members.start]), at_once):
                 chosen = torch.stack([r[start : start + at_once] for r in rows[members]])
-                batch = Batch(
-                    members, chosen, data.table.inputs(chosen), data.table.target[chosen], [], 1.0, 1.0, start
-                )
-                outputs.add(members, self._observed(step_fn, data, batch, "valid")["y_pred"], chosen)
+                inputs, target = data.table.inputs(chosen), data.table.target[chosen]
+                batch = Batch(members, [members], chosen, inputs, target, [], 1.0, 1.0, start)
+                outputs.add(members, take(batch)["y_pred"], chosen)
                 count += 1
-        self.history.record("valid_batch_count", count)
-        return outputs.measure(self._loss_metric, len(rows))
+        self._row["valid_batch_count"] = count
 
-    def train_step(self, batch: Batch, runs: list[slice], **fit_params: Any) -> dict[str, Any]:
+    def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
         """Forward, backward, and a move of the weights: of some members, on a batch of each."""
-        gradient = self.criterion_.gradient
+        gradient, by_share = self.criterion_.gradient, SCHEDULES[self.plan.schedule].by_share
         z = self.module_.gradients(
             batch.inputs, batch.noise, lambda z: gradient(z, batch.target).mul_(batch.scale), batch.members
         )
         penalty = self.optimizer_.penalise(batch.weight_sum, batch.members)
         if self._observers:
             self.notify("on_grad_computed", named_parameters=list(self.module_.named_parameters()), batch=batch)
-        by_share = SCHEDULES[self.plan.schedule].by_share
-        for run in runs:
+        for run in batch.runs:
             if by_share is not None:
                 epoch = self.optimizer_epochs_ + batch.start / self._sizes[self.active_[run.start]]
                 self.optimizer_.schedule(by_share(min(1.0, epoch / self.plan.max_iter)))
@@ -334,6 +351,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             self.progress_.best_rows = [row.clone() for row in self.module_.flat]
         self._final: list[Tensor | None] = [None] * n
         self._values: dict[str, Tensor] = {}
+        self._chunks_of = [], []
         self._last: dict[str, list[float]] = {}
         self._smallest: dict[str, float] = {}
         self._sizes = [len(r) for r in data.train_rows]
@@ -341,7 +359,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         self._orders = [stream(*seed, "order", device, start) for seed in plan.seeds]
         rates = list(zip(*plan.dropout, strict=True)) if plan.dropout else []
         widths = [width for width, _ in self.module_.dropout_rates()]
-        noise = [stream(*seed, "dropout", device, start) for seed in plan.seeds]
+        noise = [stream_of_bits(*seed, "dropout", device, start) for seed in plan.seeds]
         self._noise = DropoutNoise(list(zip(widths, rates, strict=True)), noise)
         self._smoothing = self.module_.flat.new_tensor(plan.label_smoothing) if any(plan.label_smoothing) else None
         self._observers = [callback for _, callback in self.callbacks_ if watches_batches(callback)]
@@ -353,7 +371,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             return rows
         generators = [self._orders[m] for m in self.active_]
         return [
-            r[torch.randperm(len(r), generator=g, device=g.device).to(r.device)]
+            r[torch.randperm(r.shape[0], generator=g, device=g.device).to(r.device)]
             for r, g in zip(rows, generators, strict=True)
         ]
 
@@ -367,11 +385,9 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             for k, m in self._running():
                 last[m] = values[k]
             self._record_mean(name, last)
-        learning_rate = self.optimizer_.param_groups[0]["lr"]
-        self.history.record("learning_rate", learning_rate)
-        if not self.history[-1]["batches"]:
+        self._row["learning_rate"], self._row["dur"] = self.optimizer_.param_groups[0]["lr"], seconds
+        if not self._row["batches"]:
             self.history.new_batch()  # skorch's Checkpoint formats file names with the last one
-        self.history.record("dur", seconds)
         for k, m in self._running():
             self.epochs_[m] += 1
             self.rows_seen_[m] += self._sizes[m]
@@ -383,11 +399,11 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         return self._last["valid_loss" if "valid_loss" in self._last else "train_loss"]
 
     def _record_mean(self, name: str, values: list[float]) -> None:
-        mean = float(np.mean(values))
+        mean = sum(values) / len(values)
         if name.endswith("_loss"):
-            self.history.record(f"{name}_best", mean < self._smallest.get(name, np.inf))
+            self._row[f"{name}_best"] = mean < self._smallest.get(name, np.inf)
             self._smallest[name] = min(mean, self._smallest.get(name, np.inf))
-        self.history.record(name, mean)
+        self._row[name] = mean
         if len(values) > 1:
             self.members_.setdefault(len(self.history), {})[f"member_{name}"] = list(values)
 
@@ -457,7 +473,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             self.__dict__.pop("optimizer_", None)
         self.module_.eval()
         self.progress_.best_rows = [None] * len(self._final)
-        for name in ("_final", "_values", "_smallest", "_orders", "_noise", "_smoothing"):
+        for name in ("_final", "_values", "_chunks_of", "_row", "_smallest", "_orders", "_noise", "_smoothing"):
             delattr(self, name)
 
     def _zeros(self, n: int) -> Tensor:
@@ -466,15 +482,10 @@ class TrainingNet(EncodedPrediction, NeuralNet):
     def _row_width(self, data: TrainingSet) -> int:
         return data.table.width + data.table.target.shape[1] + sum(width for width, _ in self.module_.dropout_rates())
 
-    def _loss_metric(self, z: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-        return weighted_mean(self.criterion_.rows(z, y), weight)
-
     # --- What callbacks see -------------------------------------------------------------------------------------------
 
-    def _observed(self, step_fn: Callable, data: TrainingSet, batch: Batch, prefix: str, **kwargs: Any) -> dict:
-        """Take a step, and tell the callbacks about the batch if one of them wants to know."""
-        if not self._observers:
-            return step_fn(batch, **kwargs)
+    def _observed(self, step_fn: Callable, data: TrainingSet, batch: Batch, *, prefix: str, **kwargs: Any) -> dict:
+        """Take a step, and tell the callbacks about the batch."""
         index = batch.rows.flatten()
         pair = EncodedRows(data.table, index), data.labels(data.table.target[index])
         training = prefix == "train"

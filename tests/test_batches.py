@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from sknn._device import stream
+from sknn._device import stream_of_bits
 from sknn.batches import (
     CHUNK_NUMBERS,
     Block,
@@ -19,8 +19,8 @@ from sknn.batches import (
     EncodedRows,
     Outputs,
     Table,
-    chunk_bounds,
     epoch_blocks,
+    epoch_chunks,
     equal_runs,
     smooth_labels,
     split_rows,
@@ -130,79 +130,105 @@ def test_equal_runs_are_the_longest_slices_of_equal_neighbours(values):
     assert all(values[a.start] != values[b.start] for a, b in pairwise(runs))
 
 
-@given(
-    n_members=st.integers(1, 20),
-    start=st.integers(0, 1000),
-    batches=st.integers(1, 500),
-    size=st.integers(1, 1000),
-    width=st.integers(0, 5000),
-)
+@given(sizes=SIZES, batch_size=st.integers(1, 33), width=st.sampled_from([0, 3, 2000, 30_000, 10**6]))
 @quick
-def test_chunks_are_whole_batches_of_bounded_size_that_cover_the_block(n_members, start, batches, size, width):
-    block = Block(slice(2, 2 + n_members), start, start + batches * size, size)
-    bounds = list(chunk_bounds(block, width))
-    assert [bounds[0][0], *(stop for _, stop in bounds)] == [*(first for first, _ in bounds), block.stop]
-    assert bounds[0][0] == start
-    for first, stop in bounds:
-        assert (stop - first) % size == 0
-        assert stop - first == size or n_members * (stop - first) * width <= CHUNK_NUMBERS
+def test_chunks_are_whole_batches_of_bounded_size_that_cover_the_blocks(sizes, batch_size, width):
+    blocks = epoch_blocks(sizes, batch_size)
+    chunks = epoch_chunks(blocks, width)
+
+    def rows(parts):
+        return [(b.members, b.size, start) for b in parts for start in range(b.start, b.stop, b.size)]
+
+    assert rows(blocks) == rows([block for chunk in chunks for block in chunk])
+    for chunk in chunks:
+        assert len({(block.members.start, block.members.stop) for block in chunk}) == 1
+        numbers = [width * len(range(*block.members.indices(99))) * (block.stop - block.start) for block in chunk]
+        assert sum(numbers) <= CHUNK_NUMBERS or rows(chunk) == rows(chunk)[:1]
+
+
+def test_a_small_epoch_is_one_chunk():
+    assert [len(chunk) for chunk in epoch_chunks(epoch_blocks([1000] * 3, 32), 20)] == [2]
 
 
 # --- Chunks and batches -------------------------------------------------------------------------------------------
 
 
+BLOCKS = [Block(slice(1, 3), 4, 16, 4), Block(slice(1, 3), 16, 19, 3)]
+
+
+def chunk_of(data, rows, blocks=BLOCKS, smoothing=None):
+    return Chunk(data, rows, blocks, [blocks[0].members], NO_NOISE, smoothing)
+
+
+def orders(n=20):
+    return [torch.randperm(n) for _ in range(3)]
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_chunks_batches_hold_its_rows_and_shares_that_sum_to_one(weighted):
     weight = torch.rand(20, generator=torch.Generator().manual_seed(1)) + 0.1 if weighted else None
-    data = table(weight=weight, codes=True)
-    rows = torch.stack([torch.randperm(20), torch.randperm(20)])
-    block = Block(slice(1, 3), 8, 20, 4)
-    chunk = Chunk(data, rows[:, 8:20], block, 8, NO_NOISE, None)
-    batches = list(chunk.batches())
-    assert [batch.start for batch in batches] == [8, 12, 16]
-    assert torch.equal(torch.cat([batch.rows for batch in batches], 1), rows[:, 8:20])
+    data, rows = table(weight=weight, codes=True), orders()
+    batches = list(chunk_of(data, rows).batches())
+    assert [batch.start for batch in batches] == [4, 8, 12, 16]
+    assert torch.equal(torch.cat([batch.rows for batch in batches], 1), torch.stack(rows[1:])[:, 4:19])
     for batch in batches:
-        assert batch.members == slice(1, 3)
+        size = 3 if batch.start == 16 else 4
+        assert (batch.members, batch.runs) == (slice(1, 3), [slice(1, 3)])
         assert torch.equal(batch.inputs.numbers, data.numbers[batch.rows])
         assert torch.equal(batch.inputs.codes, data.codes[batch.rows])
         assert torch.equal(batch.target, data.target[batch.rows])
-        scale = torch.as_tensor(batch.scale).expand(2, 4, 1)
+        assert batch.inputs.numbers.is_contiguous()
+        assert batch.target.is_contiguous()
+        scale = torch.as_tensor(batch.scale).expand(2, size, 1)
         torch.testing.assert_close(scale.sum(1), torch.ones(2, 1))
-        counted = torch.ones(2, 4) if weight is None else weight[batch.rows]
+        counted = torch.ones(2, size) if weight is None else weight[batch.rows]
         torch.testing.assert_close(torch.as_tensor(batch.weight_sum).expand(2), counted.sum(1))
         torch.testing.assert_close(scale[..., 0] * counted.sum(1, keepdim=True), counted)
+
+
+def test_a_chunk_brings_what_belongs_to_batches_back_to_the_members():
+    data, rows = table(), orders()
+    chunk = chunk_of(data, rows)
+    joined = chunk.joined([batch.target for batch in chunk.batches()])
+    assert torch.equal(joined, chunk.target)
+    assert torch.equal(chunk.by_member(joined), data.target[torch.stack(rows[1:])[:, 4:19]])
+    assert torch.equal(chunk.by_member(chunk.rows), torch.stack(rows[1:])[:, 4:19])
+    assert chunk.n_batches == 4
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_chunks_total_is_the_batches_weighted_means_times_their_rows(weighted):
     weight = torch.rand(20, dtype=torch.float64) + 0.1 if weighted else None
-    rows = torch.stack([torch.randperm(20), torch.randperm(20)])
-    losses = torch.rand(2, 20, dtype=torch.float64)
-    chunk = Chunk(table(weight=weight), rows, Block(slice(0, 2), 0, 20, 5), 0, NO_NOISE, None)
-    counted = np.ones((2, 20)) if weight is None else weight[rows].numpy()
-    batches = [slice(i, i + 5) for i in range(0, 20, 5)]
-    expected = sum(5 * np.average(losses[:, b].numpy(), axis=1, weights=counted[:, b]) for b in batches)
+    rows = orders()
+    chunk = chunk_of(table(weight=weight), rows)
+    losses = torch.rand(len(chunk.rows), dtype=torch.float64)
+    by_member = chunk.by_member(losses).numpy()
+    counted = np.ones((2, 15)) if weight is None else weight[torch.stack(rows[1:])[:, 4:19]].numpy()
+    batches = [slice(0, 4), slice(4, 8), slice(8, 12), slice(12, 15)]
+    expected = sum(
+        by_member[:, b].shape[1] * np.average(by_member[:, b], axis=1, weights=counted[:, b]) for b in batches
+    )
     np.testing.assert_allclose(chunk.total(losses), expected)
 
 
 def test_a_batch_whose_rows_all_weigh_nothing_moves_nothing():
     weight = torch.ones(20)
     weight[:5] = 0  # as by class_weight={"a": 0}
-    chunk = Chunk(table(weight=weight), torch.arange(20)[None], Block(slice(0, 1), 0, 20, 5), 0, NO_NOISE, None)
+    chunk = chunk_of(table(weight=weight), [torch.arange(20)], [Block(slice(0, 1), 0, 20, 5)])
     first, second, *_ = chunk.batches()
     assert first.scale.flatten().tolist() == [0] * 5
     torch.testing.assert_close(second.scale, torch.full((1, 5, 1), 0.2))
-    assert chunk.total(torch.ones(1, 20)).isfinite().all()
+    assert chunk.total(torch.ones(20)).isfinite().all()
 
 
 def test_a_chunk_smooths_the_labels_of_its_own_members():
     data = table(outputs=3)
     data.target, data.n_choices = torch.eye(3)[torch.arange(20) % 3], 3
-    rows = torch.arange(20).expand(2, -1)
-    smoothing = torch.tensor([0.9, 0.0, 0.3])
-    chunk = Chunk(data, rows, Block(slice(1, 3), 0, 20, 5), 0, NO_NOISE, smoothing)
-    assert torch.equal(chunk.target[0], data.target)
-    torch.testing.assert_close(chunk.target[1], 0.7 * data.target + 0.1)
+    rows, smoothing = [torch.arange(20)] * 3, torch.tensor([0.9, 0.0, 0.3])
+    chunk = chunk_of(data, rows, [Block(slice(1, 3), 0, 15, 5), Block(slice(1, 3), 15, 20, 5)], smoothing)
+    first, second = chunk.by_member(chunk.target)
+    assert torch.equal(first, data.target)
+    torch.testing.assert_close(second, 0.7 * data.target + 0.1)
     assert data.target.unique().tolist() == [0, 1]
 
 
@@ -211,7 +237,7 @@ def test_smoothed_labels_are_those_of_torchs_cross_entropy(n_classes):
     generator = torch.Generator().manual_seed(0)
     codes = torch.randint(n_classes, (2, 30), generator=generator)
     log_p = torch.log_softmax(torch.randn(2, 30, n_classes, generator=generator), 2)
-    smoothed = smooth_labels(torch.eye(n_classes)[codes], torch.tensor([0.0, 0.2]), n_classes)
+    smoothed = smooth_labels(torch.eye(n_classes)[codes], torch.tensor([0.0, 0.2]).view(2, 1, 1), n_classes)
     for m, smoothing in enumerate([0.0, 0.2]):
         expected = torch.nn.functional.cross_entropy(log_p[m], codes[m], label_smoothing=smoothing)
         torch.testing.assert_close(-(smoothed[m] * log_p[m]).sum(1).mean(), expected)
@@ -229,7 +255,7 @@ def test_a_smoothed_binary_label_is_that_of_two_classes():
 
 
 def noise(layers, members=(0,), seed=0):
-    return DropoutNoise(layers, [stream(seed, m, "noise", CPU) for m in members])
+    return DropoutNoise(layers, [stream_of_bits(seed, m, "noise", CPU) for m in members])
 
 
 LIKE = torch.empty(0)
@@ -239,7 +265,7 @@ LIKE = torch.empty(0)
 def test_the_share_that_dropout_keeps_is_one_minus_the_rate(rate):
     n = 400_000
     (factors,) = noise([(100, [rate])]).draw(slice(0, 1), 10, n // 1000, LIKE)
-    assert factors.shape == (1, 10, n // 1000, 100)
+    assert factors.shape == (10, 1, n // 1000, 100)
     kept = (factors > 0).double()
     assert abs(kept.mean() - (1 - rate)) < 5 * (rate * (1 - rate) / n) ** 0.5 + 1 / 65536
     scales = factors[factors > 0].unique()
@@ -252,8 +278,8 @@ def test_the_share_that_dropout_keeps_is_one_minus_the_rate(rate):
 
 def test_a_rate_of_zero_keeps_everything_as_it_is():
     (factors,) = noise([(7, [0.0, 0.5])], members=(0, 1)).draw(slice(0, 2), 50, 20, LIKE)
-    assert (factors[0] == 1).all()
-    assert set(factors[1].unique().tolist()) == {0, 2}
+    assert (factors[:, 0] == 1).all()
+    assert set(factors[:, 1].unique().tolist()) == {0, 2}
 
 
 @pytest.mark.parametrize("rate", [0.99999, 0.999999, 1 - 2**-53])
@@ -274,8 +300,8 @@ def test_noise_does_not_depend_on_how_many_batches_are_drawn_at_once(parts, size
     one = noise(layers)
     pieces = [one.draw(slice(0, 1), part, size, LIKE) for part in parts]
     for i, whole in enumerate(once):
-        assert torch.equal(torch.cat([piece[i] for piece in pieces], 1), whole)
-        assert whole.shape == (1, sum(parts), size, widths[i])
+        assert torch.equal(torch.cat([piece[i] for piece in pieces]), whole)
+        assert whole.shape == (sum(parts), 1, size, widths[i])
 
 
 def test_noise_of_a_member_does_not_depend_on_which_are_drawn_beside_it():
@@ -286,9 +312,9 @@ def test_noise_of_a_member_does_not_depend_on_which_are_drawn_beside_it():
         alone = noise([(30, [rate]), (5, [rate])], [m]).draw(slice(0, 1), 4, 8, LIKE)
         part = noise(layers, range(3)).draw(slice(m, m + 1), 4, 8, LIKE)
         for i in range(2):
-            assert torch.equal(alone[i][0], together[i][m])
-            assert torch.equal(part[i][0], together[i][m])
-    assert not torch.equal(together[0][0] > 0, together[0][1] > 0)
+            assert torch.equal(alone[i][:, 0], together[i][:, m])
+            assert torch.equal(part[i][:, 0], together[i][:, m])
+    assert not torch.equal(together[0][:, 0] > 0, together[0][:, 1] > 0)
 
 
 def test_selected_members_go_on_with_their_own_noise():
@@ -296,7 +322,7 @@ def test_selected_members_go_on_with_their_own_noise():
     whole, selected = noise(layers, range(3)), noise(layers, range(3))
     selected.select([2, 0])
     expected = whole.draw(slice(0, 3), 2, 8, LIKE)[0]
-    assert torch.equal(selected.draw(slice(0, 2), 2, 8, LIKE)[0], expected[[2, 0]])
+    assert torch.equal(selected.draw(slice(0, 2), 2, 8, LIKE)[0], expected[:, [2, 0]])
 
 
 def test_without_dropout_there_is_no_noise_whichever_members_are_selected():
@@ -311,7 +337,7 @@ def test_noise_has_the_type_of_the_targets_and_is_fresh_for_every_layer_and_batc
     first, second = noise([(40, [0.5]), (40, [0.5])]).draw(slice(0, 1), 2, 10, torch.empty(0, dtype=torch.float64))
     assert first.dtype == torch.float64
     assert not torch.equal(first, second)
-    assert not torch.equal(first[:, 0], first[:, 1])
+    assert not torch.equal(first[0], first[1])
 
 
 # --- Tables, rows and outputs -------------------------------------------------------------------------------------
@@ -361,11 +387,12 @@ def test_collected_outputs_are_measured_for_each_member_on_its_own_rows(sizes, w
     z = [torch.randn(size, 2) for size in sizes]
     outputs = Outputs(data)
     for block in epoch_blocks(sizes, 4):
-        for start, stop in chunk_bounds(block, 100_000):
-            members = range(3)[block.members]
-            piece = torch.stack([z[m][start:stop] for m in members])
-            outputs.add(block.members, piece, torch.stack([rows[m][start:stop] for m in members]))
-    measured = outputs.measure(mean_error, 3)
+        members, part = range(3)[block.members], slice(block.start, block.stop)
+        piece, places = (torch.stack([t[m][part] for m in members]) for t in (z, rows))
+        outputs.add(block.members, piece, places)
+    joined = outputs.joined(3)
+    assert len(joined) == (1 if len(set(sizes)) == 1 else 3)
+    measured = torch.cat([mean_error(*parts) for parts in joined])
     expected = [
         mean_error(z[m][None], data.target[rows[m]][None], None if weight is None else weight[rows[m]][None])
         for m in range(3)

@@ -23,11 +23,14 @@ class Inputs:
     numbers: Tensor
     codes: Tensor | None = None
 
-    def split(self, size: int) -> list["Inputs"]:
-        """Batches of `size` rows, as views."""
-        numbers = self.numbers.split(size, 1)
-        codes = [None] * len(numbers) if self.codes is None else self.codes.split(size, 1)
-        return [Inputs(*pair) for pair in zip(numbers, codes, strict=True)]
+    def of_each(self, parts: Callable[[Tensor], list[Tensor]]) -> list["Inputs"]:
+        """What `parts` makes of the numbers and of the codes."""
+        numbers = parts(self.numbers)
+        return list(map(Inputs, numbers, [None] * len(numbers) if self.codes is None else parts(self.codes)))
+
+    def unbind(self) -> list["Inputs"]:
+        """The batches of a leading axis, as views."""
+        return self.of_each(lambda t: list(t.unbind()))
 
     def for_members(self, n: int) -> "Inputs":
         """Rows (B, ...) that every member is to see."""

@@ -6,18 +6,24 @@ A layer owns no memory of its own.  It declares the shapes of one member's param
 in one flat buffer and hands the layer views of it, for all members or a run of them.  The one `run` serves everyone:
 the hand-written step calls it without autograd and then `backward`; with autograd it is the reference that the tests
 compare `backward` with, and what anyone gets who calls the layer as a module.
+
+For a training, `bind` ties a layer to its views and to the size of a batch, once for thousands of steps: what it gives
+is a pair of functions with nothing left to look up.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from sknn.network.activations import ACTIVATIONS
-from sknn.network.products import aligned, multiply, multiply_transposed_into
+from sknn.network.products import ALIGNMENT, aligned, multiply, product_with, transposed_product_into
 
 Views = tuple[Tensor, ...]
+Forward = Callable[..., Tensor]
+Backward = Callable[[Tensor], Tensor | None]
 
 BATCH_NORM_EPSILON = 1e-5  # torch's default
 BATCH_NORM_MOMENTUM = 0.1  # torch's default
@@ -60,6 +66,26 @@ class Layer(nn.Module):
     def forward(self, x: Any) -> Tensor:
         return self.run(x, tuple(getattr(self, name) for name in self.shapes))[0]
 
+    def bind(
+        self, params: Views, grads: Views, rows: int, wanted: bool, reuse: bool = False
+    ) -> tuple[Forward, Backward]:
+        """`run` and `backward` as functions of a batch and of its gradient alone.
+
+        They hold for these views and so many rows, and share what the one saves for the other.  With `reuse` the output
+        is overwritten by that of the next batch.
+        """
+        saved: Any = None
+
+        def forward(x: Any, noise: Tensor | None = None) -> Tensor:
+            nonlocal saved
+            y, saved = self.run(x, params, noise)
+            return y
+
+        def backward(grad: Tensor) -> Tensor | None:
+            return self.backward(grad, saved, params, grads, wanted)
+
+        return forward, backward
+
 
 class Linear(Layer):
     """x @ weight + bias: (M, B, in) -> (M, B, out).
@@ -100,11 +126,37 @@ class Linear(Layer):
         weight, (weight_grad, bias_grad) = params[0], grads
         torch.sum(grad, 1, keepdim=True, out=bias_grad)
         if self.product_dtype is None:
-            multiply_transposed_into(weight_grad, saved, grad)
+            transposed_product_into(weight_grad, grad.shape[1])(saved, grad)
             return multiply(aligned(grad), weight.transpose(1, 2)) if wanted else None
         low = grad.to(self.product_dtype)
         weight_grad.copy_(saved.transpose(1, 2) @ low)
         return (low @ weight.to(self.product_dtype).transpose(1, 2)).to(grad.dtype) if wanted else None
+
+    def bind(
+        self, params: Views, grads: Views, rows: int, wanted: bool, reuse: bool = False
+    ) -> tuple[Forward, Backward]:
+        if self.product_dtype is not None:
+            return super().bind(params, grads, rows, wanted, reuse)
+        (weight, bias), (weight_grad, bias_grad) = params, grads
+        product = product_with(weight, bias, rows, reuse)
+        weight_gradient = transposed_product_into(weight_grad, rows)
+        input_gradient = product_with(weight.transpose(1, 2), None, rows, reuse=True)
+        is_aligned = rows * self.out_features % ALIGNMENT == 0
+        saved: Any = None
+
+        def forward(x: Tensor, noise: Tensor | None = None) -> Tensor:
+            nonlocal saved
+            saved = x
+            return product(x)
+
+        def backward(grad: Tensor) -> Tensor | None:
+            torch.sum(grad, 1, keepdim=True, out=bias_grad)
+            weight_gradient(saved, grad)
+            if not wanted:
+                return None
+            return input_gradient(grad if is_aligned else aligned(grad))
+
+        return forward, backward
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}"
@@ -123,6 +175,22 @@ class Activation(Layer):
 
     def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, wanted: bool) -> Tensor | None:
         return self._pull_back(grad, saved)
+
+    def bind(
+        self, params: Views, grads: Views, rows: int, wanted: bool, reuse: bool = False
+    ) -> tuple[Forward, Backward]:
+        value, pull_back = self._value, self._pull_back
+        saved: Any = None
+
+        def forward(x: Tensor, noise: Tensor | None = None) -> Tensor:
+            nonlocal saved
+            y, saved = value(x)
+            return y
+
+        def backward(grad: Tensor) -> Tensor:
+            return pull_back(grad, saved)
+
+        return forward, backward
 
     def extra_repr(self) -> str:
         return self.name
@@ -143,6 +211,21 @@ class Dropout(Layer):
 
     def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, wanted: bool) -> Tensor | None:
         return grad if saved is None else grad.mul_(saved)
+
+    def bind(
+        self, params: Views, grads: Views, rows: int, wanted: bool, reuse: bool = False
+    ) -> tuple[Forward, Backward]:
+        factors: Tensor | None = None
+
+        def forward(x: Tensor, noise: Tensor | None = None) -> Tensor:
+            nonlocal factors
+            factors = noise
+            return x if noise is None else x * noise
+
+        def backward(grad: Tensor) -> Tensor:
+            return grad if factors is None else grad.mul_(factors)
+
+        return forward, backward
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.dropout(x, self.rate, self.training)

@@ -61,8 +61,7 @@ class BinaryCrossEntropy(Loss):
         return sigmoid(z).sub_(y)
 
     def link(self, z: Tensor) -> Tensor:
-        # Not by way of tanh, so that a small probability is small and not 0.
-        return torch.exp(torch.clamp(z, max=0)) / (1 + torch.exp(-z.abs()))
+        return sigmoid(z)
 
 
 class SquaredError(Loss):

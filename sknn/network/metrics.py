@@ -45,15 +45,19 @@ def roc_auc(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
 
     Ties count one half.  NaN where one class is missing.
     """
-    score, positive = p[..., -1].contiguous(), y[..., -1].contiguous()
-    weight = torch.ones_like(score) if weight is None else weight
+    score, positive = p[..., -1], y[..., -1]
+    shares = torch.stack([positive, 1 - positive])
+    if weight is not None:
+        shares *= weight
     ordered, order = score.sort(1)
-    negatives = (weight * (1 - positive)).gather(1, order).cumsum(1)
-    below_or_with = torch.nn.functional.pad(negatives, (1, 0))  # weight of the negatives among the k lowest
-    below = below_or_with.gather(1, torch.searchsorted(ordered, score, right=False))
-    up_to = below_or_with.gather(1, torch.searchsorted(ordered, score, right=True))
-    won = (weight * positive * (below + up_to) * 0.5).sum(1)
-    return won / ((weight * positive).sum(1) * negatives[:, -1])
+    sides = shares.gather(2, order.expand(2, -1, -1))
+    totals = sides.cumsum(2)
+    first = torch.ones_like(ordered)  # of the rows with one score
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    below = ((totals - sides) * first).cummax(2).values  # weight with a lower score, on either side
+    won, lost = (sides * below.flip(0)).sum(2)
+    pairs = totals[0, :, -1] * totals[1, :, -1]
+    return (pairs + won - lost) / (2 * pairs)
 
 
 def r2(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:

@@ -1,8 +1,9 @@
 """The multilayer perceptron: layers over one flat buffer, with a forward and a backward written by hand."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import count
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -15,15 +16,19 @@ from sknn.network.embeddings import (
     PiecewiseLinearEmbedding,
 )
 from sknn.network.flat import Entry, FlatNetwork, Inputs, lay_out
-from sknn.network.layers import Activation, BatchNorm, Dropout, Layer, Linear, Views
+from sknn.network.layers import Activation, Backward, BatchNorm, Dropout, Forward, Layer, Linear, Views
+
+MOST_BOUND = 16  # pairs of members and batch size whose bound layers, with their memory, are kept
 
 
 @dataclass(slots=True)
-class Plan:
-    """For some members, views of each layer's parameters and of their gradients."""
+class Bound:
+    """The parts of the network bound to some members and to a batch size: each one's forward and backward."""
 
-    params: list[Views]
-    grads: list[Views]
+    numeric: tuple[Forward, Backward] | None
+    categorical: tuple[Forward, Backward] | None
+    forwards: list[tuple[Forward, int]]  # of the layers, and which of the batch's noise each takes, or -1
+    backwards: list[Backward]  # from the last layer to the first
 
 
 class MLP(FlatNetwork):
@@ -96,7 +101,7 @@ class MLP(FlatNetwork):
             width = size
         self.layers.append(Linear(width, n_outputs, gain, product_dtype))
         self._sequence: tuple[Any, ...] = tuple(self.layers)  # a ModuleList is slow to go through
-        self._is_dropout = tuple(isinstance(layer, Dropout) for layer in self.layers)
+        self._modules_of_all: tuple[Any, ...] = tuple(self.modules())
         self.entries, length = lay_out(
             (layer, name, shape, name not in layer.statistics, name in layer.decayed)
             for layer in self._all_layers()
@@ -131,14 +136,41 @@ class MLP(FlatNetwork):
                 parameter = nn.Parameter(value, requires_grad=not frozen)
                 parameter.grad = self.view(self.flat_grad, entry)
                 entry.owner.register_parameter(entry.name, parameter)
-        self._plans: dict[tuple[int | None, int | None], Plan] = {}
+        self._bound: dict[tuple[int, ...], Bound] = {}
+        self._params_of: dict[tuple[int, int], list[Views]] = {}
 
-    def _plan(self, members: slice) -> Plan:
-        """Views of these members' parameters and gradients for each layer, made once."""
+    def _bound_to(self, members: slice, rows: int) -> Bound:
+        """The layers bound to these members and to batches of so many rows, once."""
+        key = (members.start, members.stop, rows, torch.get_num_threads())
+        bound = self._bound.get(key)
+        if bound is None:
+            if len(self._bound) >= MOST_BOUND:
+                self._bound.clear()
+            bound = self._bound[key] = self._bind(members, rows)
+        return bound
+
+    def _bind(self, members: slice, rows: int) -> Bound:
+        layers, pairs = self._all_layers(), {}
+        views = zip(layers, self._params(members), self._views(self.flat_grad, members), strict=True)
+        for layer, params, grads in views:
+            first, last = layer is layers[0], layer is layers[-1]
+            pairs[layer] = layer.bind(params, grads, rows, wanted=not first, reuse=not last)
+        numbers = count()
+        return Bound(
+            None if self.numeric is None else pairs[self.numeric],
+            None if self.categorical is None else pairs[self.categorical],
+            [(pairs[layer][0], next(numbers) if isinstance(layer, Dropout) else -1) for layer in self.layers],
+            [pairs[layer][1] for layer in reversed(self.layers)],
+        )
+
+    def _params(self, members: slice) -> list[Views]:
+        """Views of these members' parameters for each layer, made once."""
         key = (members.start, members.stop)
-        if key not in self._plans:
-            self._plans[key] = Plan(self._views(self.flat, members), self._views(self.flat_grad, members))
-        return self._plans[key]
+        if key not in self._params_of:
+            if len(self._params_of) >= MOST_BOUND:
+                self._params_of.clear()
+            self._params_of[key] = self._views(self.flat, members)
+        return self._params_of[key]
 
     def _views(self, buffer: Tensor, members: slice) -> list[Views]:
         """Views of a buffer for each layer."""
@@ -147,17 +179,50 @@ class MLP(FlatNetwork):
             for layer in self._all_layers()
         ]
 
+    def train(self, mode: bool = True) -> Self:
+        for module in self._modules_of_all:  # twice an epoch; nn.Module's own way takes as long as a step
+            object.__setattr__(module, "training", mode)
+        return self
+
     def gradients(
         self, x: Inputs, noise: Sequence[Tensor], gradient: Callable[[Tensor], Tensor], members: slice
     ) -> Tensor:
-        plan = self._plan(members)
-        z, tape = self._run(x, plan.params, iter(noise))
-        self._run_back(gradient(z), tape, plan)
+        bound = self._bound_to(members, x.numbers.shape[1])
+        z = x.numbers if bound.numeric is None and bound.categorical is None else self._embed(x, bound)
+        for forward, k in bound.forwards:
+            z = forward(z) if k < 0 or not noise else forward(z, noise[k])
+        grad: Any = gradient(z)  # None where nobody wants the input's
+        for backward in bound.backwards:
+            grad = backward(grad)
+        if grad is not None:
+            self._embed_back(grad, bound)
         return z
 
+    def _embed(self, x: Inputs, bound: Bound) -> Tensor:
+        return self._join(
+            x.numbers,
+            None if bound.numeric is None else bound.numeric[0](x.numbers[..., : self.n_embedded]),
+            None if bound.categorical is None else bound.categorical[0](x.codes),
+        )
+
+    def _embed_back(self, grad: Tensor, bound: Bound) -> None:
+        if self.categorical is not None and bound.categorical is not None:
+            bound.categorical[1](grad[..., grad.shape[2] - self.categorical.out_features :])
+        if self.numeric is not None and bound.numeric is not None:
+            bound.numeric[1](grad[..., : self.numeric.out_features])
+
     def outputs(self, x: Inputs, members: slice = slice(None), flat: Tensor | None = None) -> Tensor:
-        params = self._plan(members).params if flat is None else self._views(flat, members)
-        return self._run(x, params, iter(()))[0]
+        each = iter(self._params(members) if flat is None else self._views(flat, members))
+        z = x.numbers
+        if self.numeric is not None or self.categorical is not None:
+            z = self._join(
+                z,
+                None if self.numeric is None else self.numeric.run(z[..., : self.n_embedded], next(each))[0],
+                None if self.categorical is None else self.categorical.run(x.codes, next(each))[0],  # type: ignore[arg-type]
+            )
+        for layer in self._sequence:
+            z = layer.run(z, next(each))[0]
+        return z
 
     def forward(self, numbers: Tensor, codes: Tensor | None = None) -> Tensor:
         """Raw outputs (M, B, K), before the link, of encoded rows: (B, d) for all members, or (M, B, d)."""
@@ -180,33 +245,6 @@ class MLP(FlatNetwork):
             return numbers
         parts = [embedded, numbers[..., self.n_embedded :], categories]
         return torch.cat([part for part in parts if part is not None], 2)
-
-    def _run(self, x: Any, params: list[Views], noise: Iterator[Tensor]) -> tuple[Tensor, list[Any]]:
-        """Forward; also return what each layer saved, in order."""
-        each, tape, embedded, categories = iter(params), [], None, None
-        if self.numeric is not None:
-            embedded, saved = self.numeric.run(x.numbers[..., : self.n_embedded], next(each))
-            tape.append(saved)
-        if self.categorical is not None:
-            categories, saved = self.categorical.run(x.codes, next(each))
-            tape.append(saved)
-        z = self._join(x.numbers, embedded, categories)
-        for layer, is_dropout in zip(self._sequence, self._is_dropout, strict=True):
-            z, saved = layer.run(z, next(each), next(noise, None) if is_dropout else None)
-            tape.append(saved)
-        return z, tape
-
-    def _run_back(self, grad: Tensor, tape: list[Any], plan: Plan) -> None:
-        """Backward: write every layer's gradients, from that of the output."""
-        layers, params, grads = self._sequence, plan.params, plan.grads
-        first = len(params) - len(layers)
-        for i in range(len(params) - 1, first - 1, -1):
-            grad = layers[i - first].backward(grad, tape[i], params[i], grads[i], i > 0)
-        if self.categorical is not None:
-            columns = grad[..., grad.shape[2] - self.categorical.out_features :]
-            self.categorical.backward(columns, tape[first - 1], params[first - 1], grads[first - 1], False)
-        if self.numeric is not None:
-            self.numeric.backward(grad[..., : self.numeric.out_features], tape[0], params[0], grads[0], False)
 
     def dropout_rates(self) -> list[tuple[int, float]]:
         return [(layer.width, layer.rate) for layer in self.layers if isinstance(layer, Dropout)]

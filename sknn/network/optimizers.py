@@ -92,21 +92,17 @@ class FlatOptimizer(torch.optim.Optimizer):
     def schedule(self, factor: float) -> None:
         """Set the schedule's factor, and show the learning rate it gives in `param_groups`."""
         self.factor = factor
-        self._own_lr = self.param_groups[0]["lr"] = self._shown_rate() * factor
+        self._own_lr = self.param_groups[0]["lr"] = self._shown_rate * factor
 
     def current_factor(self) -> float:
         lr = self.param_groups[0]["lr"]
-        return self.factor if lr == self._own_lr else lr / self._shown_rate()
-
-    def _shown_rate(self) -> float:
-        """The rate of the first member that is not at rest."""
-        rates = [base * multiplier for base, multiplier in zip(self.base_rates, self.multipliers, strict=True)]
-        return next((rate for rate in rates if rate), self.base_rates[0])
+        return self.factor if lr == self._own_lr else lr / self._shown_rate
 
     def set_multipliers(self, multipliers: Sequence[float]) -> None:
         """Multiply each member's base rate, for good: schedules that depend on what a member has been through."""
         self.multipliers = list(multipliers)
         products = [base * multiplier for base, multiplier in zip(self.base_rates, self.multipliers, strict=True)]
+        self._shown_rate = next((rate for rate in products if rate), self.base_rates[0])  # of a member not at rest
         with torch.no_grad():
             self.rates = self.network.flat.new_tensor(products)[:, None]
         self.schedule(self.factor)
@@ -140,7 +136,8 @@ class FlatOptimizer(torch.optim.Optimizer):
         self._opt_called = True  # torch's schedulers ask whether the solver has stepped before them
         part, factor = self.part(members), self.current_factor()
         step = self.steps[members.start] + 1
-        self.steps[members] = [step] * (members.stop - members.start)
+        for m in range(members.start, members.stop):
+            self.steps[m] = step
         if part.decay is not None:
             part.flat.addcmul_(part.flat, part.decay, value=-factor)
         self.move(part, factor, step)
@@ -244,12 +241,13 @@ class Adam(FlatOptimizer):
         super().__init__(network, rates)
 
     def move(self, part: Part, factor: float, step: int) -> None:
-        direction = part.buffers["direction"]
+        buffers = part.buffers
+        direction = buffers["direction"]
         torch._fused_adamw_(
             [direction],
             [part.grad],
-            [part.buffers["exp_avg"]],
-            [part.buffers["exp_avg_sq"]],
+            [buffers["exp_avg"]],
+            [buffers["exp_avg_sq"]],
             [],
             [self._forever],
             lr=1.0,

@@ -4,7 +4,13 @@ A BLAS library chooses its kernel by shape and by the alignment of its operands,
 last bit when a matrix stands alone, in a batch, or at another address.  Three rules were measured to be enough:
 every member's operands and results start on a 64-byte boundary; a dimension of one is multiplied and summed; and a
 handful of rows is multiplied member by member, since there a batch of one takes another kernel than a batch of many.
+
+A training takes the same products thousands of times, and in a small network a question asked in Python costs as much
+as a product.  So the rules are applied once, when a product is bound to its weight and to a number of rows; what comes
+back is a function with nothing left to decide.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -48,49 +54,75 @@ def multiply(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if torch.is_grad_enabled():
         return a @ b if bias is None else torch.baddbmm(bias, a, b)
-    members, rows, inner = a.shape
-    columns = b.shape[2]
-    if rows == 1 or inner == 1 or columns == 1:
-        product = _multiply_thin(a, b)
-        return product if bias is None else product.add_(bias)
-    if members == 1 or (rows >= FEW_ROWS and rows * columns % ALIGNMENT == 0):  # a new tensor is aligned as it is
-        return torch.bmm(a, b) if bias is None else torch.baddbmm(bias, a, b)
-    out = aligned_empty(a, members, rows, columns)
-    each = [slice(None)] if rows >= FEW_ROWS else [slice(m, m + 1) for m in range(members)]
-    for part in each:
-        if bias is None:
-            torch.bmm(a[part], b[part], out=out[part])
-        else:
-            torch.baddbmm(bias[part], a[part], b[part], out=out[part])
-    return out
+    return product_with(b, bias, a.shape[1])(a)
 
 
-def multiply_transposed_into(out: Tensor, a: Tensor, b: Tensor) -> None:
-    """Write a.T @ b, the gradient of a weight, into `out`.
+def product_with(b: Tensor, bias: Tensor | None, rows: int, reuse: bool = False) -> Callable[[Tensor], Tensor]:
+    """The function a -> a @ b + bias, for `a` of so many rows.
 
-    Parameters
-    ----------
-    out : Tensor of shape (M, inner, columns)
-    a : Tensor of shape (M, rows, inner)
-    b : Tensor of shape (M, rows, columns)
+    With `reuse`, each call writes over the result of the call before.
     """
-    _, rows, inner = a.shape
+    members, inner, columns = b.shape
+    if columns == 1 and inner > 1:
+        return _product_with_column(b, bias)
+    out = aligned_empty(b, members, rows, columns) if reuse else None
+    if inner == 1:
+        return _product_with_row(b, bias, out)
+    if members > 1 and rows < FEW_ROWS:
+        return _product_of_each(b, bias, rows, out)
+    if out is None and members > 1 and rows * columns % ALIGNMENT:
+        return lambda a: _into(aligned_empty(b, members, rows, columns), a, b, bias)
+    if out is None:  # a new tensor is aligned as it is
+        return (lambda a: torch.bmm(a, b)) if bias is None else (lambda a: torch.baddbmm(bias, a, b))
+    if bias is None:
+        return lambda a: torch.bmm(a, b, out=out)
+    return lambda a: torch.baddbmm(bias, a, b, out=out)
+
+
+def _product_with_column(b: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
+    row = b.transpose(1, 2)
+    if bias is None:
+        return lambda a: torch.mul(a, row).sum(2, keepdim=True)
+    return lambda a: torch.mul(a, row).sum(2, keepdim=True).add_(bias)
+
+
+def _product_with_row(b: Tensor, bias: Tensor | None, out: Tensor | None) -> Callable[[Tensor], Tensor]:
+    if bias is None:
+        return lambda a: torch.mul(a, b, out=out)
+    return lambda a: torch.mul(a, b, out=out).add_(bias)
+
+
+def _product_of_each(b: Tensor, bias: Tensor | None, rows: int, out: Tensor | None) -> Callable[[Tensor], Tensor]:
+    members, _, columns = b.shape
+    weights, biases = b.split(1), [None] * members if bias is None else bias.split(1)
+
+    def product(a: Tensor) -> Tensor:
+        results = aligned_empty(b, members, rows, columns) if out is None else out
+        for result, rows_of_one, weight, its_bias in zip(results.split(1), a.split(1), weights, biases, strict=True):
+            _into(result, rows_of_one, weight, its_bias)
+        return results
+
+    return product
+
+
+def _into(out: Tensor, a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.bmm(a, b, out=out) if bias is None else torch.baddbmm(bias, a, b, out=out)
+
+
+def transposed_product_into(out: Tensor, rows: int) -> Callable[[Tensor, Tensor], object]:
+    """The function (a, b) -> out = a.T @ b, the gradient of a weight, for `a` and `b` of so many rows.
+
+    Shapes: out (M, inner, columns), a (M, rows, inner), b (M, rows, columns).
+    """
+    _, inner, columns = out.shape
     if rows == 1:
-        torch.mul(a.transpose(1, 2), b, out=out)
-    elif inner == 1:
-        torch.sum(a * b, 1, keepdim=True, out=out)
-    elif b.shape[2] == 1:
-        torch.sum(a * b, 1, out=out.squeeze(2))
-    elif torch.get_num_threads() > 1:  # of the two ways to write it, the one whose bits several threads do not change
-        torch.bmm(b.transpose(1, 2), a, out=out.transpose(1, 2))
-    else:
-        torch.bmm(a.transpose(1, 2), b, out=out)
-
-
-def _multiply_thin(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b where one of the three dimensions is one."""
-    if a.shape[2] == 1:
-        return a * b
-    if b.shape[2] == 1:
-        return (a * b.transpose(1, 2)).sum(2, keepdim=True)
-    return (a.transpose(1, 2) * b).sum(1, keepdim=True)
+        return lambda a, b: torch.mul(a.transpose(1, 2), b, out=out)
+    if inner == 1:
+        return lambda a, b: torch.sum(a * b, 1, keepdim=True, out=out)
+    if columns == 1:
+        column = out.squeeze(2)
+        return lambda a, b: torch.sum(a * b, 1, out=column)
+    if torch.get_num_threads() > 1:  # of the two ways to write it, the one whose bits several threads do not change
+        flipped = out.transpose(1, 2)
+        return lambda a, b: torch.bmm(b.transpose(1, 2), a, out=flipped)
+    return lambda a, b: torch.bmm(a.transpose(1, 2), b, out=out)

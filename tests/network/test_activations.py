@@ -1,10 +1,12 @@
 """Activations: values against torch's own, derivatives against autograd and finite differences, bits in company."""
 
+import math
+
 import pytest
 import torch
 from torch.nn import functional
 
-from sknn.network.activations import ACTIVATIONS, sigmoid, softplus
+from sknn.network.activations import ACTIVATIONS, in_whole_vectors, sigmoid, softplus
 
 NAMED_OTHERWISE = {"identity": lambda x: x.clone(), "logistic": torch.sigmoid}
 EXTREMES = torch.tensor([-1e4, -100.0, -30.0, -1e-4, 0.0, 1e-4, 30.0, 100.0, 1e4])
@@ -16,9 +18,13 @@ def reference(name):
     return NAMED_OTHERWISE.get(name) or getattr(functional, name)
 
 
-def points():
+def points(*shape):
     """Numbers on both sides of 0, none of them so near to a kink that a finite difference would step over it."""
-    return torch.linspace(-4, 4, 24, dtype=torch.float64).view(2, 3, 4)
+    return torch.linspace(-4, 4, math.prod(shape), dtype=torch.float64).view(shape)
+
+
+SHAPES = [(2, 3, 4), (2, 4, 8)]  # the second fills whole vectors
+both_forms = pytest.mark.parametrize("shape", SHAPES, ids=["with_a_tail", "in_whole_vectors"])
 
 
 def by_hand(name, x, grad):
@@ -44,27 +50,31 @@ class HandWritten(torch.autograd.Function):
 
 
 @every_activation
-def test_the_value_is_that_of_torch(name):
-    x = points()
+@both_forms
+def test_the_value_is_that_of_torch(name, shape):
+    x = points(*shape)
     torch.testing.assert_close(by_hand(name, x, x)[0], reference(name)(x), rtol=1e-12, atol=1e-12)
 
 
 @every_activation
-def test_the_derivative_is_that_of_autograd_through_torchs_function(name):
-    x = points().requires_grad_()
+@both_forms
+def test_the_derivative_is_that_of_autograd_through_torchs_function(name, shape):
+    x = points(*shape).requires_grad_()
     grad = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(0))
     expected = torch.autograd.grad(reference(name)(x), x, grad)[0]
     torch.testing.assert_close(by_hand(name, x.detach(), grad)[1], expected, rtol=1e-12, atol=1e-12)
 
 
 @every_activation
-def test_the_derivative_agrees_with_finite_differences(name):
-    assert torch.autograd.gradcheck(HandWritten.apply, (points().requires_grad_(), name))
+@both_forms
+def test_the_derivative_agrees_with_finite_differences(name, shape):
+    assert torch.autograd.gradcheck(HandWritten.apply, (points(*shape).requires_grad_(), name))
 
 
 @every_activation
-def test_under_autograd_the_value_is_the_same_and_can_be_differentiated(name):
-    x = points().requires_grad_()
+@both_forms
+def test_under_autograd_the_value_is_the_same_and_can_be_differentiated(name, shape):
+    x = points(*shape).requires_grad_()
     assert torch.equal(ACTIVATIONS[name][0](x)[0], by_hand(name, x.detach(), x.detach())[0])
     assert torch.autograd.gradcheck(lambda t: ACTIVATIONS[name][0](t)[0], x)
 
@@ -90,11 +100,11 @@ def test_a_number_gives_the_same_bits_alone_and_in_company(name, threads):
             x, grad = torch.randn(2, 20, rows, width, generator=generator).mul_(3)
             y, pulled = by_hand(name, x, grad)
             for members in (2, 5, 20):
-                m = members - 1
+                m, last = members - 1, slice(members - 1, members)
                 together = by_hand(name, x[:members], grad[:members])
-                alone = by_hand(name, x[m], grad[m])
+                alone = by_hand(name, x[last], grad[last])
                 if not all(
-                    torch.equal(part[m], one) and torch.equal(whole[m], one)
+                    torch.equal(part[m], one[0]) and torch.equal(whole[m], one[0])
                     for part, whole, one in zip(together, (y, pulled), alone, strict=True)
                 ):
                     different.append((members, rows, width))
@@ -109,6 +119,18 @@ def test_a_number_gives_the_same_bits_at_any_address(name):
     for start in range(1, 20):
         got = by_hand(name, x[start:], grad[start:])
         assert all(torch.equal(part, whole[start:]) for part, whole in zip(got, expected, strict=True)), start
+
+
+def test_whole_vectors_are_a_question_of_a_members_size_and_of_the_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert in_whole_vectors(torch.empty(3, 4, 8))
+    assert not in_whole_vectors(torch.empty(8, 4, 3))
+    assert not in_whole_vectors(torch.empty(3, 4, 16)[..., :8])
+    torch.set_num_threads(2)
+    assert not in_whole_vectors(torch.empty(3, 4, 8))
+    assert in_whole_vectors(torch.empty(3, 8, 8))
+    torch.set_num_threads(before)
 
 
 def test_sigmoid_and_softplus_are_torchs_to_within_a_rounding_of_one():

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 import torch
 
-from sknn.network.products import ALIGNMENT, aligned_empty, multiply, multiply_transposed_into, padded
+from sknn.network.products import ALIGNMENT, aligned_empty, multiply, padded, transposed_product_into
 
 MEMBERS = (2, 5, 20)
 ROWS = (1, 2, 5, 7, 9, 15, 16, 31, 32, 100)
@@ -41,7 +41,7 @@ def backward(x, weight, bias, grad):
 
 def weight_gradient(x, weight, bias, grad):
     out = aligned_empty(x, *weight.shape)
-    multiply_transposed_into(out, x, grad)
+    transposed_product_into(out, x.shape[1])(x, grad)
     return out
 
 
