@@ -45,7 +45,8 @@ class Table:
 
     def _numbers(self, rows: Tensor) -> Tensor:
         if isinstance(self.numbers, Tensor):
-            return self.numbers[rows]
+            chosen = self.numbers.index_select(0, rows.flatten())  # a third of the time of indexing by a tensor
+            return chosen.view(*rows.shape, *self.numbers.shape[1:])
         dense = self.numbers[rows.flatten().cpu().numpy()].toarray()
         return torch.from_numpy(dense).to(self.target.device).view(*rows.shape, -1)
 

@@ -6,6 +6,7 @@ dataset, the loader, and a synchronisation and a history record per batch.  Its 
     for each epoch:  run_single_epoch (train)  ->  run_single_epoch (validate)  ->  record  ->  callbacks  ->  stop?
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -323,18 +324,18 @@ class TrainingNet(EncodedPrediction, NeuralNet):
 
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
         """Forward, backward, and a move of the weights: of some members, on a batch of each."""
-        gradient, by_share = self.criterion_.gradient, SCHEDULES[self.plan.schedule].by_share
+        gradient, optimizer = self.criterion_.gradient, self.optimizer_
         z = self.module_.gradients(
             batch.inputs, batch.noise, lambda z: gradient(z, batch.target).mul_(batch.scale), batch.members
         )
-        penalty = self.optimizer_.penalise(batch.weight_sum, batch.members)
+        penalty = optimizer.penalise(batch.weight_sum, batch.members)
         if self._observers:
             self.notify("on_grad_computed", named_parameters=list(self.module_.named_parameters()), batch=batch)
         for run in batch.runs:
-            if by_share is not None:
+            if self._by_share is not None:
                 epoch = self.optimizer_epochs_ + batch.start / self._sizes[self.active_[run.start]]
-                self.optimizer_.schedule(by_share(min(1.0, epoch / self.plan.max_iter)))
-            self.optimizer_.advance(run)
+                optimizer.schedule(self._by_share(min(1.0, epoch / self.plan.max_iter)))
+            optimizer.advance(run)
         return {"y_pred": z, "penalty": penalty}
 
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
@@ -352,6 +353,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         self._final: list[Tensor | None] = [None] * n
         self._values: dict[str, Tensor] = {}
         self._chunks_of = [], []
+        self._by_share = SCHEDULES[plan.schedule].by_share
         self._last: dict[str, list[float]] = {}
         self._smallest: dict[str, float] = {}
         self._sizes = [len(r) for r in data.train_rows]
@@ -392,7 +394,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             self.epochs_[m] += 1
             self.rows_seen_[m] += self._sizes[m]
             score = self._last["valid_score"][m] if "valid_score" in self._last else -self._watched_loss()[m]
-            if np.isfinite(self._last["train_loss"][m]):
+            if math.isfinite(self._last["train_loss"][m]):
                 self.progress_.update(m, score, self.plan.tol, self.module_.flat[k], len(self.history))
 
     def _watched_loss(self) -> list[float]:
@@ -417,7 +419,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         for k, m in self._running():
             if plan.schedule == "invscaling":
                 multipliers[k] = invscaling(self.rows_seen_[m], plan.power_t)
-            if not np.isfinite(self._last["train_loss"][m]):
+            if not math.isfinite(self._last["train_loss"][m]):
                 self.diverged_[m] = len(self.history)
                 self._final[m] = self.progress_.best_rows[m]
             elif self.progress_.waiting[m] > plan.n_iter_no_change:
@@ -473,7 +475,17 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             self.__dict__.pop("optimizer_", None)
         self.module_.eval()
         self.progress_.best_rows = [None] * len(self._final)
-        for name in ("_final", "_values", "_chunks_of", "_row", "_smallest", "_orders", "_noise", "_smoothing"):
+        for name in (
+            "_final",
+            "_values",
+            "_chunks_of",
+            "_row",
+            "_by_share",
+            "_smallest",
+            "_orders",
+            "_noise",
+            "_smoothing",
+        ):
             delattr(self, name)
 
     def _zeros(self, n: int) -> Tensor:

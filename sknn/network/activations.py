@@ -21,6 +21,8 @@ SELU_SCALE = 1.0507009873554805
 LEAKY_SLOPE = 0.01  # torch's default
 VECTORS = 32  # numbers that torch's kernels take at a time: two registers of 16
 
+ONE = torch.tensor(1.0)  # a number of Python's would have to be made a tensor at every call
+
 aten = torch.ops.aten
 
 
@@ -41,7 +43,11 @@ def _stride_of_vectors(threads: int) -> int:
 
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + exp(-x)), in torch's own function where that does not depend on a number's place."""
-    return torch.sigmoid(x) if in_whole_vectors(x) else torch.exp(-x).add(1).reciprocal()
+    if in_whole_vectors(x):
+        return torch.sigmoid(x)
+    if torch.is_grad_enabled():
+        return (torch.exp(-x) + 1).reciprocal()
+    return x.neg().exp_().add_(ONE).reciprocal_()
 
 
 def softplus(x: Tensor) -> Tensor:

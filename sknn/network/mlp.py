@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any, Self
 
 import numpy as np
@@ -27,7 +26,7 @@ class Bound:
 
     numeric: tuple[Forward, Backward] | None
     categorical: tuple[Forward, Backward] | None
-    forwards: list[tuple[Forward, int]]  # of the layers, and which of the batch's noise each takes, or -1
+    forwards: list[tuple[Forward, bool]]  # of the layers, and whether each takes noise
     backwards: list[Backward]  # from the last layer to the first
 
 
@@ -155,11 +154,10 @@ class MLP(FlatNetwork):
         for layer, params, grads in views:
             first, last = layer is layers[0], layer is layers[-1]
             pairs[layer] = layer.bind(params, grads, rows, wanted=not first, reuse=not last)
-        numbers = count()
         return Bound(
             None if self.numeric is None else pairs[self.numeric],
             None if self.categorical is None else pairs[self.categorical],
-            [(pairs[layer][0], next(numbers) if isinstance(layer, Dropout) else -1) for layer in self.layers],
+            [(pairs[layer][0], isinstance(layer, Dropout)) for layer in self.layers],
             [pairs[layer][1] for layer in reversed(self.layers)],
         )
 
@@ -189,8 +187,9 @@ class MLP(FlatNetwork):
     ) -> Tensor:
         bound = self._bound_to(members, x.numbers.shape[1])
         z = x.numbers if bound.numeric is None and bound.categorical is None else self._embed(x, bound)
-        for forward, k in bound.forwards:
-            z = forward(z) if k < 0 or not noise else forward(z, noise[k])
+        factors = iter(noise)
+        for forward, takes_noise in bound.forwards:
+            z = forward(z, next(factors, None)) if takes_noise else forward(z)
         grad: Any = gradient(z)  # None where nobody wants the input's
         for backward in bound.backwards:
             grad = backward(grad)
