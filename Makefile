@@ -12,7 +12,7 @@ OLDEST_VERSIONS := numpy==2.0.0 scipy==1.13.0 scikit-learn==1.7.0 skorch==1.1.0 
 	matplotlib==3.9.0 polars==1.0.0 pyarrow==16.1.0 hypothesis==6.100.0 numpydoc==1.8.0 pytest==8.2.0 safetensors==0.4.3 \
 	tensorboard==2.18.0 pyparsing==3.1.2
 
-.PHONY: demo test lint test-oldest clean
+.PHONY: demo test lint bench test-oldest clean
 .DEFAULT_GOAL := help
 
 help:  ## What there is to make
@@ -31,6 +31,9 @@ lint: $(VENV)/.ready  ## Style and types
 
 test-oldest: $(OLDEST)/.ready  ## All tests with the oldest versions that are supported
 	@$(OLDEST)/bin/python -m pytest
+
+bench: $(VENV)/.ready  ## Speed and memory beside the peers; writes docs/benchmarks.md
+	@$(VENV)/bin/python -m benchmarks
 
 clean:  ## Remove the environments and everything that was made
 	rm -rf $(VENV) $(OLDEST) demo dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -43,6 +43,7 @@ from sknn.network.losses import Loss
 
 PREDICTED_NUMBERS = 1 << 18  # of the widest layer, over all members, at once: 1 MB, which stays in a core's own cache
 FEWEST_ROWS = 256  # predicted at once
+ENCODED_NUMBERS = 1 << 22  # of a table's columns, encoded at once for a prediction: 32 MB in float64
 
 # What other libraries call some of our options.
 OTHER_NAMES = {
@@ -321,21 +322,29 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         """Mean over members of the outputs after the link, (n, K), on the CPU."""
         check_is_fitted(self, "net_")
         X = self._check_X(X, reset=False)
-        encoded, network = self._encode(X), self.net_.module_
-        double = self._double_numbers(X)
+        double, n = self._double_numbers(X), X.shape[0]
+        at_once = max(FEWEST_ROWS, ENCODED_NUMBERS // X.shape[1])
+        if n <= at_once:
+            return self._predict_block(X, double)
+        blocks = (slice(start, start + at_once) for start in range(0, n, at_once))
+        return torch.cat([self._predict_block(_take(X, rows), double) for rows in blocks])
+
+    def _predict_block(self, X: Any, double: Tensor | None) -> Tensor:
+        """Encode some rows, and predict them in blocks that are small enough for the cache."""
+        encoded, network, link = self._encode(X), self.net_.module_, self.net_.criterion_.link
         flat = network.flat if double is None else double
         numbers: Any = encoded.numbers if sp.issparse(encoded.numbers) else torch.from_numpy(encoded.numbers)
         codes = torch.from_numpy(encoded.codes) if encoded.codes.shape[1] else None
-        at_once = max(FEWEST_ROWS, PREDICTED_NUMBERS // (network.n_members * self._widest())) if len(encoded) > 1 else 1
+        n = len(encoded)
+        at_once = n if n <= FEWEST_ROWS else max(FEWEST_ROWS, PREDICTED_NUMBERS // (network.n_members * self._widest()))
         parts = []
         with torch.inference_mode():
-            for start in range(0, len(encoded), at_once):
+            for start in range(0, n, at_once):
                 rows = slice(start, start + at_once)
                 block = numbers[rows]
                 block = torch.from_numpy(block.toarray()) if sp.issparse(block) else block
                 x = Inputs(block.to(flat), None if codes is None else codes[rows].to(flat.device))
-                z = network.outputs(x.for_members(network.n_members), flat=double)
-                p = self.net_.criterion_.link(z)
+                p = link(network.outputs(x.for_members(network.n_members), flat=double))
                 parts.append((p[0] if len(p) == 1 else p.mean(0)).cpu())
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
@@ -404,7 +413,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         return state
 
 
-def _take(X: Any, rows: np.ndarray) -> Any:
+def _take(X: Any, rows: Any) -> Any:
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
 

@@ -24,7 +24,7 @@ FAR_OUT = 1e100  # beyond it the smooth clip is at its limit, and squares overfl
 NUMBER_TYPES = (numbers.Real, np.bool_, Decimal)
 MISSING_TYPES = ("NoneType", "NAType", "NaTType")
 DATE_TYPES = ("datetime", "date", "time", "duration", "period")
-ROWS_AT_ONCE = 1 << 16
+NUMBERS_AT_ONCE = 1 << 20  # scaled at once, in float64: 8 MB
 
 
 # --- Columns of any kind of table ---------------------------------------------------------------------------------
@@ -320,8 +320,9 @@ class FeatureEncoder:
 
     def _write_numbers(self, table: "_Columns", out: np.ndarray) -> None:
         width, indicated = len(self.numeric_), len(self.missing_)
-        for start in range(0, len(table), ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
+        at_once = max(1, NUMBERS_AT_ONCE // max(1, width))
+        for start in range(0, len(table), at_once):
+            rows = slice(start, start + at_once)
             block = table.block(self.numeric_, rows)
             with np.errstate(over="ignore"):
                 out[rows, :width] = self.scaler_.transform(block)

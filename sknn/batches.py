@@ -209,7 +209,13 @@ class Chunk:
             own = [smoothing[self.members][:, None].expand(shape).reshape(-1, 1) for shape in self.shapes]
             self.target = smooth_labels(self.target, torch.cat(own), table.n_choices)
         self.noises = [noise.draw(self.members, n, size, self.target) for n, _, size in self.shapes]
-        self.weights = None if table.weight is None else self.by_batch(table.weight[self.rows])
+        self.shares: list[Tensor] | None = None  # each row's share (batches, M, size) of its batch's weight
+        self.totals: list[Tensor] = []  # and the batches' weights (batches, M)
+        if table.weight is not None:
+            weights = self.by_batch(table.weight[self.rows])
+            self.totals = [w.sum(2) for w in weights]
+            tiny = torch.finfo(table.weight.dtype).tiny
+            self.shares = [w / total.clamp_min(tiny)[..., None] for w, total in zip(weights, self.totals, strict=True)]
 
     @staticmethod
     def _rows_of(rows: Sequence[Tensor], block: Block, shape: tuple[int, int, int]) -> Tensor:
@@ -217,6 +223,18 @@ class Chunk:
         n, members, size = shape
         own = [r[block.start : block.stop] for r in rows[block.members]]
         return own[0] if members == 1 else torch.stack(own).view(members, n, size).transpose(0, 1).flatten()
+
+    def copy_from(self, other: "Chunk") -> None:
+        """Take over the rows of a chunk of the same shape, in the memory of one's own."""
+        pairs = [(self.inputs.numbers, other.inputs.numbers), (self.target, other.target), (self.rows, other.rows)]
+        if self.inputs.codes is not None and other.inputs.codes is not None:
+            pairs.append((self.inputs.codes, other.inputs.codes))
+        for mine, theirs in zip(self.noises, other.noises, strict=True):
+            pairs += zip(mine, theirs, strict=True)
+        if self.shares is not None and other.shares is not None:
+            pairs += [*zip(self.shares, other.shares, strict=True), *zip(self.totals, other.totals, strict=True)]
+        for own, new in pairs:
+            own.copy_(new)
 
     @property
     def n_batches(self) -> int:
@@ -243,9 +261,8 @@ class Chunk:
         for i, (block, (n, _, size)) in enumerate(zip(self.blocks, self.shapes, strict=True)):
             scales: Iterable[Tensor] = repeat(self.target.new_tensor(1 / size), n)
             sums: Iterable[Tensor | float] = repeat(float(size), n)
-            if self.weights is not None:
-                totals = self.weights[i].sum(2)
-                scales, sums = _shares(self.weights[i], totals).unsqueeze(3).unbind(), totals.unbind()
+            if self.shares is not None:
+                scales, sums = self.shares[i].unsqueeze(3).unbind(), self.totals[i].unbind()
             noises = (
                 zip(*(layer.unbind() for layer in self.noises[i]), strict=True) if self.noises[i] else repeat((), n)
             )
@@ -253,17 +270,16 @@ class Chunk:
             parts = rows[i].unbind(), inputs[i].unbind(), targets[i].unbind(), noises, scales, sums, starts
             yield from map(partial(Batch, self.members, self.runs), *parts)
 
+    def total_of_batches(self, values: Sequence[Tensor]) -> Tensor:
+        """Sum over batches of values (M,), each times the batch's rows: (M,)."""
+        sizes = [size for n, _, size in self.shapes for _ in range(n)]
+        return sum((value * size for value, size in zip(values, sizes, strict=True)), torch.zeros_like(values[0]))
+
     def total(self, losses: Tensor) -> Tensor:
         """Sum over batches of the weighted mean of the rows' losses (length,), times the batch's rows: (M,)."""
-        if self.weights is not None:
-            shares = [_shares(w, w.sum(2)).mul_(w.shape[2]).flatten() for w in self.weights]
-            losses = losses * torch.cat(shares)
+        if self.shares is not None:
+            losses = losses * torch.cat([(share * share.shape[2]).flatten() for share in self.shares])
         return self.by_member(losses).sum(1)
-
-
-def _shares(weight: Tensor, totals: Tensor) -> Tensor:
-    """Each row's share (n, M, size) of its batch's weight (n, M)."""
-    return weight / totals.clamp_min(torch.finfo(weight.dtype).tiny).unsqueeze(2)
 
 
 def smooth_labels(target: Tensor, smoothing: Tensor, n_choices: int) -> Tensor:
@@ -352,8 +368,13 @@ def equal_runs(sizes: Sequence[int]) -> list[slice]:
     return runs
 
 
-def epoch_chunks(blocks: Sequence[Block], width: int) -> list[list[Block]]:
-    """Split and join blocks into chunks of whole batches, of at most `CHUNK_NUMBERS` numbers over all their members.
+def epoch_chunks(
+    blocks: Sequence[Block], width: int, numbers: int = CHUNK_NUMBERS, batches: int | None = None
+) -> list[list[Block]]:
+    """Split and join blocks into chunks of whole batches.
+
+    A chunk has at most so many `numbers` over all its members, of which a row has `width`, and at most so many
+    `batches`; but at least one batch.
 
     >>> first, second = epoch_chunks([Block(slice(0, 1), 0, 96, 32), Block(slice(0, 1), 96, 100, 4)], width=4_000)
     >>> first
@@ -362,16 +383,16 @@ def epoch_chunks(blocks: Sequence[Block], width: int) -> list[list[Block]]:
     (96, 100)
     """
     chunks: list[list[Block]] = []
-    room = 0
+    room, places = 0, 0
     for block in blocks:
         batch = (block.members.stop - block.members.start) * block.size * max(1, width)
         start = block.start
         while start < block.stop:
-            goes_on = chunks and chunks[-1][0].members == block.members and room >= batch
+            goes_on = chunks and chunks[-1][0].members == block.members and room >= batch and places > 0
             if not goes_on:
                 chunks.append([])
-                room = max(CHUNK_NUMBERS, batch)
-            taken = min(room // batch, (block.stop - start) // block.size)
+                room, places = max(numbers, batch), block.stop if batches is None else batches
+            taken = min(room // batch, (block.stop - start) // block.size, places)
             chunks[-1].append(replace(block, start=start, stop=start + taken * block.size))
-            start, room = start + taken * block.size, room - taken * batch
+            start, room, places = start + taken * block.size, room - taken * batch, places - taken
     return chunks

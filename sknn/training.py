@@ -34,6 +34,7 @@ from sknn.batches import (
     epoch_chunks,
     equal_runs,
 )
+from sknn.captured_steps import STEPS_AT_ONCE, CapturedSteps, can_record
 from sknn.encoded_prediction import EncodedPrediction
 from sknn.network.flat import FlatNetwork
 from sknn.network.losses import Loss
@@ -42,6 +43,7 @@ from sknn.network.optimizers import FlatOptimizer
 from sknn.network.schedules import SCHEDULES, invscaling
 
 VALIDATION_ROWS = 8192  # evaluated at once
+CAPTURED_NUMBERS = 1 << 24  # gathered at once for a recording: a GPU has no cache to stay in
 NOT_PICKLED = ("optimizer_", "callbacks_", "_observers", "_held_out")
 
 
@@ -288,13 +290,10 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         take = partial(self._observed, step_fn, data, prefix="train") if self._observers else step_fn
         for blocks in self._chunks(sizes, data):
             chunk = Chunk(data.table, rows, blocks, blocks[0].runs(sizes), self._noise, self._smoothing)
-            outs = []
-            for batch in chunk.batches():
-                step = take(batch)
-                outs.append(step["y_pred"])
-                if step["penalty"] is not None:
-                    losses[chunk.members].add_(step["penalty"], alpha=batch.rows.shape[1])
-            z = chunk.joined(outs)
+            steps = self._captured.take(chunk) if self._captured else [take(batch) for batch in chunk.batches()]
+            if steps[0]["penalty"] is not None:
+                losses[chunk.members].add_(chunk.total_of_batches([step["penalty"] for step in steps]))
+            z = chunk.joined([step["y_pred"] for step in steps])
             losses[chunk.members].add_(chunk.total(self.criterion_.rows(z[None], chunk.target[None])[0]))
             if self.plan.metrics:
                 outputs.add(chunk.members, chunk.by_member(z), chunk.by_member(chunk.rows))
@@ -306,7 +305,8 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         """How members with so many rows go through an epoch; worked out when a member has left."""
         if self._chunks_of[0] != sizes:
             blocks = epoch_blocks(sizes, self.plan.batch_size, self.plan.join_last_row)
-            self._chunks_of = sizes, epoch_chunks(blocks, self._row_width(data))
+            at_once = {} if self._captured is None else {"numbers": CAPTURED_NUMBERS, "batches": STEPS_AT_ONCE}
+            self._chunks_of = sizes, epoch_chunks(blocks, self._row_width(data), **at_once)
         return self._chunks_of[1]
 
     def _validate(self, data: TrainingSet, rows: list[Tensor], step_fn: Callable, outputs: Outputs) -> None:
@@ -322,8 +322,11 @@ class TrainingNet(EncodedPrediction, NeuralNet):
                 count += 1
         self._row["valid_batch_count"] = count
 
-    def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
-        """Forward, backward, and a move of the weights: of some members, on a batch of each."""
+    def train_step(self, batch: Batch, numbers: list[Any] | None = None, **fit_params: Any) -> dict[str, Any]:
+        """Forward, backward, and a move of the weights: of some members, on a batch of each.
+
+        `numbers` are those of the step for each run of members, where they have been counted beforehand.
+        """
         gradient, optimizer = self.criterion_.gradient, self.optimizer_
         z = self.module_.gradients(
             batch.inputs, batch.noise, lambda z: gradient(z, batch.target).mul_(batch.scale), batch.members
@@ -331,12 +334,16 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         penalty = optimizer.penalise(batch.weight_sum, batch.members)
         if self._observers:
             self.notify("on_grad_computed", named_parameters=list(self.module_.named_parameters()), batch=batch)
-        for run in batch.runs:
-            if self._by_share is not None:
-                epoch = self.optimizer_epochs_ + batch.start / self._sizes[self.active_[run.start]]
-                optimizer.schedule(self._by_share(min(1.0, epoch / self.plan.max_iter)))
-            optimizer.advance(run)
+        for i, run in enumerate(batch.runs):
+            optimizer.apply(run, *(self._count(run, batch) if numbers is None else numbers[i]))
         return {"y_pred": z, "penalty": penalty}
+
+    def _count(self, run: slice, batch: Batch) -> tuple[float, float]:
+        """Count a step of these members; return its numbers, by the schedule's place in the epoch."""
+        if self._by_share is not None:
+            epoch = self.optimizer_epochs_ + batch.start / self._sizes[self.active_[run.start]]
+            self.optimizer_.schedule(self._by_share(min(1.0, epoch / self.plan.max_iter)))
+        return self.optimizer_.count(run)
 
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
         return {"y_pred": self.module_.outputs(batch.inputs, batch.members)}
@@ -364,6 +371,9 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         noise = [stream_of_bits(*seed, "dropout", device, start) for seed in plan.seeds]
         self._noise = DropoutNoise(list(zip(widths, rates, strict=True)), noise)
         self._smoothing = self.module_.flat.new_tensor(plan.label_smoothing) if any(plan.label_smoothing) else None
+        self._captured = None
+        if can_record(self.module_, self.optimizer_, self.criterion_) and not self.callbacks_:
+            self._captured = CapturedSteps(self.module_, self.optimizer_, self.train_step, self._count)
         self._observers = [callback for _, callback in self.callbacks_ if watches_batches(callback)]
 
     def _ordered(self, data: TrainingSet) -> list[Tensor]:
@@ -481,6 +491,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             "_chunks_of",
             "_row",
             "_by_share",
+            "_captured",
             "_smallest",
             "_orders",
             "_noise",

@@ -1,12 +1,14 @@
 """Devices, precisions, threads and random streams."""
 
 import importlib.util
+import os
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from joblib import Parallel, delayed
 
 from sknn._device import WORK_FOR_THREADS, resolve_device, resolve_precision, stream, threads
 
@@ -186,3 +188,13 @@ def test_the_global_random_state_is_neither_read_nor_changed():
 @pytest.mark.parametrize("device", ["cpu", "mps"])
 def test_a_stream_is_drawn_on_the_cpu_for_every_device_but_cuda(device):
     assert stream(0, 0, "weights", torch.device(device)).device == CPU
+
+
+def threads_of_a_large_step():
+    with threads("auto", 10 * WORK_FOR_THREADS):
+        return torch.get_num_threads()
+
+
+def test_workers_of_joblib_do_not_take_more_than_their_share():
+    taken = Parallel(n_jobs=2, backend="loky")(delayed(threads_of_a_large_step)() for _ in range(4))
+    assert max(taken) <= max(1, (os.cpu_count() or 1) // 2)

@@ -18,8 +18,8 @@ from sklearn.preprocessing import MaxAbsScaler, QuantileTransformer, StandardSca
 
 from sknn._encoding import (
     MAX_LEVELS,
+    NUMBERS_AT_ONCE,
     ONE_HOT_LEVELS,
-    ROWS_AT_ONCE,
     FeatureEncoder,
     as_level,
     check_table,
@@ -651,7 +651,7 @@ def test_the_order_of_the_rows_makes_no_difference_to_the_fit(frame, scaling, se
 
 
 def test_a_table_of_several_blocks_of_rows_encodes_as_its_parts():
-    n = ROWS_AT_ONCE + 7
+    n = NUMBERS_AT_ONCE // 2 + 7
     rng = np.random.default_rng(0)
     X = rng.normal(size=(n, 2))
     X[rng.random(X.shape) < 0.1] = NAN

@@ -489,3 +489,23 @@ def test_text_as_token_numbers():
     y = (X < 5).sum(1) > 3
     clf = NeuralClassifier(module=Bag, scaling=None, ensemble_size=1, learning_rate_init=0.05, random_state=0).fit(X, y)
     assert clf.score(X, y) > 0.85
+
+
+@pytest.mark.parametrize("kind", ["array", "frame", "sparse"])
+def test_many_rows_are_predicted_block_by_block_as_few_are(kind, monkeypatch, cancer):
+    X, y = cancer
+    table = {"array": X.to_numpy(), "frame": X, "sparse": sp.csr_matrix(X)}[kind]
+    clf = NeuralClassifier(**QUICK).fit(table, y)
+    whole = clf.predict_proba(table)
+    monkeypatch.setattr("sknn._base.ENCODED_NUMBERS", 1)
+    monkeypatch.setattr("sknn._base.FEWEST_ROWS", 100)
+    monkeypatch.setattr("sknn._base.PREDICTED_NUMBERS", 1)
+    np.testing.assert_allclose(clf.predict_proba(table), whole, atol=1e-12)
+
+
+def test_a_plain_float32_table_that_needs_no_scaling_is_not_copied(cancer):
+    X = np.ascontiguousarray(cancer[0], dtype=np.float32)
+    clf = NeuralClassifier(**QUICK | {"scaling": None, "max_iter": 1}).fit(X, cancer[1])
+    assert clf._encode(X).numbers is X
+    X.flags.writeable = False  # as joblib's memory maps are
+    assert clf.predict(X).shape == (len(X),)

@@ -32,6 +32,7 @@ HOUSE = [
     "batches.py",
     "_callbacks.py",
     "encoded_prediction.py",
+    "captured_steps.py",
     "training.py",
     "full_batch.py",
     "_parameters.py",

@@ -120,6 +120,10 @@ class FlatNetwork(nn.Module):
         With `flat`, by the numbers there (in another precision, say) in place of the network's own.
         """
 
+    def bound_layers(self) -> list[Any]:
+        """What `gradients` has made for its own use, and writes to."""
+        return []
+
     def dropout_rates(self) -> list[tuple[int, float]]:
         """Width and rate of each layer that expects noise from the training loop."""
         return []

@@ -112,13 +112,21 @@ class Pinball(Loss):
     def __init__(self, quantiles: tuple[float, ...]) -> None:
         super().__init__()
         self.quantiles = quantiles  # increasing
+        self._tensors: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def _on(self, z: Tensor) -> Tensor:
+        """The quantiles beside `z`, brought there once."""
+        key = z.device, z.dtype
+        if key not in self._tensors:
+            self._tensors[key] = z.new_tensor(self.quantiles)
+        return self._tensors[key]
 
     def values(self, z: Tensor, y: Tensor) -> Tensor:
-        error, q = y - z, z.new_tensor(self.quantiles)
+        error, q = y - z, self._on(z)
         return torch.maximum(q * error, (q - 1) * error)
 
     def gradient(self, z: Tensor, y: Tensor) -> Tensor:
-        return (z > y).to(z.dtype).sub_(z.new_tensor(self.quantiles))
+        return (z > y).to(z.dtype).sub_(self._on(z))
 
     def link(self, z: Tensor) -> Tensor:
         return z.sort(-1).values if len(self.quantiles) > 1 else z

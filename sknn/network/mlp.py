@@ -148,6 +148,10 @@ class MLP(FlatNetwork):
             bound = self._bound[key] = self._bind(members, rows)
         return bound
 
+    def bound_layers(self) -> list[Bound]:
+        """All that are bound now, with the memory they write to."""
+        return list(self._bound.values())
+
     def _bind(self, members: slice, rows: int) -> Bound:
         layers, pairs = self._all_layers(), {}
         views = zip(layers, self._params(members), self._views(self.flat_grad, members), strict=True)

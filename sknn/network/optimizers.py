@@ -46,6 +46,11 @@ class Part:
     buffers: dict[str, Tensor]
 
 
+def add_product(target: Tensor, a: Tensor, b: Tensor, by: float | Tensor) -> Tensor:
+    """target += a * b * by; `by` is a tensor in a recorded step, whose next replay takes another number."""
+    return target.addcmul_(a, b * by) if isinstance(by, Tensor) else target.addcmul_(a, b, value=by)
+
+
 class FlatOptimizer(torch.optim.Optimizer):
     """Base class of the solvers.
 
@@ -60,6 +65,7 @@ class FlatOptimizer(torch.optim.Optimizer):
     def __init__(self, network: FlatNetwork, rates: Rates) -> None:
         self.network = network
         self.factor = 1.0
+        self.generation = 0  # grows when the tensors that a step reads are replaced by others
         self.steps = [0] * network.n_members
         flat = network.flat
         with torch.no_grad():
@@ -67,6 +73,7 @@ class FlatOptimizer(torch.optim.Optimizer):
             self.multipliers = [1.0] * network.n_members
             self.alphas = flat.new_tensor(rates.alphas)[:, None]
             self.weight_decays = flat.new_tensor(rates.weight_decays)[:, None]
+            self._has_l2, self._has_decay = any(rates.alphas), any(rates.weight_decays)
             self.buffers = {name: torch.zeros_like(flat) for name in self.state_names}
         super().__init__(list(network.parameters()), {"lr": self.base_rates[0]})
         self._own_lr = self.base_rates[0]
@@ -75,10 +82,11 @@ class FlatOptimizer(torch.optim.Optimizer):
     def refresh(self) -> None:
         """Read from the network which columns are trained and decayed; to be called when that may have changed."""
         network = self.network
+        self.generation += 1
         self._parts: dict[tuple[int, int], Part] = {}
         with torch.no_grad():
             decayed = network.column_mask(lambda entry: entry.decayed)
-            self._l2 = self.alphas * decayed if bool((self.alphas > 0).any()) else None
+            self._l2 = self.alphas * decayed if self._has_l2 else None
             self._effective_rates = self.rates
             if any(network.is_frozen(entry) for entry in network.entries):
                 moving = network.column_mask(lambda entry: not network.is_frozen(entry))
@@ -86,7 +94,7 @@ class FlatOptimizer(torch.optim.Optimizer):
                 if "velocity" in self.buffers:  # which would carry a frozen parameter on
                     self.buffers["velocity"].mul_(moving)
             self._decay = None
-            if bool((self.weight_decays > 0).any()):
+            if self._has_decay:
                 self._decay = self._effective_rates * self.weight_decays * decayed
 
     def schedule(self, factor: float) -> None:
@@ -133,14 +141,27 @@ class FlatOptimizer(torch.optim.Optimizer):
 
     def advance(self, members: slice) -> None:
         """Move these members, which have taken the same number of steps, by their gradients."""
+        self.apply(members, *self.count(members))
+
+    def count(self, members: slice) -> tuple[float, float]:
+        """Count a step of these members, and return what it takes: the schedule's factor, and the step's size."""
         self._opt_called = True  # torch's schedulers ask whether the solver has stepped before them
-        part, factor = self.part(members), self.current_factor()
         step = self.steps[members.start] + 1
         for m in range(members.start, members.stop):
             self.steps[m] = step
+        factor = self.current_factor()
+        return factor, factor * self.correction(step)
+
+    def correction(self, step: int) -> float:
+        """What the `step`-th step is multiplied by."""
+        return 1.0
+
+    def apply(self, members: slice, factor: float | Tensor, size: float | Tensor) -> None:
+        """Move these members by their gradients, with numbers from `count`."""
+        part = self.part(members)
         if part.decay is not None:
-            part.flat.addcmul_(part.flat, part.decay, value=-factor)
-        self.move(part, factor, step)
+            add_product(part.flat, part.flat, part.decay, -factor)
+        self.move(part, size)
 
     def part(self, members: slice) -> Part:
         """Views of all that belongs to some members, made once."""
@@ -158,8 +179,8 @@ class FlatOptimizer(torch.optim.Optimizer):
             )
         return self._parts[key]
 
-    def move(self, part: Part, factor: float, step: int) -> None:
-        """Move some members by their gradients, in their `step`-th step."""
+    def move(self, part: Part, size: float | Tensor) -> None:
+        """Move some members by their gradients, by `rates` times `size`."""
         raise NotImplementedError(type(self).__name__)
 
     def select(self, members: list[int]) -> None:
@@ -211,10 +232,10 @@ class SGD(FlatOptimizer):
         self.momentum, self.nesterov = momentum, nesterov
         super().__init__(network, rates)
 
-    def move(self, part: Part, factor: float, step: int) -> None:
-        velocity = part.buffers["velocity"].mul_(self.momentum).addcmul_(part.grad, part.rates, value=-factor)
+    def move(self, part: Part, size: float | Tensor) -> None:
+        velocity = add_product(part.buffers["velocity"].mul_(self.momentum), part.grad, part.rates, -size)
         if self.nesterov:
-            part.flat.add_(velocity, alpha=self.momentum).addcmul_(part.grad, part.rates, value=-factor)
+            add_product(part.flat.add_(velocity, alpha=self.momentum), part.grad, part.rates, -size)
         else:
             part.flat.add_(velocity)
 
@@ -240,7 +261,10 @@ class Adam(FlatOptimizer):
         self._forever = torch.tensor(math.inf, device=network.flat.device)
         super().__init__(network, rates)
 
-    def move(self, part: Part, factor: float, step: int) -> None:
+    def correction(self, step: int) -> float:
+        return math.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+
+    def move(self, part: Part, size: float | Tensor) -> None:
         buffers = part.buffers
         direction = buffers["direction"]
         torch._fused_adamw_(
@@ -258,8 +282,7 @@ class Adam(FlatOptimizer):
             amsgrad=False,
             maximize=False,
         )
-        correction = math.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
-        part.flat.addcmul_(direction, part.rates, value=factor * correction)
+        add_product(part.flat, direction, part.rates, size)
 
 
 class TorchOptimizer(FlatOptimizer):
@@ -281,7 +304,7 @@ class TorchOptimizer(FlatOptimizer):
     def _trained(self) -> list[Entry]:
         return [entry for entry in self.network.entries if entry.trained]
 
-    def move(self, part: Part, factor: float, step: int) -> None:
+    def move(self, part: Part, size: float | Tensor) -> None:
         for m in range(part.members.start, part.members.stop):
             inner = self._each[m]
             params = [p for group in inner.param_groups for p in group["params"]]
@@ -290,7 +313,7 @@ class TorchOptimizer(FlatOptimizer):
             for entry, p, value, gradient in zip(self._trained(), params, values, gradients, strict=True):
                 p.data, p.grad = value, None if self.network.is_frozen(entry) else gradient
             for group in inner.param_groups:
-                group["lr"] = self.base_rates[m] * self.multipliers[m] * factor
+                group["lr"] = self.base_rates[m] * self.multipliers[m] * size
             inner.step()
 
     def select(self, members: list[int]) -> None:
