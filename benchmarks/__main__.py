@@ -84,7 +84,7 @@ def draw(growth, path):
     fig, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
     ax.loglog(rows, seconds, "o-", color="tab:blue", label="measured")
     ax.loglog(rows, [seconds[-1] / rows[-1] * n for n in rows], ":", color="grey", label="proportional to the rows")
-    ax.set(xlabel="rows", ylabel="CPU seconds of an epoch", title="50 columns, 64 hidden units, batches of 512")
+    ax.set(xlabel="rows", ylabel="seconds of an epoch", title="50 columns, 64 hidden units, batches of 512")
     ax.grid(alpha=0.3)
     ax.legend()
     fig.savefig(path, metadata={"Date": None})
