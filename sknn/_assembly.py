@@ -24,7 +24,14 @@ from sknn.network.mlp import MLP
 from sknn.network.optimizers import SGD, Adam, FlatOptimizer, Rates, TorchOptimizer
 from sknn.training import Plan, TrainingNet, TrainingSet
 
-AUTO_BATCH = ((1024, 64), (8192, 128), (30_000, 256), (np.inf, 512))  # up to so many rows, this batch size
+AUTO_BATCH = (
+    (256, 16),
+    (512, 32),
+    (1024, 64),
+    (8192, 128),
+    (30_000, 256),
+    (np.inf, 512),
+)  # up to so many rows, this batch size
 AUTO_EMBEDDED_COLUMNS = 100  # periodic embeddings of more columns cost more than they give
 CPU = torch.device("cpu")
 
@@ -160,6 +167,8 @@ def make_mlp(est: Any, data: TrainingSet, seeds: list[Seed], kinds: Precision) -
         numeric_embedding=embedding,
         n_embedded=n_numeric if embedding else 0,
         n_levels=features.n_levels_,
+        input_scale=est.scaling == "auto",
+        initial="normal" if est.solver == "adamw" else "glorot",
         dtype=kinds.dtype,
         product_dtype=kinds.product_dtype,
     )
@@ -211,7 +220,8 @@ def make_solver(est: Any) -> partial:
     weight_decay = est.weight_decay if est.solver == "adamw" else 0.0
     rates = Rates([est.learning_rate_init] * m, [est.alpha] * m, [weight_decay] * m)
     if est.solver in ("adam", "adamw"):
-        return partial(Adam, rates=rates, beta_1=est.beta_1, beta_2=est.beta_2, epsilon=est.epsilon)
+        by_kind = est.solver == "adamw"
+        return partial(Adam, rates=rates, beta_1=est.beta_1, beta_2=est.beta_2, epsilon=est.epsilon, by_kind=by_kind)
     if est.solver == "sgd":
         return partial(SGD, rates=rates, momentum=est.momentum, nesterov=bool(est.nesterovs_momentum))
     if est.solver == "lbfgs":  # scipy moves the weights; the L2 term is ours

@@ -1,6 +1,7 @@
 """What a fitted estimator tells about itself: scikit-learn's attributes of an MLP, and the history."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from sknn.network.flat import FlatNetwork
+from sknn.network.layers import Linear
 from sknn.network.mlp import MLP
 from sknn.network.schedules import SCHEDULES
 from sknn.training import TrainingNet
@@ -110,18 +112,19 @@ class FittedAttributes:
     @property
     def coefs_(self) -> list[np.ndarray]:
         """Weights of the linear layers, (in, out) each; with several members (members, in, out)."""
-        return self._linear_arrays("coefs_", 0)
+        return self._arrays_of_linears("coefs_", lambda layer: layer.effective_weight())
 
     @property
     def intercepts_(self) -> list[np.ndarray]:
         """Biases of the linear layers, (out,) each; with several members (members, out)."""
-        return [bias.squeeze(-2) for bias in self._linear_arrays("intercepts_", 1)]
+        return [bias.squeeze(-2) for bias in self._arrays_of_linears("intercepts_", lambda layer: layer.bias)]
 
-    def _linear_arrays(self, name: str, which: int) -> list[np.ndarray]:
+    def _arrays_of_linears(self, name: str, tensor_of: Callable[[Any], torch.Tensor]) -> list[np.ndarray]:
         network = self._fitted_net(name).module_
         if not isinstance(network, MLP):
             raise AttributeError(f"a custom module has no {name}; see module_")
-        arrays = [network.parameter_of(pair[which]).detach().cpu().numpy() for pair in network.linears()]
+        layers = [layer for layer in network.layers if isinstance(layer, Linear)]
+        arrays = [tensor_of(layer).detach().cpu().numpy() for layer in layers]
         return [array[0] if network.n_members == 1 else array for array in arrays]
 
 

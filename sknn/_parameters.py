@@ -71,7 +71,8 @@ class Parameters:
         "adamw",
         [StrOptions(set(SOLVERS)), callable],
         names(SOLVERS) + " or a torch.optim.Optimizer class",
-        "'adamw' is Adam with decoupled `weight_decay` (arXiv 1711.05101); 'adam' and 'sgd' are scikit-learn's; "
+        "'adamw' is Adam with decoupled `weight_decay` (arXiv 1711.05101), a rate for each kind of parameter, and "
+        "initial weights after RealMLP (arXiv 2407.04491); 'adam' and 'sgd' are scikit-learn's; "
         "'lbfgs' is scipy's, on all rows at once, and suits a few hundred rows. A class of torch is called as "
         "`solver(parameters, lr=learning_rate_init)`, once per member.",
     )
@@ -93,8 +94,9 @@ class Parameters:
         "auto",
         [StrOptions({"auto"}), AT_LEAST_1],
         "int or 'auto'",
-        "Rows of a step. 'auto' goes by the training rows: 64 up to 1,024 rows, 128 up to 8,192, 256 up to 30,000 and "
-        "512 above, so that a fit takes enough steps on small data and large products on big data.",
+        "Rows of a step. 'auto' goes by the training rows: 16 up to 256 rows, 32 up to 512, 64 up to 1,024, 128 up to "
+        "8,192, 256 up to 30,000 and 512 above, so that a fit takes enough steps on small data and large products on "
+        "big data.",
     )
     learning_rate: str = parameter(
         "cosine",
@@ -167,7 +169,11 @@ class Parameters:
         0.9, [FRACTION], "float", "Decay of Adam's mean of the gradient. Only used when solver is 'adam' or 'adamw'."
     )
     beta_2: float = parameter(
-        0.999, [FRACTION], "float", "Decay of Adam's mean of its square. Only used when solver is 'adam' or 'adamw'."
+        0.97,
+        [FRACTION],
+        "float",
+        "Decay of Adam's mean of its square, sooner than the usual 0.999 because a fit has only some thousand steps. "
+        "Only used when solver is 'adam' or 'adamw'.",
     )
     epsilon: float = parameter(
         1e-8, [ABOVE_0], "float", "Keeps Adam from dividing by 0. Only used when solver is 'adam' or 'adamw'."
@@ -200,8 +206,9 @@ class Parameters:
         "auto",
         [None, StrOptions({"standard", "robust", "quantile", "auto"})],
         "{'auto', 'robust', 'standard', 'quantile'} or None",
-        "Of the numbers. 'robust' is by median and interquartile range with a smooth clip x / sqrt(1 + (x / 3)^2), "
-        "which is what 'auto' takes; 'quantile' maps to normal quantiles. None leaves the numbers, and a "
+        "Of the numbers. 'robust' is by median and interquartile range with a smooth clip x / sqrt(1 + (x / 3)^2); "
+        "'auto' is the same, and has the network learn a factor for each of its inputs; 'quantile' maps to normal "
+        "quantiles. None leaves the numbers, and a "
         "regressor's y, alone. A sparse table is not centred, only divided by its largest absolute values.",
     )
     numeric_embedding: Any = parameter(

@@ -87,15 +87,21 @@ class DropoutNoise:
     layers : list of (width, rates)
         Each dropout layer's width and rate per member.
     generators : list of BitGenerator, one per member
+    device : torch.device
+        Of the network.
     """
 
-    def __init__(self, layers: list[tuple[int, Sequence[float]]], generators: list[BitGenerator]) -> None:
+    def __init__(
+        self,
+        layers: list[tuple[int, Sequence[float]]],
+        generators: list[BitGenerator],
+        device: torch.device | str = "cpu",
+    ) -> None:
         self.widths = [width for width, _ in layers]
         levels = torch.tensor([[min(round(rate * 65536), 65535) for rate in rates] for _, rates in layers])
         levels = levels.view(len(layers), len(generators))  # of no layers, too
-        device = generators[0].device if generators and isinstance(generators[0], torch.Generator) else "cpu"
         self.thresholds = (levels - 32768).to(device, torch.int16)[:, :, None, None]  # (layers, M, 1, 1)
-        self.scales = (65536 / (65536 - levels).double()).to(device)[:, :, None, None]
+        self.scales = (65536 / (65536 - levels).double())[:, :, None, None]  # not every device has float64
         self.generators = generators
 
     def draw(self, members: slice, batches: int, size: int, like: Tensor) -> list[Tensor]:
@@ -111,7 +117,7 @@ class DropoutNoise:
         for width, threshold, scale in zip(self.widths, self.thresholds, self.scales, strict=True):
             part = shorts[..., start : start + size * width].reshape(batches, len(generators), size, width)
             kept = torch.ge(part, threshold[members], out=like.new_empty(part.shape))
-            noise.append(kept.mul_(scale[members].to(like.dtype)))
+            noise.append(kept.mul_(scale[members].to(like)))
             start += size * width
         return noise
 
@@ -259,7 +265,7 @@ class Chunk:
         inputs, rows = self.inputs.of_each(self.by_batch), self.by_batch(self.rows)
         targets = self.by_batch(self.target)
         for i, (block, (n, _, size)) in enumerate(zip(self.blocks, self.shapes, strict=True)):
-            scales: Iterable[Tensor] = repeat(self.target.new_tensor(1 / size), n)
+            scales: Iterable[Tensor] = repeat(self.target.new_full((), 1 / size), n)
             sums: Iterable[Tensor | float] = repeat(float(size), n)
             if self.shares is not None:
                 scales, sums = self.shares[i].unsqueeze(3).unbind(), self.totals[i].unbind()

@@ -6,6 +6,7 @@ that it was made with, so everything that differs from one time to the next has 
 rows, their noise and weights, and the numbers of each step (learning rate, bias correction), which are on the host.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,14 +33,9 @@ def can_record(network: Any, optimizer: FlatOptimizer, loss: Any) -> bool:
 
 
 def record(run: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
-    """Run once to warm up, then record; return what replays the recording, and what `run` returned in it."""
-    warm_up = torch.cuda.Stream()
-    warm_up.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(warm_up):
-        run()
-    torch.cuda.current_stream().wait_stream(warm_up)
+    """Record what `run` launches, without its taking effect; return what replays it, and what `run` returned."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may use the GPU meanwhile
         result = run()
     return graph.replay, result
 
@@ -56,16 +52,16 @@ class Recording:
 
 
 class CapturedSteps:
-    """Takes the steps of chunks by replaying recordings, one for each shape of chunk.
+    """Takes the steps of chunks: the first of a shape one by one, the second recorded, the others replayed.
 
     Parameters
     ----------
     network : FlatNetwork
     optimizer : FlatOptimizer
     step_with : callable
-        Takes one step on a batch, with numbers that are tensors.
+        Takes one step on a batch, with given numbers.
     count : callable
-        The numbers of a run's next step on the host, which it counts: (run, batch) -> (factor, size).
+        The numbers of a run's next step, which it counts: (run, batch) -> (factor, size).
     """
 
     def __init__(
@@ -76,31 +72,51 @@ class CapturedSteps:
         count: Callable[[slice, Batch], tuple[float, float]],
     ) -> None:
         self.network, self.optimizer, self.step_with, self.count = network, optimizer, step_with, count
-        self.recordings: dict[Any, Recording] = {}
+        self.recordings: dict[Any, Recording | None] = {}  # None for a shape that was seen once
+        self.state: Any = None
 
     def take(self, chunk: Chunk) -> list[dict[str, Any]]:
         """Take the chunk's steps; what it returns is overwritten by the next chunk of the same shape."""
+        self._forget_if_replaced()
         batches = list(chunk.batches())
         numbers = [[self.count(run, batch) for run in chunk.runs] for batch in batches]
-        runs = tuple((run.start, run.stop) for run in chunk.runs)
-        key = tuple(chunk.shapes), chunk.members.start, runs, self.network.flat.data_ptr(), self.optimizer.generation
-        recording = self.recordings.get(key)
+        key = tuple(chunk.shapes), chunk.members.start, tuple((run.start, run.stop) for run in chunk.runs)
+        if key not in self.recordings:
+            self.recordings[key] = None
+            return self._steps(batches, numbers)
+        recording = self.recordings[key]
         if recording is None:
-            if len(self.recordings) >= MOST_RECORDINGS:
-                self.recordings.clear()
-            recording = self.recordings[key] = self._record(chunk, batches)
+            with _device_of(self.network):
+                recording = self.recordings[key] = self._record(chunk, batches)
         else:
             recording.chunk.copy_from(chunk)
-        recording.numbers.copy_(torch.tensor(numbers))
+        recording.numbers.copy_(self._on_host(numbers), non_blocking=True)
         recording.replay()
         return recording.steps
+
+    def _steps(self, batches: list[Batch], numbers: list[Any]) -> list[dict[str, Any]]:
+        return [self.step_with(batch, given) for batch, given in zip(batches, numbers, strict=True)]
 
     def _record(self, chunk: Chunk, batches: list[Batch]) -> Recording:
         numbers = self.network.flat.new_zeros(len(batches), len(chunk.runs), 2)
         given = [[tuple(pair) for pair in step] for step in numbers]
-        state = [self.network.flat, *self.optimizer.buffers.values()]
-        before = [t.clone() for t in state]
-        replay, steps = record(lambda: [self.step_with(*pair) for pair in zip(batches, given, strict=True)])
-        for t, value in zip(state, before, strict=True):  # what the warming up has changed
-            t.copy_(value)
+        replay, steps = record(lambda: self._steps(batches, given))
         return Recording(chunk, numbers, replay, steps, (batches, self.network.bound_layers()))
+
+    def _on_host(self, numbers: list[Any]) -> Tensor:
+        """The numbers in memory from which the device can take them while the host goes on."""
+        t = torch.tensor(numbers, dtype=self.network.flat.dtype)
+        return t.pin_memory() if self.network.flat.is_cuda else t
+
+    def _forget_if_replaced(self) -> None:
+        """Drop recordings of memory that is no longer the network's, or the solver's."""
+        state = self.network.flat.data_ptr(), self.network.flat_grad.data_ptr(), self.optimizer.generation
+        if state != self.state or len(self.recordings) > MOST_RECORDINGS:
+            self.recordings.clear()
+            self.state = state
+
+
+def _device_of(network: FlatNetwork) -> Any:
+    """Makes the network's device the current one, whose stream a recording listens to."""
+    device = network.flat.device
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()

@@ -78,9 +78,11 @@ class FullBatchNet(TrainingNet):
         except KeyboardInterrupt:  # in the middle of a line search
             network.load_row(m, torch.from_numpy(reached).to(network.flat))
             raise
+        finally:
+            network.release()  # memory for all rows, which the next member asks for again
         if not np.isfinite(result.fun):
             self.diverged_[m] = len(curve) + 1
-        loss_and_gradient(result.x)
+        network.load_row(m, torch.from_numpy(result.x).to(network.flat))
         self.ran_out_ = self.ran_out_ or result.status == 1
 
     def _whole(self, data: TrainingSet, m: int) -> Batch:

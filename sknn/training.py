@@ -352,6 +352,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
 
     def _begin(self, data: TrainingSet) -> None:
         plan, n = self.plan, self.module_.n_members
+        self.optimizer_.refresh()  # the network may have been moved since
         device, start = self.module_.flat.device, len(self.history)
         self.active_ = list(range(n))
         self.epochs_, self.stopped_by_, self.diverged_ = [0] * n, None, {}
@@ -369,7 +370,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         rates = list(zip(*plan.dropout, strict=True)) if plan.dropout else []
         widths = [width for width, _ in self.module_.dropout_rates()]
         noise = [stream_of_bits(*seed, "dropout", device, start) for seed in plan.seeds]
-        self._noise = DropoutNoise(list(zip(widths, rates, strict=True)), noise)
+        self._noise = DropoutNoise(list(zip(widths, rates, strict=True)), noise, device)
         self._smoothing = self.module_.flat.new_tensor(plan.label_smoothing) if any(plan.label_smoothing) else None
         self._captured = None
         if can_record(self.module_, self.optimizer_, self.criterion_) and not self.callbacks_:
@@ -485,6 +486,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             self.__dict__.pop("optimizer_", None)
         self.module_.eval()
         self.progress_.best_rows = [None] * len(self._final)
+        self.module_.release()
         for name in (
             "_final",
             "_values",
@@ -497,7 +499,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             "_noise",
             "_smoothing",
         ):
-            delattr(self, name)
+            self.__dict__.pop(name, None)
 
     def _zeros(self, n: int) -> Tensor:
         return self.module_.flat.new_zeros(n)

@@ -297,7 +297,5 @@ def test_too_little_memory_names_the_batch_size_to_try():
             torch.empty(1 << 60)  # the allocator's own error
             return self.out(x)
 
-    with raises(
-        "batch_size=64 and ensemble_size=2 does not fit in the device's memory. Try batch_size=32", MemoryError
-    ):
+    with raises("batch_size=16 and ensemble_size=2 does not fit in the device's memory. Try batch_size=8", MemoryError):
         NeuralClassifier(module=Greedy, **QUICK).fit(X, y)

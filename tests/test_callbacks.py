@@ -60,6 +60,7 @@ TINY = {
     "batch_size": 16,
     "learning_rate_init": 0.01,
     "random_state": 0,
+    "scaling": "robust",
     "device": "cpu",
     "n_threads": 1,
 }
@@ -837,3 +838,17 @@ def test_any_other_error_of_a_callback_reaches_the_user():
 
     with pytest.raises(RuntimeError, match="my own mistake"):
         NeuralClassifier(**TINY, callbacks=[Broken()]).fit(X, Y)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_a_callback_may_end_a_training_before_its_first_epoch(error):
+    class Ends(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            raise error("mine")
+
+    fit = NeuralClassifier(**TINY | {"callbacks": [Ends()], "early_stopping": False}).fit
+    if error is ValueError:
+        with pytest.raises(ValueError, match=r"^mine$"):
+            fit(X, Y)
+    else:
+        assert quietly(fit, X, Y).net_.stopped_by_ == "callback"

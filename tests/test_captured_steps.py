@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, make_multilabel_classification
+from sklearn.exceptions import ConvergenceWarning
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -48,7 +49,6 @@ def place(t):
 
 
 def record_on_tape(run):
-    run()
     with Tape() as tape:
         result = run()
     return tape.play, result
@@ -59,12 +59,17 @@ def taped(monkeypatch):
     """Training on the CPU that replays a tape; a list of the shapes of the chunks that were recorded."""
     recorded, own = [], captured_steps.CapturedSteps._record
 
-    def noted(self, chunk, batches):
+    def without_effect(self, chunk, batches):
         recorded.append(tuple(chunk.shapes))
-        return own(self, chunk, batches)
+        state = [self.network.flat, *self.optimizer.buffers.values()]
+        before = [t.clone() for t in state]
+        recording = own(self, chunk, batches)
+        for t, value in zip(state, before, strict=True):  # a graph's recording launches nothing
+            t.copy_(value)
+        return recording
 
     monkeypatch.setattr("sknn.captured_steps.record", record_on_tape)
-    monkeypatch.setattr("sknn.captured_steps.CapturedSteps._record", noted)
+    monkeypatch.setattr("sknn.captured_steps.CapturedSteps._record", without_effect)
     monkeypatch.setattr("sknn.training.can_record", lambda network, optimizer, loss: not hasattr(loss, "function"))
     return recorded
 
@@ -121,13 +126,28 @@ def test_embedded_categories_are_replayed(taped):
     assert taped
 
 
-def test_partial_fit_goes_on_with_a_new_recording(taped):
+def test_an_epoch_of_one_chunk_is_not_worth_a_recording(taped):
     X, y = IRIS
     clf = NeuralClassifier(**SMALL)
     for _ in range(3):
         clf.partial_fit(X, y, classes=[0, 1, 2])
-    assert len(taped) == 3
+    assert taped == []
     assert clf.t_ == 3 * len(X)
+
+
+def test_rates_that_change_every_epoch_reach_the_recording(taped):
+    settings = SMALL | {"solver": "sgd", "learning_rate": "invscaling", "max_iter": 12, "early_stopping": False}
+    with pytest.warns(ConvergenceWarning):
+        NeuralRegressor(**settings).fit(*DIABETES)
+    assert len(taped) == 1
+
+
+def test_double_precision_is_kept(taped, monkeypatch):
+    settings = SMALL | {"precision": "float64", "early_stopping": False}
+    replayed = NeuralClassifier(**settings).fit(*IRIS)
+    monkeypatch.setattr("sknn.training.can_record", lambda *args: False)
+    plain = NeuralClassifier(**settings).fit(*IRIS)
+    torch.testing.assert_close(replayed.module_.flat, plain.module_.flat, rtol=1e-12, atol=1e-13)
 
 
 def test_what_may_look_at_a_value_is_not_recorded():

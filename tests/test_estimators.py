@@ -187,7 +187,7 @@ def test_quantiles_do_not_cross_and_are_calibrated():
     assert reg.score(X[1000:], y[1000:]) == pytest.approx(expected)
     one = NeuralRegressor(loss="quantile", quantile=0.9, **params).fit(X[:1000], y[:1000]).predict(X[1000:])
     assert one.shape == (500,)
-    assert mean_pinball_loss(y[1000:], one, alpha=0.9) < 1.1 * mean_pinball_loss(y[1000:], q[:, 2], alpha=0.9)
+    assert mean_pinball_loss(y[1000:], one, alpha=0.9) < 1.2 * mean_pinball_loss(y[1000:], q[:, 2], alpha=0.9)
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber", "poisson", "gamma"])

@@ -18,6 +18,7 @@ X, Y = make_classification(80, 5, n_informative=4, n_redundant=0, n_classes=3, f
 X_REG, Y_REG = make_regression(80, 5, noise=20, random_state=0)
 WEIGHT = np.random.default_rng(0).uniform(0.2, 3, 80)
 SETTINGS = {"solver": "lbfgs", "ensemble_size": 1, "random_state": 0, "device": "cpu", "n_threads": 1, "max_iter": 500}
+SETTINGS |= {"scaling": "robust"}
 CONVEX = SETTINGS | {"hidden_layer_sizes": (), "scaling": None, "tol": 1e-9}
 
 

@@ -1,11 +1,13 @@
 """Training on: `warm_start` and `partial_fit`, what they keep, and what they refuse."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import scale
 
@@ -210,3 +212,27 @@ def test_a_class_that_a_batch_lacks_keeps_its_weight(cancer):
     for weights in ({"z": 1.0}, {"a": -1.0}, {"a": 0.0, "b": 0.0}):
         with pytest.raises(ValueError, match="must give weights of 0 or more, not all 0, to labels of y"):
             NeuralClassifier(class_weight=weights, **QUICK).fit(X, names)
+
+
+def test_a_network_that_was_moved_trains_on():
+    """What torch moves gets other memory, which the kept solver has to notice."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4))
+    y = (X[:, 0] * X[:, 1] > 0).astype(int)
+    settings = {"hidden_layer_sizes": (32,), "ensemble_size": 1, "random_state": 0, "learning_rate": "constant"}
+    moved, left = (NeuralClassifier(**settings).partial_fit(X, y, classes=[0, 1]) for _ in range(2))
+    moved.module_.double().float()
+    moved.module_.cpu()
+    for _ in range(10):
+        moved.partial_fit(X, y)
+        left.partial_fit(X, y)
+    assert torch.equal(moved.module_.flat, left.module_.flat)
+
+
+@pytest.mark.parametrize("solver", ["adamw", "lbfgs"])
+def test_nothing_of_the_batches_stays_after_a_fit(solver):
+    X, y = np.random.default_rng(0).normal(size=(200, 4)), np.arange(200) % 2
+    clf = NeuralClassifier((16,), solver=solver, early_stopping=False, max_iter=3, random_state=0)
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        clf.fit(X, y)
+    assert clf.module_.bound_layers() == []

@@ -33,6 +33,7 @@ SMALL = {
     "ensemble_size": 2,
     "max_iter": 3,
     "random_state": 0,
+    "scaling": "robust",
     "device": "cpu",
     "n_threads": 1,
 }

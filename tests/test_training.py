@@ -30,6 +30,7 @@ SMALL = {
     "batch_size": 32,
     "max_iter": 6,
     "random_state": 0,
+    "scaling": "robust",
     "device": "cpu",
     "n_threads": 1,
 }

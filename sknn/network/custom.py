@@ -35,7 +35,7 @@ class CustomNetwork(FlatNetwork):
         tensors: list[tuple[str, Tensor, bool]] = [(name, p, True) for name, p in first.named_parameters()]
         tensors += [(name, b, False) for name, b in first.named_buffers() if b.is_floating_point()]
         self.entries, length = lay_out(
-            (first, name, tuple(t.shape), trained, trained and t.dim() > 1) for name, t, trained in tensors
+            (first, name, tuple(t.shape), trained, trained and t.dim() > 1, 1.0) for name, t, trained in tensors
         )
         flat = torch.zeros(len(modules), length, dtype=dtype)
         for m, module in enumerate(self.members):

@@ -4,7 +4,7 @@ They stand first in a network, so no gradient of their input is ever asked for.
 """
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from sknn.network.layers import Layer, Views
 
 CATEGORY_WIDTH = 8  # as in RealMLP (arXiv 2407.04491)
+EMBEDDING_PACE = 0.3
 PERIODIC_FREQUENCIES = 16  # RealMLP's sizes and spread
 PERIODIC_WIDTH = 3
 PERIODIC_SPREAD = 0.1
@@ -65,6 +66,7 @@ class NumericEmbedding(Layer):
 
     terms: int
     width: int
+    paces: ClassVar[dict[str, float]] = dict.fromkeys(("weight", "bias", "frequency", "phase"), EMBEDDING_PACE)
     keeps_number: bool  # whether the number itself stands beside its embedding
 
     def __init__(self, n_features: int) -> None:

@@ -40,7 +40,10 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Entry:
-    """One named tensor of a member: where it lies in the member's row, and how it is treated."""
+    """One named tensor of a member: where it lies in the member's row, and how it is treated.
+
+    `pace` is what a solver that goes by kinds of parameters multiplies the learning rate by.
+    """
 
     owner: nn.Module
     name: str
@@ -49,14 +52,15 @@ class Entry:
     stop: int
     trained: bool = True
     decayed: bool = False
+    pace: float = 1.0
 
 
-def lay_out(tensors: Iterable[tuple[nn.Module, str, tuple[int, ...], bool, bool]]) -> tuple[list[Entry], int]:
-    """Give each (owner, name, shape, trained, decayed) its aligned place in a row; also return the row's length."""
+def lay_out(tensors: Iterable[tuple[nn.Module, str, tuple[int, ...], bool, bool, float]]) -> tuple[list[Entry], int]:
+    """Give each (owner, name, shape, trained, decayed, pace) its aligned place in a row; also return its length."""
     entries, start = [], 0
-    for owner, name, shape, trained, decayed in tensors:
+    for owner, name, shape, trained, decayed, pace in tensors:
         stop = start + torch.Size(shape).numel()
-        entries.append(Entry(owner, name, shape, start, stop, trained, decayed))
+        entries.append(Entry(owner, name, shape, start, stop, trained, decayed, pace))
         start = padded(stop)
     return entries, start
 
@@ -82,11 +86,14 @@ class FlatNetwork(nn.Module):
 
     def column_mask(self, treated: Callable[[Entry], bool]) -> Tensor:
         """A (row length,) tensor with 1 where `treated(entry)` holds and 0 elsewhere."""
-        mask = self.flat.new_zeros(self.flat.shape[1])
+        return self.column_values(lambda entry: float(treated(entry)))
+
+    def column_values(self, value: Callable[[Entry], float]) -> Tensor:
+        """A (row length,) tensor with each entry's value, and 0 between the entries."""
+        values = self.flat.new_zeros(self.flat.shape[1])
         for entry in self.entries:
-            if treated(entry):
-                mask[entry.start : entry.stop] = 1
-        return mask
+            values[entry.start : entry.stop] = value(entry)
+        return values
 
     def view(self, buffer: Tensor, entry: Entry, members: slice = slice(None)) -> Tensor:
         """The entry's part of a (M, row length) buffer, (M, *shape)."""
@@ -123,6 +130,9 @@ class FlatNetwork(nn.Module):
     def bound_layers(self) -> list[Any]:
         """What `gradients` has made for its own use, and writes to."""
         return []
+
+    def release(self) -> None:
+        """Let go of it; to be called when a training ends."""
 
     def dropout_rates(self) -> list[tuple[int, float]]:
         """Width and rate of each layer that expects noise from the training loop."""

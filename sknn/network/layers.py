@@ -19,12 +19,16 @@ import torch
 from torch import Tensor, nn
 
 from sknn.network.activations import ACTIVATIONS
-from sknn.network.products import ALIGNMENT, aligned, multiply, product_with, transposed_product_into
+from sknn.network.products import ALIGNMENT, aligned, aligned_empty, multiply, product_with, transposed_product_into
 
 Views = tuple[Tensor, ...]
 Forward = Callable[..., Tensor]
 Backward = Callable[[Tensor], Tensor | None]
 
+BIAS_SPREAD = 0.5
+BIAS_PACE = 0.3
+OUTPUT_SHARE = 0.1
+SCALE_PACE = 6.0  # RealMLP's
 BATCH_NORM_EPSILON = 1e-5  # torch's default
 BATCH_NORM_MOMENTUM = 0.1  # torch's default
 
@@ -40,10 +44,14 @@ class Layer(nn.Module):
         Those that `alpha` and `weight_decay` shrink.
     statistics : frozenset of str
         Those that are not trained: running means, bin edges.
+    paces : dict of str to float
+        What the learning rate of those that are not to learn at the usual one is multiplied by, where the solver goes
+        by kinds of parameters.
     """
 
     decayed: ClassVar[frozenset[str]] = frozenset()
     statistics: ClassVar[frozenset[str]] = frozenset()
+    paces: ClassVar[dict[str, float]] = {}
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,17 +101,21 @@ class Linear(Layer):
     Parameters
     ----------
     in_features, out_features : int
-    gain : float, default=6.0
+    gain : float or None, default=6.0
         Weights and bias start uniform in +-sqrt(gain / (in + out)): Glorot's rule with scikit-learn's factors, 2 for
-        the logistic activation and 6 for the others.
+        the logistic activation and 6 for the others.  With None, weights start normal with variance 1 / in, and
+        biases with `BIAS_SPREAD`, so that units bend in different places from the start.
     product_dtype : torch.dtype, optional
         The products are computed in this type (bfloat16), while the parameters keep theirs.
     """
 
     decayed = frozenset({"weight"})
+    paces: ClassVar[dict[str, float]] = {"bias": BIAS_PACE}
+    weight: Tensor
+    bias: Tensor
 
     def __init__(
-        self, in_features: int, out_features: int, gain: float = 6.0, product_dtype: torch.dtype | None = None
+        self, in_features: int, out_features: int, gain: float | None = 6.0, product_dtype: torch.dtype | None = None
     ) -> None:
         super().__init__()
         self.in_features, self.out_features, self.gain = in_features, out_features, gain
@@ -111,6 +123,10 @@ class Linear(Layer):
         self.shapes = {"weight": (in_features, out_features), "bias": (1, out_features)}
 
     def reset(self, params: dict[str, Tensor], generator: torch.Generator) -> None:
+        if self.gain is None:
+            params["weight"].normal_(std=1 / math.sqrt(self.in_features), generator=generator)
+            params["bias"].normal_(std=BIAS_SPREAD, generator=generator)
+            return
         bound = math.sqrt(self.gain / (self.in_features + self.out_features))
         params["weight"].uniform_(-bound, bound, generator=generator)
         params["bias"].uniform_(-bound, bound, generator=generator)
@@ -158,8 +174,79 @@ class Linear(Layer):
 
         return forward, backward
 
+    def effective_weight(self) -> Tensor:
+        """What the layer's input is multiplied by, (M, in, out)."""
+        return self.weight
+
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}"
+
+
+class OutputLinear(Linear):
+    """The last layer, which with `gain=None` starts near 0: a network that has seen nothing has no opinion."""
+
+    def reset(self, params: dict[str, Tensor], generator: torch.Generator) -> None:
+        super().reset(params, generator)
+        if self.gain is None:
+            params["weight"].mul_(OUTPUT_SHARE)
+            params["bias"].zero_()
+
+
+class ScaledLinear(Linear):
+    """A linear layer whose inputs are first multiplied by numbers that are learned: (x * scale) @ weight + bias.
+
+    The scale starts at 1 and learns fast, so that columns that matter soon count for more (RealMLP's scaling layer,
+    arXiv 2407.04491).  It is multiplied into the weight, which is smaller than a batch.
+    """
+
+    paces: ClassVar[dict[str, float]] = Linear.paces | {"scale": SCALE_PACE}
+    scale: Tensor
+
+    def __init__(self, in_features: int, out_features: int, **options: Any) -> None:
+        super().__init__(in_features, out_features, **options)
+        self.shapes |= {"scale": (in_features, 1)}
+
+    def reset(self, params: dict[str, Tensor], generator: torch.Generator) -> None:
+        super().reset(params, generator)
+        params["scale"].fill_(1.0)
+
+    def run(self, x: Tensor, params: Views, noise: Tensor | None = None) -> tuple[Tensor, Any]:
+        weight, bias, scale = params
+        return super().run(x, (weight * scale, bias), noise)
+
+    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, wanted: bool) -> Tensor | None:
+        weight, bias, scale = params
+        x_grad = super().backward(grad, saved, (weight * scale, bias), grads[:2], wanted)
+        self._share(params, grads)
+        return x_grad
+
+    def bind(
+        self, params: Views, grads: Views, rows: int, wanted: bool, reuse: bool = False
+    ) -> tuple[Forward, Backward]:
+        weight, bias, scale = params
+        scaled = aligned_empty(weight, *weight.shape)
+        linear_forward, linear_backward = super().bind((scaled, bias), grads[:2], rows, wanted, reuse)
+
+        def forward(x: Tensor, noise: Tensor | None = None) -> Tensor:
+            torch.mul(weight, scale, out=scaled)
+            return linear_forward(x)
+
+        def backward(grad: Tensor) -> Tensor | None:
+            x_grad = linear_backward(grad)
+            self._share(params, grads)
+            return x_grad
+
+        return forward, backward
+
+    def effective_weight(self) -> Tensor:
+        return self.weight * self.scale
+
+    @staticmethod
+    def _share(params: Views, grads: Views) -> None:
+        """Turn the gradient of weight * scale into those of both."""
+        (weight, _, scale), (weight_grad, _, scale_grad) = params, grads
+        torch.sum(weight_grad * weight, 2, keepdim=True, out=scale_grad)
+        weight_grad.mul_(scale)
 
 
 class Activation(Layer):

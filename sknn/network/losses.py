@@ -118,8 +118,12 @@ class Pinball(Loss):
         """The quantiles beside `z`, brought there once."""
         key = z.device, z.dtype
         if key not in self._tensors:
-            self._tensors[key] = z.new_tensor(self.quantiles)
+            with torch.inference_mode(False):
+                self._tensors[key] = torch.tensor(self.quantiles, dtype=z.dtype, device=z.device)
         return self._tensors[key]
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_tensors": {}}
 
     def values(self, z: Tensor, y: Tensor) -> Tensor:
         error, q = y - z, self._on(z)
@@ -187,4 +191,4 @@ class CallableLoss(Loss):
         # Autograd needs ordinary tensors, which copies made outside inference mode are.
         with torch.inference_mode(False), torch.enable_grad():
             z = z.detach().clone().requires_grad_()
-            return torch.autograd.grad(self.values(z, y.clone()).sum(), z)[0]
+            return torch.autograd.grad(self.values(z, y.clone()).sum(), z)[0].contiguous()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Any, Self
 
 import numpy as np
@@ -15,7 +16,18 @@ from sknn.network.embeddings import (
     PiecewiseLinearEmbedding,
 )
 from sknn.network.flat import Entry, FlatNetwork, Inputs, lay_out
-from sknn.network.layers import Activation, Backward, BatchNorm, Dropout, Forward, Layer, Linear, Views
+from sknn.network.layers import (
+    Activation,
+    Backward,
+    BatchNorm,
+    Dropout,
+    Forward,
+    Layer,
+    Linear,
+    OutputLinear,
+    ScaledLinear,
+    Views,
+)
 
 MOST_BOUND = 16  # pairs of members and batch size whose bound layers, with their memory, are kept
 
@@ -45,6 +57,10 @@ class MLP(FlatNetwork):
     batch_norm : bool
     numeric_embedding : {None, 'periodic', 'piecewise_linear'}
     n_embedded : int
+    input_scale : bool
+        Whether the inputs of the first of several layers are multiplied by learned numbers.
+    initial : {'glorot', 'normal'}
+        How the weights start: as in scikit-learn, or see `Linear`.
     n_levels : tuple of int
         Levels of each category that is embedded.
     dtype : torch.dtype
@@ -75,6 +91,8 @@ class MLP(FlatNetwork):
         numeric_embedding: str | None = None,
         n_embedded: int = 0,
         n_levels: tuple[int, ...] = (),
+        input_scale: bool = False,
+        initial: str = "glorot",
         dtype: torch.dtype = torch.float32,
         product_dtype: torch.dtype | None = None,
     ) -> None:
@@ -89,20 +107,21 @@ class MLP(FlatNetwork):
         if self.categorical is not None:
             width += self.categorical.out_features
         self.layers: Any = nn.ModuleList()
-        gain = 2.0 if activation == "logistic" else 6.0  # as in scikit-learn
+        gain = {"normal": None, "glorot": 2.0 if activation == "logistic" else 6.0}[initial]
+        kinds = chain([ScaledLinear] if input_scale and hidden else [], repeat(Linear))
         for size, rate in zip(hidden, dropout or (0.0,) * len(hidden), strict=True):
-            self.layers.append(Linear(width, size, gain, product_dtype))
+            self.layers.append(next(kinds)(width, size, gain=gain, product_dtype=product_dtype))
             if batch_norm:
                 self.layers.append(BatchNorm(size))
             self.layers.append(Activation(activation))
             if rate:
                 self.layers.append(Dropout(size, rate))
             width = size
-        self.layers.append(Linear(width, n_outputs, gain, product_dtype))
+        self.layers.append(OutputLinear(width, n_outputs, gain, product_dtype))
         self._sequence: tuple[Any, ...] = tuple(self.layers)  # a ModuleList is slow to go through
         self._modules_of_all: tuple[Any, ...] = tuple(self.modules())
         self.entries, length = lay_out(
-            (layer, name, shape, name not in layer.statistics, name in layer.decayed)
+            (layer, name, shape, name not in layer.statistics, name in layer.decayed, layer.paces.get(name, 1.0))
             for layer in self._all_layers()
             for name, shape in layer.shapes.items()
         )
@@ -151,6 +170,9 @@ class MLP(FlatNetwork):
     def bound_layers(self) -> list[Bound]:
         """All that are bound now, with the memory they write to."""
         return list(self._bound.values())
+
+    def release(self) -> None:
+        self._bound.clear()
 
     def _bind(self, members: slice, rows: int) -> Bound:
         layers, pairs = self._all_layers(), {}
@@ -255,7 +277,7 @@ class MLP(FlatNetwork):
     def linears(self) -> list[tuple[Entry, Entry]]:
         """The (weight, bias) entries of the linear layers, from input to output."""
         return [
-            tuple(e for e in self.entries if e.owner is layer)  # type: ignore[misc]
+            tuple(e for e in self.entries if e.owner is layer)[:2]  # type: ignore[misc]
             for layer in self.layers
             if isinstance(layer, Linear)
         ]

@@ -58,14 +58,19 @@ class FlatOptimizer(torch.optim.Optimizer):
     ----------
     network : FlatNetwork
     rates : Rates
+    by_kind : bool
+        Whether parameters learn at the pace of their kind, in place of one rate for all.
     """
 
     state_names: tuple[str, ...] = ()
 
-    def __init__(self, network: FlatNetwork, rates: Rates) -> None:
-        self.network = network
+    def __init__(self, network: FlatNetwork, rates: Rates, by_kind: bool = False) -> None:
+        self.network, self.by_kind = network, by_kind
         self.factor = 1.0
         self.generation = 0  # grows when the tensors that a step reads are replaced by others
+        self._tables: dict[str, Tensor] = {}
+        self._parts: dict[tuple[int, int], Part] = {}
+        self._gradients: Tensor | None = None
         self.steps = [0] * network.n_members
         flat = network.flat
         with torch.no_grad():
@@ -80,22 +85,39 @@ class FlatOptimizer(torch.optim.Optimizer):
         self.set_multipliers(self.multipliers)
 
     def refresh(self) -> None:
-        """Read from the network which columns are trained and decayed; to be called when that may have changed."""
+        """Read from the network which columns are trained and decayed; to be called when that may have changed.
+
+        New numbers go where the old ones were, so that recorded steps find them; only what does not fit there makes a
+        new `generation`.
+        """
         network = self.network
-        self.generation += 1
-        self._parts: dict[tuple[int, int], Part] = {}
         with torch.no_grad():
-            decayed = network.column_mask(lambda entry: entry.decayed)
-            self._l2 = self.alphas * decayed if self._has_l2 else None
-            self._effective_rates = self.rates
+            rates = self.rates
+            if self.by_kind:
+                rates = rates * network.column_values(lambda entry: entry.pace)
             if any(network.is_frozen(entry) for entry in network.entries):
                 moving = network.column_mask(lambda entry: not network.is_frozen(entry))
-                self._effective_rates = self.rates * moving
+                rates = rates * moving
                 if "velocity" in self.buffers:  # which would carry a frozen parameter on
                     self.buffers["velocity"].mul_(moving)
-            self._decay = None
+            decayed = network.column_mask(lambda entry: entry.decayed)
+            tables = {"rates": rates}
             if self._has_decay:
-                self._decay = self._effective_rates * self.weight_decays * decayed
+                tables["decay"] = rates * self.weight_decays * decayed
+            if self._has_l2:
+                tables["l2"] = self.alphas * decayed
+            if self._fits(tables):
+                for name, table in tables.items():
+                    self._tables[name].copy_(table)
+                return
+            self._tables = {name: table.clone() for name, table in tables.items()}
+        self._gradients, self._parts = network.flat_grad, {}
+        self.generation += 1
+
+    def _fits(self, tables: dict[str, Tensor]) -> bool:
+        """Whether the parts that were made are of the network as it is, and of tables of these shapes."""
+        shapes = {name: table.shape for name, table in self._tables.items()}
+        return self._gradients is self.network.flat_grad and shapes == {n: t.shape for n, t in tables.items()}
 
     def schedule(self, factor: float) -> None:
         """Set the schedule's factor, and show the learning rate it gives in `param_groups`."""
@@ -172,9 +194,9 @@ class FlatOptimizer(torch.optim.Optimizer):
                 members,
                 network.flat[members],
                 network.flat_grad[members],
-                self._effective_rates[members],
-                None if self._decay is None else self._decay[members],
-                None if self._l2 is None else self._l2[members],
+                self._tables["rates"][members],
+                self._tables["decay"][members] if self._has_decay else None,
+                self._tables["l2"][members] if self._has_l2 else None,
                 {name: buffer[members] for name, buffer in self.buffers.items()},
             )
         return self._parts[key]
@@ -228,9 +250,16 @@ class SGD(FlatOptimizer):
 
     state_names = ("velocity",)
 
-    def __init__(self, network: FlatNetwork, rates: Rates, momentum: float = 0.9, nesterov: bool = True) -> None:
+    def __init__(
+        self,
+        network: FlatNetwork,
+        rates: Rates,
+        momentum: float = 0.9,
+        nesterov: bool = True,
+        by_kind: bool = False,
+    ) -> None:
         self.momentum, self.nesterov = momentum, nesterov
-        super().__init__(network, rates)
+        super().__init__(network, rates, by_kind)
 
     def move(self, part: Part, size: float | Tensor) -> None:
         velocity = add_product(part.buffers["velocity"].mul_(self.momentum), part.grad, part.rates, -size)
@@ -256,10 +285,11 @@ class Adam(FlatOptimizer):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
+        by_kind: bool = False,
     ) -> None:
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self._forever = torch.tensor(math.inf, device=network.flat.device)
-        super().__init__(network, rates)
+        super().__init__(network, rates, by_kind)
 
     def correction(self, step: int) -> float:
         return math.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)

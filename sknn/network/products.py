@@ -2,8 +2,9 @@
 
 A BLAS library chooses its kernel by shape and by the alignment of its operands, so the same product can differ in its
 last bit when a matrix stands alone, in a batch, or at another address.  Three rules were measured to be enough:
-every member's operands and results start on a 64-byte boundary; a dimension of one is multiplied and summed; and a
-handful of rows is multiplied member by member, since there a batch of one takes another kernel than a batch of many.
+weights, gradients and results start on a 64-byte boundary for every member; a dimension of one is multiplied and
+summed; and a handful of rows is multiplied member by member, since a batch of one takes another kernel there than a
+batch of many.
 
 A training takes the same products thousands of times, and in a small network a question asked in Python costs as much
 as a product.  So the rules are applied once, when a product is bound to its weight and to a number of rows; what comes

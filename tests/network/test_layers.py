@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sknn.network.activations import ACTIVATIONS
-from sknn.network.layers import Activation, BatchNorm, Dropout, Layer, Linear
+from sknn.network.layers import Activation, BatchNorm, Dropout, Layer, Linear, OutputLinear, ScaledLinear
 
 MEMBERS, ROWS = 3, 5
 
@@ -69,6 +69,8 @@ LAYERS = {
     "linear": Linear(4, 3),
     "linear_to_one": Linear(4, 1),
     "linear_from_one": Linear(1, 3),
+    "scaled_linear": ScaledLinear(4, 3),
+    "scaled_linear_to_one": ScaledLinear(4, 1),
     "dropout": Dropout(4, 0.5),
     "batch_norm": BatchNorm(4),
 } | {name: Activation(name) for name in ACTIVATIONS}
@@ -84,7 +86,7 @@ def test_the_backward_agrees_with_autograd_and_finite_differences(name):
 
 def test_every_layer_of_the_file_is_tested():
     defined = {kind for kind in Layer.__subclasses__() if kind.__module__ == Layer.__module__}
-    assert defined == {type(layer) for layer in LAYERS.values()}
+    assert defined | {ScaledLinear} == {type(layer) for layer in LAYERS.values()}
 
 
 @pytest.mark.parametrize("n_rows", [1, 2, 40])
@@ -100,6 +102,45 @@ def test_linear_is_torchs_with_the_weight_transposed():
     expected = [nn.functional.linear(x[m], params["weight"][m].T, params["bias"][m].squeeze(0)) for m in range(MEMBERS)]
     with torch.inference_mode():
         torch.testing.assert_close(layer.run(x, tuple(params.values()))[0], torch.stack(expected))
+
+
+def test_bound_to_a_batch_a_layer_does_what_it_does_unbound():
+    for layer in (Linear(4, 3), ScaledLinear(4, 3), Activation("silu"), BatchNorm(4), Dropout(4, 0.5)):
+        x, params = rows(4), tuple(parameters_of(layer).values())
+        other = tuple(p.clone() for p in params)
+        grads, same = (tuple(torch.full_like(p, 7.0) for p in params) for _ in range(2))
+        noise = (rows(4, seed=3) > 0) * 2.0 if isinstance(layer, Dropout) else None
+        with torch.inference_mode():
+            forward, backward = layer.bind(params, grads, ROWS, wanted=True, reuse=True)
+            y, (z, saved) = forward(x, noise).clone(), layer.run(x, other, noise)
+            grad = torch.randn(y.shape, dtype=y.dtype, generator=torch.Generator().manual_seed(1))
+            x_grad = backward(grad.clone()).clone()
+            torch.testing.assert_close(y, z)
+            torch.testing.assert_close(x_grad, layer.backward(grad.clone(), saved, other, same, True))
+        for mine, theirs in zip(grads, same, strict=True):
+            torch.testing.assert_close(mine, theirs)
+
+
+def test_a_scaled_linear_layer_scales_its_inputs_by_one_at_first():
+    layer, x = ScaledLinear(4, 3), rows(4)
+    params = parameters_of(layer)
+    fresh = {name: torch.empty(shape) for name, shape in layer.shapes.items()}
+    layer.reset(fresh, torch.Generator().manual_seed(0))
+    assert (fresh["scale"] == 1).all()
+    weight, bias, scale = params.values()
+    with torch.inference_mode():
+        expected = Linear(4, 3).run(x * scale.transpose(1, 2), (weight, bias))[0]
+        torch.testing.assert_close(layer.run(x, tuple(params.values()))[0], expected)
+
+
+def test_the_normal_start_has_unit_variance_and_an_output_near_zero():
+    hidden, output = ({"weight": torch.empty(400, 300), "bias": torch.empty(1, 300)} for _ in range(2))
+    Linear(400, 300, gain=None).reset(hidden, torch.Generator().manual_seed(0))
+    OutputLinear(400, 300, gain=None).reset(output, torch.Generator().manual_seed(0))
+    assert hidden["weight"].std().item() == pytest.approx(1 / 20, rel=0.01)
+    assert hidden["bias"].std().item() == pytest.approx(0.5, rel=0.1)
+    assert output["weight"].std().item() == pytest.approx(0.1 / 20, rel=0.01)
+    assert not output["bias"].any()
 
 
 def test_linear_gives_the_inputs_gradient_only_where_it_is_wanted():

@@ -1,5 +1,7 @@
 """Losses: values against scikit-learn and torch, gradients against autograd and finite differences."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -220,3 +222,13 @@ def test_the_base_class_names_the_loss_that_lacks_a_method():
         Loss().values(normal(1), normal(1))
     with pytest.raises(NotImplementedError, match=r"^Loss$"):
         Loss().gradient(normal(1), normal(1))
+
+
+def test_quantiles_that_a_training_used_can_be_differentiated_and_pickled():
+    loss = Pinball((0.1, 0.9))
+    with torch.inference_mode():
+        loss.gradient(torch.zeros(1, 4, 2), torch.ones(1, 4, 1))
+    z = torch.zeros(1, 4, 2, requires_grad=True)
+    loss.values(z, torch.ones(1, 4, 1)).sum().backward()
+    assert z.grad[0, 0].tolist() == pytest.approx([-0.1, -0.9])
+    assert pickle.loads(pickle.dumps(loss))._tensors == {}

@@ -30,6 +30,8 @@ BUILT = {
     "dropout": {"hidden": (5, 4), "dropout": (0.5, 0.2)},
     "dropout_of_one_layer": {"hidden": (5, 4), "dropout": (0.0, 0.2)},
     "categories": {"hidden": (5,), "n_levels": LEVELS},
+    "scaled": {"hidden": (5, 4), "input_scale": True},
+    "scaled_embeddings": {"hidden": (5,), "n_levels": LEVELS, "input_scale": True, "initial": "normal"},
     "everything": {
         "hidden": (6, 5),
         "activation": "mish",

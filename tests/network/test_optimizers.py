@@ -366,3 +366,35 @@ def test_a_closure_is_refused():
 def test_the_base_class_names_the_solver_that_lacks_a_method():
     with pytest.raises(NotImplementedError, match=r"^FlatOptimizer$"):
         FlatOptimizer(make_network(), rates([0.1] * 3)).step()
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_parameters_learn_at_the_pace_of_their_kind_if_they_are_to(kind):
+    moved = []
+    for by_kind in (False, True):
+        network = MLP(1, 4, 2, (3,), input_scale=True, initial="normal")
+        network.reset([torch.Generator().manual_seed(0)])
+        before = network.flat.clone()
+        solver = kind(network, rates([0.1]), by_kind=by_kind)
+        with torch.no_grad():
+            network.flat_grad.fill_(1.0)
+        solver.step()
+        moved.append(network.flat - before)
+    for entry in network.entries:
+        plain, paced = (network.view(change, entry) for change in moved)
+        torch.testing.assert_close(paced, plain * entry.pace, rtol=1e-4, atol=1e-6)
+    assert {entry.name: entry.pace for entry in network.entries} == {"weight": 1.0, "bias": 0.3, "scale": 6.0}
+
+
+def test_new_rates_go_where_the_old_ones_were():
+    network = make_network()
+    solver = Adam(network, rates([0.1] * network.n_members))
+    part, generation = solver.part(slice(0, 1)), solver.generation
+    solver.set_multipliers([0.5] * network.n_members)
+    assert solver.part(slice(0, 1)) is part
+    assert solver.generation == generation
+    assert part.rates.flatten()[0].item() == pytest.approx(0.05)
+    network.to(torch.float64).to(torch.float32)  # which gives it other memory
+    solver.refresh()
+    assert solver.generation == generation + 1
+    assert solver.part(slice(0, 1)).grad.data_ptr() == network.flat_grad.data_ptr()
