@@ -6,6 +6,7 @@ Functions of an estimator `est` whose encoders are fitted.
 from functools import partial
 from typing import Any
 
+import joblib
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -119,7 +120,7 @@ def hold_out(n_rows: int, fraction: float, strata: np.ndarray | None, seed: Seed
 
 
 def make_plan(est: Any, data: TrainingSet, seeds: list[Seed]) -> Plan:
-    rates = tuple(rate for rate in dropout_rates(est) if rate) if est.module is None else ()
+    n, rates = len(seeds), dropout_rates(est) if est.module is None else ()
     metrics = [est.metrics] if isinstance(est.metrics, str) else list(est.metrics or [])
     return Plan(
         seeds=seeds,
@@ -128,14 +129,14 @@ def make_plan(est: Any, data: TrainingSet, seeds: list[Seed]) -> Plan:
         shuffle=bool(est.shuffle),
         schedule=est.learning_rate,
         power_t=est.power_t,
-        tol=est.tol,
-        n_iter_no_change=est.n_iter_no_change,
-        dropout=[rates] * len(seeds),
-        label_smoothing=[getattr(est, "label_smoothing", 0.0)] * len(seeds),
+        tol=[est.tol] * n,
+        n_iter_no_change=[est.n_iter_no_change] * n,
+        dropout=[rates if any(rates) else ()] * n,
+        label_smoothing=[getattr(est, "label_smoothing", 0.0)] * n,
         join_last_row=bool(est.batch_norm) or est.module is not None,
-        watch=watched_metric(est, est.scoring) if data.valid_rows and est.scoring != "loss" else None,
+        watch=[watched_metric(est, est.scoring)] * n if data.valid_rows and est.scoring != "loss" else [],
         restore_best=bool(data.valid_rows),
-        metrics={getattr(name, "__name__", str(name)): estimator_metric(est, name) for name in metrics},
+        metrics={getattr(name, "__name__", str(name)): [estimator_metric(est, name)] * n for name in metrics},
     )
 
 
@@ -232,6 +233,54 @@ def make_solver(est: Any) -> partial:
         raise ValueError("solver=torch.optim.LBFGS needs a closure; use solver='lbfgs', which is scipy's.")
     return partial(TorchOptimizer, rates=rates, optimizer=est.solver)
 
+
+# --- What may train together ----------------------------------------------------------------------------------------
+
+# What the encoded rows depend on, besides the rows.
+ENCODES = (
+    *("scaling", "categorical_features", "class_weight", "loss", "quantile", "delta", "module", "solver"),
+    *("precision", "device"),
+)
+# In what the members of one training may differ: it goes into their rows, their weights, or numbers of their own.
+DIFFERS = (
+    *("learning_rate_init", "alpha", "weight_decay", "dropout", "label_smoothing", "random_state", "tol"),
+    *("n_iter_no_change", "validation_fraction", "class_weight", "categorical_features"),
+)
+
+
+def trains_with_others(est: Any) -> bool:
+    """Whether the training is that of a built-in network, in steps, with nobody looking on."""
+    in_steps = isinstance(est.solver, str) and est.solver != "lbfgs"
+    return in_steps and est.module is None and not est.callbacks and not est.verbose and not est.warm_start
+
+
+def shape_of(est: Any) -> str:
+    """What has to be equal for networks to train together, as far as the parameters tell."""
+    return hashed({name: value for name, value in est.get_params(deep=False).items() if name not in DIFFERS})
+
+
+def encoding_of(est: Any) -> str:
+    """What has to be equal for networks to share encoded rows."""
+    return hashed({name: getattr(est, name, None) for name in ENCODES})
+
+
+def layout_of(net: TrainingNet, table: Table) -> str:
+    """What has to be equal for nets to train together besides their shape: what the rows have made of it."""
+    network, plan = net.module, net.plan
+    layers = {name: value for name, value in network.config.items() if name != "dropout"}
+    kinds = type(net.criterion), network.flat.dtype, network.flat.device, sp.issparse(table.numbers), table.n_choices
+    return repr((layers, kinds, plan.batch_size, plan.restore_best, table.weight is None))
+
+
+def hashed(value: Any) -> str:
+    """A key that equal values share; what cannot be pickled is only equal to itself."""
+    try:
+        return joblib.hash(value)
+    except Exception:  # whatever pickling raises
+        return f"unlike others: {id(value)}"
+
+
+# --- Going on with a training ---------------------------------------------------------------------------------------
 
 STAYS = (
     *("loss", "quantile", "delta", "class_weight", "module", "ensemble_size", "activation", "batch_norm"),

@@ -40,6 +40,7 @@ from sknn._parameters import Parameters
 from sknn.batches import Table
 from sknn.network.flat import Inputs
 from sknn.network.losses import Loss
+from sknn.training import TrainingNet, TrainingSet
 
 PREDICTED_NUMBERS = 1 << 18  # of the widest layer, over all members, at once: 1 MB, which stays in a core's own cache
 FEWEST_ROWS = 256  # predicted at once
@@ -139,16 +140,10 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         MemoryError
             If a step does not fit on the device.
         """
-        for name, value in {"y_val": y_val, "sample_weight_val": sample_weight_val}.items():
-            if X_val is None and value is not None:
-                raise ValueError(f"{name} was given without X_val; give both, or neither.")
         goes_on = self.warm_start and hasattr(self, "net_")
         with self._all_or_nothing():
-            rows = self._check_rows(X, y, sample_weight, reset=not goes_on)
-            held = None if X_val is None else self._check_rows(X_val, y_val, sample_weight_val, False, "_val")
-            if not goes_on:
-                self._fit_encoders(rows)
-            self._train(rows, held, goes_on, epochs=None)
+            table, n_rows = self._encode_all(X, y, sample_weight, X_val, y_val, sample_weight_val, reset=not goes_on)
+            self._train(table, n_rows, goes_on, epochs=None)
         return self
 
     @contextlib.contextmanager
@@ -169,35 +164,68 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
         goes_on = hasattr(self, "net_")
         with self._all_or_nothing():
-            rows = self._check_rows(X, y, sample_weight, reset=not goes_on)
-            if not goes_on:
-                self._fit_encoders(rows, classes)
-            self._train(rows, None, goes_on, epochs=1)
+            table, n_rows = self._encode_all(X, y, sample_weight, reset=not goes_on, classes=classes)
+            self._train(table, n_rows, goes_on, epochs=1)
         return self
 
-    def _train(self, rows: Rows, held: Rows | None, goes_on: bool, epochs: int | None) -> None:
-        """Train a new network, or the one there is; for `max_iter` epochs, or so many as partial_fit asks for."""
-        if goes_on:
+    def _encode_all(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+        *,
+        reset: bool = True,
+        classes: Any = None,
+    ) -> tuple[Table, int]:
+        """All rows, encoded, those to train on first, and the number of these; learn how to encode them if `reset`."""
+        for name, value in {"y_val": y_val, "sample_weight_val": sample_weight_val}.items():
+            if X_val is None and value is not None:
+                raise ValueError(f"{name} was given without X_val; give both, or neither.")
+        rows = self._check_rows(X, y, sample_weight, reset)
+        held = None if X_val is None else self._check_rows(X_val, y_val, sample_weight_val, False, "_val")
+        if reset:
+            self._fit_encoders(rows, classes)
+        else:
             check_same_network(self)
-        device = self.device_ if goes_on else resolve_device(self.device)
-        table = self._make_table([rows] if held is None else [rows, held], device)
+        device = resolve_device(self.device) if reset else self.device_
+        return self._make_table([rows] if held is None else [rows, held], device), rows.y.shape[0]
+
+    def _train(self, table: Table, n_rows: int, goes_on: bool, epochs: int | None) -> None:
+        """Train a new network, or the one there is; for `max_iter` epochs, or so many as partial_fit asks for."""
+        net, data = self._prepare(table, n_rows, goes_on, epochs)
+        with self._memory_advice(net.plan.batch_size), self._threads(net):
+            net.partial_fit(data, epochs=epochs)
+        self._conclude(net, complete=epochs is None)
+
+    def _prepare(
+        self, table: Table, n_rows: int, goes_on: bool = False, epochs: int | None = None
+    ) -> tuple[TrainingNet, TrainingSet]:
+        """A net that is ready to train, and the rows of each of its members."""
         seeds = member_seeds(self)
-        data = split(self, table, rows.y.shape[0], seeds, holds_out=self.early_stopping and epochs is None)
-        plan = make_plan(self, data, seeds)
-        callbacks = self._training_callbacks()
+        data = split(self, table, n_rows, seeds, holds_out=self.early_stopping and epochs is None)
+        plan, callbacks = make_plan(self, data, seeds), self._training_callbacks()
         with self._memory_advice(plan.batch_size):
             if goes_on:
                 net = self.net_.resume(plan, callbacks, make_solver(self), same_solver=epochs is not None)
             else:
                 net = make_net(self, make_network(self, data, seeds), plan, callbacks)
                 self._built_with = what_stays(self)
-            net.keeps_optimizer = epochs is not None
-            work = 3 * plan.batch_size * net.module.flat.numel()  # multiplications: three products per weight
-            with threads(self.n_threads, work):
-                net.partial_fit(data, epochs=epochs)
+        net.keeps_optimizer = epochs is not None
+        return net, data
+
+    def _conclude(self, net: TrainingNet, complete: bool = True) -> None:
+        """Take a trained net as one's own."""
         if net.lost_:
             raise ValueError(DIVERGED.format(epoch=net.diverged_[net.lost_[0]]))
-        self._publish(net, complete=epochs is None)
+        self._publish(net, complete)
+
+    def _threads(self, net: TrainingNet) -> contextlib.AbstractContextManager:
+        """With so many threads as suit a step of this estimator's network."""
+        work = 3 * net.plan.batch_size * net.module.flat.numel()  # multiplications: three products per weight
+        return threads(self.n_threads, work)
 
     def _build(self, X: Any, y: Any, classes: Any) -> None:
         """Make the untrained network for rows like these (`from_sklearn` fills it)."""

@@ -91,14 +91,14 @@ def stream(seed: int, member: int, purpose: str, device: torch.device, start: in
 
 
 # Of plain random bits: on a CPU numpy's SFC64, which takes a third of the time of torch's Mersenne twister.
-BitGenerator = torch.Generator | np.random.Generator
+BitGenerator = torch.Generator | np.random.BitGenerator
 
 
 def stream_of_bits(seed: int, member: int, purpose: str, device: torch.device, start: int = 0) -> BitGenerator:
     """Like `stream`, for `fill_with_bits`."""
     if device.type == "cuda":
         return stream(seed, member, purpose, device, start)
-    return np.random.Generator(np.random.SFC64(_own_seed(seed, member, purpose, start)))
+    return np.random.SFC64(_own_seed(seed, member, purpose, start))
 
 
 def fill_with_bits(words: Tensor, generator: BitGenerator) -> None:
@@ -106,8 +106,8 @@ def fill_with_bits(words: Tensor, generator: BitGenerator) -> None:
     if isinstance(generator, torch.Generator):
         words.random_(-(2**63), None, generator=generator)
     else:
-        bits = generator.integers(-(2**63), 2**63, words.numel(), dtype=np.int64)
-        words.copy_(torch.from_numpy(bits).view(words.shape))
+        # Raw words, copied by numpy, take a third of the time of `integers` and `copy_`.
+        words.numpy().view(np.uint64)[...] = generator.random_raw(words.numel()).reshape(words.shape)
 
 
 def _generates_on(device: torch.device) -> torch.device | str:

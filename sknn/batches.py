@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import groupby, islice, repeat
+from itertools import groupby, islice, pairwise, repeat
 from typing import Any
 
 import torch
@@ -102,6 +102,7 @@ class DropoutNoise:
         levels = levels.view(len(layers), len(generators))  # of no layers, too
         self.thresholds = (levels - 32768).to(device, torch.int16)[:, :, None, None]  # (layers, M, 1, 1)
         self.scales = (65536 / (65536 - levels).double())[:, :, None, None]  # not every device has float64
+        self.drops = levels.any(0).tolist()  # of the others, everything is kept, whatever the bits
         self.generators = generators
 
     def draw(self, members: slice, batches: int, size: int, like: Tensor) -> list[Tensor]:
@@ -111,8 +112,9 @@ class DropoutNoise:
         generators = self.generators[members]
         words = -(-size * sum(self.widths) // 4)
         raw = torch.empty((batches, len(generators), words), dtype=torch.int64, device=like.device)
-        for own, generator in zip(raw.unbind(1), generators, strict=True):
-            fill_with_bits(own, generator)
+        for own, generator, drops in zip(raw.unbind(1), generators, self.drops[members], strict=True):
+            if drops:
+                fill_with_bits(own, generator)
         shorts, noise, start = raw.view(torch.int16), [], 0
         for width, threshold, scale in zip(self.widths, self.thresholds, self.scales, strict=True):
             part = shorts[..., start : start + size * width].reshape(batches, len(generators), size, width)
@@ -123,6 +125,7 @@ class DropoutNoise:
 
     def select(self, members: list[int]) -> None:
         self.thresholds, self.scales = self.thresholds[:, members], self.scales[:, members]
+        self.drops = [self.drops[m] for m in members]
         self.generators = [self.generators[m] for m in members]
 
 
@@ -276,16 +279,17 @@ class Chunk:
             parts = rows[i].unbind(), inputs[i].unbind(), targets[i].unbind(), noises, scales, sums, starts
             yield from map(partial(Batch, self.members, self.runs), *parts)
 
-    def total_of_batches(self, values: Sequence[Tensor]) -> Tensor:
-        """Sum over batches of values (M,), each times the batch's rows: (M,)."""
+    def times_rows(self, values: Tensor) -> Tensor:
+        """Values of the batches (batches, M), each times the batch's rows."""
         sizes = [size for n, _, size in self.shapes for _ in range(n)]
-        return sum((value * size for value, size in zip(values, sizes, strict=True)), torch.zeros_like(values[0]))
+        return values * values.new_tensor(sizes)[:, None]
 
-    def total(self, losses: Tensor) -> Tensor:
-        """Sum over batches of the weighted mean of the rows' losses (length,), times the batch's rows: (M,)."""
+    def totals_of(self, losses: Tensor) -> Tensor:
+        """Of each batch, the weighted mean of the rows' losses (length,) times the batch's rows: (batches, M)."""
         if self.shares is not None:
             losses = losses * torch.cat([(share * share.shape[2]).flatten() for share in self.shares])
-        return self.by_member(losses).sum(1)
+        parts = [part.sum(2) for part in self.by_batch(losses)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def smooth_labels(target: Tensor, smoothing: Tensor, n_choices: int) -> Tensor:
@@ -303,19 +307,17 @@ class Outputs:
     def add(self, members: slice, z: Tensor, rows: Tensor) -> None:
         self.pieces.append((members, z, rows))
 
-    def joined(self, n_members: int) -> list[tuple[Tensor, Tensor, Tensor | None]]:
-        """Outputs, targets and weights: of all members at once if they have the same numbers of rows, else of each."""
-        if all(members == self.pieces[0][0] for members, _, _ in self.pieces):
-            return [self._join([(z, rows) for _, z, rows in self.pieces])]
-        return [self._join(self._of(m)) for m in range(n_members)]
-
-    def _of(self, m: int) -> list[tuple[Tensor, Tensor]]:
-        chosen = [(m - s.start, z, rows) for s, z, rows in self.pieces if s.start <= m < s.stop]
-        return [(z[k : k + 1], rows[k : k + 1]) for k, z, rows in chosen]
-
-    def _join(self, parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor | None]:
-        z, rows = torch.cat([z for z, _ in parts], 1), torch.cat([rows for _, rows in parts], 1)
-        return z, self.table.target[rows], None if self.table.weight is None else self.table.weight[rows]
+    def joined(self) -> Iterator[tuple[slice, Tensor, Tensor, Tensor | None]]:
+        """Neighbouring members whose pieces are of the same sizes, with their outputs, targets and weights."""
+        ends = sorted({end for members, _, _ in self.pieces for end in (members.start, members.stop)})
+        for start, stop in pairwise(ends):
+            own = [piece for piece in self.pieces if piece[0].start <= start and stop <= piece[0].stop]
+            parts = [
+                (z[start - s.start : stop - s.start], rows[start - s.start : stop - s.start]) for s, z, rows in own
+            ]
+            z, rows = (torch.cat(pieces, 1) for pieces in zip(*parts, strict=True))
+            weight = None if self.table.weight is None else self.table.weight[rows]
+            yield slice(start, stop), z, self.table.target[rows], weight
 
 
 def split_rows(n_rows: int, batch_size: int, join_last_row: bool) -> tuple[int, int]:
@@ -360,14 +362,14 @@ def epoch_blocks(sizes: Sequence[int], batch_size: int, join_last_row: bool = Fa
     return blocks
 
 
-def equal_runs(sizes: Sequence[int]) -> list[slice]:
-    """Slices of neighbours of equal size.
+def equal_runs(values: Sequence[Any]) -> list[slice]:
+    """Slices of neighbours that are equal.
 
     >>> equal_runs([100, 100, 70])
     [slice(0, 2, None), slice(2, 3, None)]
     """
     runs, start = [], 0
-    for _, run in groupby(sizes):
+    for _, run in groupby(values):
         stop = start + len(list(run))
         runs.append(slice(start, stop))
         start = stop

@@ -33,7 +33,7 @@ class FullBatchNet(TrainingNet):
 
     def fit_loop(self, X: TrainingSet, y: None = None, epochs: int | None = None, **kwargs: Any) -> "FullBatchNet":
         data, n = X, self.module_.n_members
-        self.stopped_by_, self.diverged_, self.ran_out_ = None, {}, False
+        self.stopped_by_, self.diverged_, self.ran_out_ = None, {}, []
         self._observers: list = []
         self._held_out = data.valid_rows
         self.module_.train()
@@ -83,7 +83,8 @@ class FullBatchNet(TrainingNet):
         if not np.isfinite(result.fun):
             self.diverged_[m] = len(curve) + 1
         network.load_row(m, torch.from_numpy(result.x).to(network.flat))
-        self.ran_out_ = self.ran_out_ or result.status == 1
+        if result.status == 1:
+            self.ran_out_.append(m)
 
     def _whole(self, data: TrainingSet, m: int) -> Batch:
         """All of member m's rows as one batch."""

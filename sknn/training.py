@@ -8,7 +8,7 @@ dataset, the loader, and a synchronisation and a history record per batch.  Its 
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -42,7 +42,8 @@ from sknn.network.metrics import weighted_mean
 from sknn.network.optimizers import FlatOptimizer
 from sknn.network.schedules import SCHEDULES, invscaling
 
-VALIDATION_ROWS = 8192  # evaluated at once
+VALIDATION_ROWS = 1024  # of a member, evaluated at once, whoever its company is: the last bits depend on their number
+VALIDATED_AT_ONCE = 8192  # rows, over members
 CAPTURED_NUMBERS = 1 << 24  # gathered at once for a recording: a GPU has no cache to stay in
 NOT_PICKLED = ("optimizer_", "callbacks_", "_observers", "_held_out")
 
@@ -86,14 +87,14 @@ class Plan:
     shuffle: bool = True
     schedule: str = "constant"
     power_t: float = 0.5
-    tol: float = 1e-4
-    n_iter_no_change: float = 10
+    tol: list[float] = field(default_factory=list)
+    n_iter_no_change: list[float] = field(default_factory=list)
     dropout: list[tuple[float, ...]] = field(default_factory=list)  # rates of the dropout layers
     label_smoothing: list[float] = field(default_factory=list)
     join_last_row: bool = False
-    watch: Metric | None = None  # of the validation rows, larger is better; None watches the loss
+    watch: list[Metric] = field(default_factory=list)  # of the validation rows, larger is better; without it, the loss
     restore_best: bool = False
-    metrics: dict[str, Metric] = field(default_factory=dict)
+    metrics: dict[str, list[Metric]] = field(default_factory=dict)
 
 
 class Progress:
@@ -137,8 +138,8 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         Rows that each member has trained on, over all fits.
     stopped_by_ : {None, 'user', 'callback'}
         Who ended the last fit before its time, if not a member's own early stop.
-    ran_out_ : bool
-        Whether some member was still improving when the last fit came to its end.
+    ran_out_ : list of int
+        Members that were still improving when the last fit came to its end.
     diverged_ : dict of int to int
         Members whose loss became NaN or infinite, and the epoch in which it did.
     lost_ : list of int
@@ -149,8 +150,9 @@ class TrainingNet(EncodedPrediction, NeuralNet):
     stopped_by_: str | None
     diverged_: dict[int, int]
     lost_: list[int]
-    ran_out_: bool
+    ran_out_: list[int]
     _row: dict[str, Any]  # the epoch's record in the history
+    _smallest: dict[str, float]  # of each loss
     _chunks_of: tuple[list[int], list[list[Block]]]  # the members' numbers of rows, and what `_chunks` made of them
 
     def __init__(
@@ -207,7 +209,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         """As after a fit of no epochs."""
         self.initialize()
         n = self.module_.n_members
-        self.epochs_, self.stopped_by_, self.diverged_, self.lost_, self.ran_out_ = [0] * n, None, {}, [], False
+        self.epochs_, self.stopped_by_, self.diverged_, self.lost_, self.ran_out_ = [0] * n, None, {}, [], []
         self.module_.eval()
         return self
 
@@ -228,6 +230,38 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             self.optimizer_epochs_ = epochs
         return self
 
+    def take_over(self, company: "TrainingNet", places: list[int]) -> "TrainingNet":
+        """Become what a net that trained our members among others has made of them, at these places of it."""
+        self.initialize()
+        del self.optimizer_
+        self._smallest = {}
+        self.module_.tie(company.module_.flat[places].clone())
+        self.module_.eval()
+        own = dict(enumerate(places))
+        self.epochs_, self.rows_seen_ = [company.epochs_[m] for m in places], [company.rows_seen_[m] for m in places]
+        self.diverged_ = {k: company.diverged_[m] for k, m in own.items() if m in company.diverged_}
+        self.lost_ = [k for k, m in own.items() if m in company.lost_]
+        self.ran_out_ = [k for k, m in own.items() if m in company.ran_out_]
+        self.stopped_by_ = company.stopped_by_
+        for name in ("best", "best_epoch", "waiting"):
+            setattr(self.progress_, name, [getattr(company.progress_, name)[m] for m in places])
+        self.progress_.best_rows = [None] * len(places)
+        share = len(places) / company.module_.n_members
+        for epoch, row in enumerate(company.history[: max(self.epochs_)], 1):
+            self._row = {"batches": [], "epoch": epoch, "dur": row["dur"] * share}
+            list.append(self.history, self._row)
+            of_all = company.members_[epoch]
+            for name, values in of_all.items():
+                if name != "member_learning_rate":
+                    self._record_mean(name.removeprefix("member_"), [values[m] for m in places])
+            rates = [of_all["member_learning_rate"][m] for m in places]
+            self._row["learning_rate"] = next(rate for rate, n in zip(rates, self.epochs_, strict=True) if n >= epoch)
+            if len(places) > 1:
+                self._members_of_epoch()["member_learning_rate"] = rates
+        for name in ("_row", "_smallest"):
+            self.__dict__.pop(name, None)
+        return self
+
     # --- The ladder ----------------------------------------------------------------------------------------------
 
     def fit_loop(self, X: TrainingSet, y: None = None, epochs: int | None = None, **kwargs: Any) -> "TrainingNet":
@@ -241,6 +275,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
                 self._row = list.__getitem__(self.history, -1)  # skorch's own indexing copies the whole history
                 if self.callbacks_:
                     self.optimizer_.refresh()  # one of them may have frozen something
+                self._record_rates()
                 self.run_single_epoch(data, True, "train", self.train_step)
                 self.run_single_epoch(data, False, "valid", self.validation_step)
                 self._record_epoch(time.perf_counter() - started)
@@ -271,35 +306,41 @@ class TrainingNet(EncodedPrediction, NeuralNet):
 
     def _measure(self, outputs: Outputs, prefix: str) -> None:
         """The metrics of the collected outputs and, of validation rows, what is watched and the loss."""
-        metrics = {f"{prefix}_{name}": metric for name, metric in self.plan.metrics.items()}
+        metrics = {f"{prefix}_{name}": each for name, each in self.plan.metrics.items()}
         values: dict[str, list[Tensor]] = {}
-        if prefix == "valid" and self.plan.watch is not None:
+        if prefix == "valid" and self.plan.watch:
             metrics["valid_score"] = self.plan.watch
-        for z, y, weight in outputs.joined(len(self.active_)) if metrics or prefix == "valid" else []:
+        for members, z, y, weight in outputs.joined() if metrics or prefix == "valid" else []:
             if prefix == "valid":
                 values.setdefault("valid_loss", []).append(weighted_mean(self.criterion_.rows(z, y), weight))
             p = self.criterion_.link(z) if metrics else z
-            for name, metric in metrics.items():
-                values.setdefault(name, []).append(metric(p, y, weight))
+            for name, each in metrics.items():
+                own = [each[m] for m in self.active_[members]]
+                values.setdefault(name, []).extend(
+                    own[run.start](p[run], y[run], None if weight is None else weight[run]) for run in equal_runs(own)
+                )
         self._values |= {name: torch.cat(parts) for name, parts in values.items()}
 
     def _train(self, data: TrainingSet, rows: list[Tensor], step_fn: Callable, outputs: Outputs) -> Tensor:
         """One pass over each member's rows in the given order; return the members' losses."""
         sizes, count = [r.shape[0] for r in rows], 0
-        losses = self._zeros(len(rows))
+        losses = self._zeros(len(rows), -(-max(sizes) // self.plan.batch_size))  # of each member's batches
         take = partial(self._observed, step_fn, data, prefix="train") if self._observers else step_fn
         for blocks in self._chunks(sizes, data):
             chunk = Chunk(data.table, rows, blocks, blocks[0].runs(sizes), self._noise, self._smoothing)
             steps = self._captured.take(chunk) if self._captured else [take(batch) for batch in chunk.batches()]
-            if steps[0]["penalty"] is not None:
-                losses[chunk.members].add_(chunk.total_of_batches([step["penalty"] for step in steps]))
             z = chunk.joined([step["y_pred"] for step in steps])
-            losses[chunk.members].add_(chunk.total(self.criterion_.rows(z[None], chunk.target[None])[0]))
+            totals = chunk.totals_of(self.criterion_.rows(z[None], chunk.target[None])[0])
+            if steps[0]["penalty"] is not None:
+                totals += chunk.times_rows(torch.stack([step["penalty"] for step in steps]))
+            first = blocks[0].start // self.plan.batch_size
+            losses[chunk.members, first : first + chunk.n_batches] = totals.T
             if self.plan.metrics:
                 outputs.add(chunk.members, chunk.by_member(z), chunk.by_member(chunk.rows))
             count += chunk.n_batches
         self._row["train_batch_count"] = count
-        return losses / losses.new_tensor(sizes)
+        # Summed one after another, for the last bits of other sums depend on where the chunks begin.
+        return losses.cumsum(1)[:, -1] / losses.new_tensor(sizes)
 
     def _chunks(self, sizes: list[int], data: TrainingSet) -> list[list[Block]]:
         """How members with so many rows go through an epoch; worked out when a member has left."""
@@ -312,14 +353,12 @@ class TrainingNet(EncodedPrediction, NeuralNet):
     def _validate(self, data: TrainingSet, rows: list[Tensor], step_fn: Callable, outputs: Outputs) -> None:
         count = 0
         take = partial(self._observed, step_fn, data, prefix="valid") if self._observers else step_fn
-        at_once = max(1, VALIDATION_ROWS // len(rows))
-        for members in equal_runs([len(r) for r in rows]):
-            for start in range(0, len(rows[members.start]), at_once):
-                chosen = torch.stack([r[start : start + at_once] for r in rows[members]])
-                inputs, target = data.table.inputs(chosen), data.table.target[chosen]
-                batch = Batch(members, [members], chosen, inputs, target, [], 1.0, 1.0, start)
-                outputs.add(members, take(batch)["y_pred"], chosen)
-                count += 1
+        for members, start in validation_blocks([len(r) for r in rows]):
+            chosen = torch.stack([r[start : start + VALIDATION_ROWS] for r in rows[members]])
+            inputs, target = data.table.inputs(chosen), data.table.target[chosen]
+            batch = Batch(members, [members], chosen, inputs, target, [], 1.0, 1.0, start)
+            outputs.add(members, take(batch)["y_pred"], chosen)
+            count += 1
         self._row["valid_batch_count"] = count
 
     def train_step(self, batch: Batch, numbers: list[Any] | None = None, **fit_params: Any) -> dict[str, Any]:
@@ -363,7 +402,8 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         self._chunks_of = [], []
         self._by_share = SCHEDULES[plan.schedule].by_share
         self._last: dict[str, list[float]] = {}
-        self._smallest: dict[str, float] = {}
+        self._rates = [np.nan] * n
+        self._smallest = {}
         self._sizes = [len(r) for r in data.train_rows]
         self._held_out = data.valid_rows
         self._orders = [stream(*seed, "order", device, start) for seed in plan.seeds]
@@ -388,6 +428,16 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             for r, g in zip(rows, generators, strict=True)
         ]
 
+    def _record_rates(self) -> None:
+        """Note the learning rates with which an epoch begins."""
+        if self._by_share is not None:
+            self.optimizer_.schedule(self._by_share(min(1.0, self.optimizer_epochs_ / self.plan.max_iter)))
+        self._row["learning_rate"] = self.optimizer_.param_groups[0]["lr"]
+        if len(self._sizes) > 1:
+            for k, m in self._running():
+                self._rates[m] = self.optimizer_.rate_of(k)
+            self._members_of_epoch()["member_learning_rate"] = list(self._rates)
+
     def _record_epoch(self, seconds: float) -> None:
         """Bring the epoch's numbers to the host in one go, note them, and judge each member by them."""
         names = list(self._values)
@@ -398,7 +448,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             for k, m in self._running():
                 last[m] = values[k]
             self._record_mean(name, last)
-        self._row["learning_rate"], self._row["dur"] = self.optimizer_.param_groups[0]["lr"], seconds
+        self._row["dur"] = seconds
         if not self._row["batches"]:
             self.history.new_batch()  # skorch's Checkpoint formats file names with the last one
         for k, m in self._running():
@@ -406,7 +456,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             self.rows_seen_[m] += self._sizes[m]
             score = self._last["valid_score"][m] if "valid_score" in self._last else -self._watched_loss()[m]
             if math.isfinite(self._last["train_loss"][m]):
-                self.progress_.update(m, score, self.plan.tol, self.module_.flat[k], len(self.history))
+                self.progress_.update(m, score, self.plan.tol[m], self.module_.flat[k], len(self.history))
 
     def _watched_loss(self) -> list[float]:
         return self._last["valid_loss" if "valid_loss" in self._last else "train_loss"]
@@ -418,7 +468,10 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             self._smallest[name] = min(mean, self._smallest.get(name, np.inf))
         self._row[name] = mean
         if len(values) > 1:
-            self.members_.setdefault(len(self.history), {})[f"member_{name}"] = list(values)
+            self._members_of_epoch()[f"member_{name}"] = list(values)
+
+    def _members_of_epoch(self) -> dict[str, list[float]]:
+        return self.members_.setdefault(len(self.history), {})
 
     def _retire_members(self, stops: bool) -> bool:
         """End the training of members that diverged or (if that `stops` them) no longer improve.
@@ -433,7 +486,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             if not math.isfinite(self._last["train_loss"][m]):
                 self.diverged_[m] = len(self.history)
                 self._final[m] = self.progress_.best_rows[m]
-            elif self.progress_.waiting[m] > plan.n_iter_no_change:
+            elif self.progress_.waiting[m] > plan.n_iter_no_change[m]:
                 self.progress_.waiting[m] = 0
                 if schedule.plateau_divisor is not None and optimizer.rate_of(k) > schedule.smallest:
                     multipliers[k] /= schedule.plateau_divisor
@@ -472,16 +525,15 @@ class TrainingNet(EncodedPrediction, NeuralNet):
     def _end(self) -> None:
         """Put every member's final weights back into the network, and drop what only the training needed."""
         still_running = self._running()
-        self.ran_out_ = bool(still_running)
+        self.ran_out_ = [m for _, m in still_running]
         for k, m in still_running:
             self._final[m] = self._result(k, m)
         if self.history and "train_loss" not in self.history[-1]:
             self.history.pop()  # an epoch that was interrupted
-        rows = [row for row in self._final if row is not None]
         self.lost_ = [m for m, row in enumerate(self._final) if row is None]
-        was_changed = self.plan.restore_best or self.diverged_ or len(self.active_) < len(self._final)
-        if was_changed and not self.lost_:
-            self.module_.tie(torch.stack(rows))
+        if self.plan.restore_best or self.diverged_ or len(self.active_) < len(self._final):
+            nothing = torch.full_like(self.module_.flat[0], torch.nan)
+            self.module_.tie(torch.stack([nothing if row is None else row for row in self._final]))
         if self.diverged_:  # and with it the solver's means of the gradient
             self.__dict__.pop("optimizer_", None)
         self.module_.eval()
@@ -496,13 +548,14 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             "_captured",
             "_smallest",
             "_orders",
+            "_rates",
             "_noise",
             "_smoothing",
         ):
             self.__dict__.pop(name, None)
 
-    def _zeros(self, n: int) -> Tensor:
-        return self.module_.flat.new_zeros(n)
+    def _zeros(self, *shape: int) -> Tensor:
+        return self.module_.flat.new_zeros(shape)
 
     def _row_width(self, data: TrainingSet) -> int:
         return data.table.width + data.table.target.shape[1] + sum(width for width, _ in self.module_.dropout_rates())
@@ -534,6 +587,20 @@ class TrainingNet(EncodedPrediction, NeuralNet):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+
+
+def validation_blocks(sizes: Sequence[int]) -> Iterator[tuple[slice, int]]:
+    """Neighbouring members, and the first row, of what is evaluated at once, given the members' numbers of rows.
+
+    >>> list(validation_blocks([2000, 2000, 30]))
+    [(slice(0, 2, None), 0), (slice(0, 2, None), 1024), (slice(2, 3, None), 0)]
+    """
+    for run in equal_runs(sizes):
+        rows = sizes[run.start]
+        at_once = max(1, VALIDATED_AT_ONCE // min(rows, VALIDATION_ROWS))
+        for first in range(run.start, run.stop, at_once):
+            members = slice(first, min(first + at_once, run.stop))
+            yield from ((members, start) for start in range(0, rows, VALIDATION_ROWS))
 
 
 def on_cpu(state: Any) -> Any:

@@ -205,10 +205,9 @@ def test_a_chunks_total_is_the_batches_weighted_means_times_their_rows(weighted)
     by_member = chunk.by_member(losses).numpy()
     counted = np.ones((2, 15)) if weight is None else weight[torch.stack(rows[1:])[:, 4:19]].numpy()
     batches = [slice(0, 4), slice(4, 8), slice(8, 12), slice(12, 15)]
-    expected = sum(
-        by_member[:, b].shape[1] * np.average(by_member[:, b], axis=1, weights=counted[:, b]) for b in batches
-    )
-    np.testing.assert_allclose(chunk.total(losses), expected)
+    expected = [by_member[:, b].shape[1] * np.average(by_member[:, b], axis=1, weights=counted[:, b]) for b in batches]
+    np.testing.assert_allclose(chunk.totals_of(losses), expected)
+    np.testing.assert_allclose(chunk.times_rows(torch.ones(4, 2)), [[4, 4], [4, 4], [4, 4], [3, 3]])
 
 
 def test_a_batch_whose_rows_all_weigh_nothing_moves_nothing():
@@ -218,7 +217,7 @@ def test_a_batch_whose_rows_all_weigh_nothing_moves_nothing():
     first, second, *_ = chunk.batches()
     assert first.scale.flatten().tolist() == [0] * 5
     torch.testing.assert_close(second.scale, torch.full((1, 5, 1), 0.2))
-    assert chunk.total(torch.ones(20)).isfinite().all()
+    assert chunk.totals_of(torch.ones(20)).isfinite().all()
 
 
 def test_a_chunk_smooths_the_labels_of_its_own_members():
@@ -390,9 +389,10 @@ def test_collected_outputs_are_measured_for_each_member_on_its_own_rows(sizes, w
         members, part = range(3)[block.members], slice(block.start, block.stop)
         piece, places = (torch.stack([t[m][part] for m in members]) for t in (z, rows))
         outputs.add(block.members, piece, places)
-    joined = outputs.joined(3)
-    assert len(joined) == (1 if len(set(sizes)) == 1 else 3)
-    measured = torch.cat([mean_error(*parts) for parts in joined])
+    joined = list(outputs.joined())
+    assert len(joined) == len(set(sizes))
+    assert [m for members, *_ in joined for m in range(3)[members]] == [0, 1, 2]
+    measured = torch.cat([mean_error(*parts) for _, *parts in joined])
     expected = [
         mean_error(z[m][None], data.target[rows[m]][None], None if weight is None else weight[rows[m]][None])
         for m in range(3)

@@ -105,3 +105,28 @@ def test_demo_draws_the_training_and_saves_a_model_that_predicts_the_same(demo, 
 
     assert (tmp_path / "training.png").stat().st_size > 10_000
     np.testing.assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))
+
+
+def test_search_costs_less_than_its_fits(tmp_path):
+    printed = run("search.py", tmp_path)
+
+    assert "grid: 46 fits at the price of" in printed
+    assert "1 group of networks" in printed
+    assert "halving: [4, 2, 1] candidates with [5, 10, 20] epochs" in printed
+    assert float(printed.split("nested cross-validation: accuracy ")[1]) > 0.9
+
+
+def test_optuna_search_in_three_ways(tmp_path):
+    printed = run("optuna_search.py", tmp_path)
+
+    losses = [float(line.split("log loss ")[1]) for line in printed.splitlines() if "log loss" in line]
+    assert len(losses) == 2
+    assert max(losses) < 0.3
+    assert "of 12 trials ended early" in printed
+
+
+def test_flaml_search_takes_the_network_as_a_learner(tmp_path):
+    printed = run("flaml_search.py", tmp_path)
+
+    assert "'sknn'" in printed
+    assert float(printed.split("accuracy ")[1]) > 0.9

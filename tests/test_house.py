@@ -35,6 +35,7 @@ HOUSE = [
     "captured_steps.py",
     "training.py",
     "full_batch.py",
+    "training_together.py",
     "_parameters.py",
     "_scoring.py",
     "_assembly.py",
@@ -43,9 +44,14 @@ HOUSE = [
     "_classifier.py",
     "_regressor.py",
     "_from_sklearn.py",
+    "callbacks.py",
+    "search_progress.py",
+    "batched_fits.py",
+    "search_spaces.py",
+    "model_selection.py",
     "__init__.py",
 ]
-REQUIRED_PACKAGES = {"numpy", "scipy", "sklearn", "skorch", "torch"}
+REQUIRED_PACKAGES = {"joblib", "numpy", "scipy", "sklearn", "skorch", "torch"}
 SECTION = re.compile(r"^\s*(\w[\w ]*)\n\s*-{3,}$", re.MULTILINE)
 
 

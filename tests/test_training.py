@@ -265,7 +265,9 @@ def trained(train_rows, members, shuffle=True, weight=None, rates=None, **plan):
     seeds, n = [(7, m) for m in members], len(members)
     network = MLP(n, n_numbers=6, n_outputs=1, hidden=(9, 5), activation="silu", dropout=(0.2, 0.0))
     network.reset([stream(*seed, "weights", torch.device("cpu")) for seed in seeds])
-    settings = {"batch_size": 32, "max_iter": 4, "shuffle": shuffle, "dropout": [(0.2,)] * n} | plan
+    settings = {"batch_size": 32, "max_iter": 4, "shuffle": shuffle, "dropout": [(0.2, 0.0)] * n} | plan
+    settings |= {"tol": [settings.get("tol", 1e-4)] * n}
+    settings |= {"n_iter_no_change": [settings.get("n_iter_no_change", 10)] * n}
     solver = partial(Adam, rates=Rates(rates or [0.01] * n, [0.1] * n, [0.01] * n))
     net = TrainingNet(network, BinaryCrossEntropy(), solver, Plan(seeds, **settings), np.array([0, 1]))
     valid = [torch.arange(100, 120)] * n
@@ -301,7 +303,8 @@ def test_a_member_that_diverges_does_not_disturb_the_others():
     assert net.diverged_ == {1: 1}
     assert net.lost_ == [1]
     assert torch.equal(survivors[0], trained([100], [0])[1][0])
-    assert torch.equal(survivors[1], trained([90], [2])[1][0])
+    assert survivors[1].isnan().all()
+    assert torch.equal(survivors[2], trained([90], [2])[1][0])
 
 
 # --- Rows, dropout, random streams ------------------------------------------------------------------------------------
@@ -402,12 +405,14 @@ def test_a_cosine_schedule_is_that_of_torch():
         expected.append(solver.param_groups[0]["lr"])
         solver.step()
         schedule.step()
-    assert rates(learning_rate="cosine") == pytest.approx(expected[3::4])  # the last step of each epoch
+    est = fitted(**PLAIN | {"batch_size": 30, "learning_rate_init": 0.01, "max_iter": 10, "learning_rate": "cosine"})
+    assert [row["learning_rate"] for row in est.history_] == pytest.approx(expected[::4])  # as each epoch begins
+    assert est.net_.optimizer_.param_groups[0]["lr"] == pytest.approx(expected[-1])
 
 
 def test_one_cycle_rises_and_falls():
     """arXiv 1708.07120 with the numbers of torch's OneCycleLR."""
-    share = (np.arange(10) + 0.75) / 10
+    share = np.arange(10) / 10
 
     def between(start, stop, t):
         return stop + (start - stop) * (1 + math.cos(math.pi * t)) / 2
@@ -526,7 +531,7 @@ def test_partial_fit_stays_at_the_end_of_a_schedule():
     for _ in range(5):
         est.partial_fit(X, Y, classes=[0, 1])
     ours = [row["learning_rate"] for row in est.history_]
-    expected = [0.005 * (1 + math.cos(math.pi * (k + 0.75) / 3)) for k in range(3)]
+    expected = [0.005 * (1 + math.cos(math.pi * k / 3)) for k in range(3)]
     assert ours == pytest.approx([*expected, 0, 0])
 
 

@@ -54,6 +54,7 @@ class MLP(FlatNetwork):
     hidden : tuple of int
     activation : str
     dropout : tuple of float, one per hidden layer
+        All have a place for noise if one has a rate, so that a layer's noise does not depend on the others' rates.
     batch_norm : bool
     numeric_embedding : {None, 'periodic', 'piecewise_linear'}
     n_embedded : int
@@ -114,7 +115,7 @@ class MLP(FlatNetwork):
             if batch_norm:
                 self.layers.append(BatchNorm(size))
             self.layers.append(Activation(activation))
-            if rate:
+            if any(dropout):
                 self.layers.append(Dropout(size, rate))
             width = size
         self.layers.append(OutputLinear(width, n_outputs, gain, product_dtype))

@@ -84,6 +84,10 @@ class FlatOptimizer(torch.optim.Optimizer):
         self._own_lr = self.base_rates[0]
         self.set_multipliers(self.multipliers)
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take the one group there is.  torch's own way imports its compiler, for more than a second."""
+        self.param_groups.append(param_group)
+
     def refresh(self) -> None:
         """Read from the network which columns are trained and decayed; to be called when that may have changed.
 

@@ -248,9 +248,9 @@ def test_the_first_weights_lie_within_scikit_learns_bound(activation, factor):
     assert 0.99 * bound < network.layers[0].weight.abs().max().item() <= bound
 
 
-def test_dropout_rates_are_those_of_the_layers_that_drop():
+def test_all_hidden_layers_have_a_dropout_rate_if_one_drops():
     assert build("dropout").dropout_rates() == [(5, 0.5), (4, 0.2)]
-    assert build("dropout_of_one_layer").dropout_rates() == [(4, 0.2)]
+    assert build("dropout_of_one_layer").dropout_rates() == [(5, 0.0), (4, 0.2)]
     assert build("one_layer").dropout_rates() == []
 
 

@@ -1,6 +1,8 @@
 """Solvers against those of scikit-learn and torch, step by step in float64."""
 
 import copy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -398,3 +400,16 @@ def test_new_rates_go_where_the_old_ones_were():
     solver.refresh()
     assert solver.generation == generation + 1
     assert solver.part(slice(0, 1)).grad.data_ptr() == network.flat_grad.data_ptr()
+
+
+def test_a_first_fit_does_not_wait_for_torchs_compiler():
+    """`torch.optim.Optimizer.add_param_group` would import it, which takes more than a second."""
+    code = """
+import sys
+from sklearn.datasets import load_iris
+from sknn import NeuralClassifier
+NeuralClassifier(max_iter=1).fit(*load_iris(return_X_y=True))
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

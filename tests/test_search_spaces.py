@@ -1,0 +1,50 @@
+"""Ranges to search in."""
+
+import pytest
+from scipy.stats import kstest, uniform
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sknn import NeuralClassifier, NeuralRegressor
+from sknn.model_selection import search_space
+
+
+def test_names_are_those_of_the_estimator():
+    assert "label_smoothing" not in search_space(NeuralRegressor(), 100)
+    assert "alpha" in search_space(NeuralClassifier(solver="adam"), 100)
+    inner = make_pipeline(StandardScaler(), NeuralClassifier())
+    names = set(search_space(make_pipeline(StandardScaler(), inner), 100))
+    prefix = "pipeline__neuralclassifier__"
+    assert names == {prefix + name for name in ("dropout", "label_smoothing", "learning_rate_init", "weight_decay")}
+
+
+@pytest.mark.parametrize(("n_samples", "most"), [(100, 0.6), (2_000, 0.6), (2_001, 0.4), (10**6, 0.25)])
+def test_less_dropout_for_more_rows(n_samples, most):
+    dropout = search_space(NeuralClassifier(), n_samples)["dropout"]
+    assert kstest(dropout.rvs(500, random_state=0), uniform(0, most).cdf).pvalue > 0.01
+    optuna = search_space(NeuralClassifier(), n_samples, kind="optuna")["dropout"]
+    assert (optuna.low, optuna.high) == (0, most)
+
+
+def test_both_kinds_have_the_same_ranges():
+    scipy, optuna = (search_space(NeuralClassifier(), 500, kind=kind) for kind in ("scipy", "optuna"))
+    assert scipy.keys() == optuna.keys()
+    for name, distribution in scipy.items():
+        assert distribution.support() == pytest.approx((optuna[name].low, optuna[name].high))
+        assert optuna[name].log == (distribution.dist.name == "loguniform")
+
+
+def test_what_cannot_be_searched_is_refused():
+    with pytest.raises(TypeError, match="LogisticRegression"):
+        search_space(LogisticRegression(), 100)
+    with pytest.raises(ValueError, match="kind='hyperopt'"):
+        search_space(NeuralClassifier(), 100, kind="hyperopt")
+    with pytest.raises(ValueError, match="n_samples=0"):
+        search_space(NeuralClassifier(), 0)
+
+
+def test_without_optuna_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "optuna.distributions", None)
+    with pytest.raises(ImportError, match=r"sknn\[optuna\]"):
+        search_space(NeuralClassifier(), 100, kind="optuna")
