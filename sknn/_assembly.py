@@ -256,12 +256,13 @@ def trains_with_others(est: Any) -> bool:
 
 def shape_of(est: Any) -> str:
     """What has to be equal for networks to train together, as far as the parameters tell."""
-    return hashed({name: value for name, value in est.get_params(deep=False).items() if name not in DIFFERS})
+    params = est.get_params(deep=False)
+    return key_of(type(est), *((name, value) for name, value in sorted(params.items()) if name not in DIFFERS))
 
 
 def encoding_of(est: Any) -> str:
     """What has to be equal for networks to share encoded rows."""
-    return hashed({name: getattr(est, name, None) for name in ENCODES})
+    return key_of(type(est), *((name, getattr(est, name, None)) for name in ENCODES))
 
 
 def layout_of(net: TrainingNet, table: Table) -> str:
@@ -272,12 +273,18 @@ def layout_of(net: TrainingNet, table: Table) -> str:
     return repr((layers, kinds, plan.batch_size, plan.restore_best, table.weight is None))
 
 
-def hashed(value: Any) -> str:
-    """A key that equal values share; what cannot be pickled is only equal to itself."""
+def key_of(*parts: Any) -> str:
+    """A key that equal things share; what cannot be pickled is only equal to itself, as long as it lives."""
+    return " ".join(_key_of(part) for part in parts)
+
+
+def _key_of(part: Any) -> str:
+    if isinstance(part, tuple | list):
+        return f"({key_of(*part)})"
     try:
-        return joblib.hash(value)
+        return joblib.hash(part)
     except Exception:  # whatever pickling raises
-        return f"unlike others: {id(value)}"
+        return f"unlike others: {id(part)}"
 
 
 # --- Going on with a training ---------------------------------------------------------------------------------------

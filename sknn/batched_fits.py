@@ -7,196 +7,30 @@ training (splitting, scoring, errors, verbosity, metadata) is scikit-learn's own
 """
 
 import contextlib
-import inspect
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import joblib
 import numpy as np
 import torch
 from joblib.parallel import ParallelBackendBase, get_active_backend
-from sklearn.base import clone
-from sklearn.model_selection._validation import _fit_and_predict, _fit_and_score
-from sklearn.pipeline import Pipeline
-from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _check_method_params
 
-from sknn._assembly import encoding_of, hashed, layout_of, shape_of, trains_with_others
-from sknn._base import BaseNeural
 from sknn._device import resolve_device
-from sknn.batches import Table
+from sknn.search_fits import Fit, Kind, Shared, Task
 from sknn.search_progress import Progress
-from sknn.training import TrainingNet, TrainingSet
+from sknn.training import TrainingNet
 from sknn.training_together import train_together
 
+UNFINISHED = "unfinished"  # the group of what an interrupt has left
 MORE_THAN_ONE = 2  # workers; with one, joblib would run its tasks without asking a backend
 BATCH_NUMBERS = 1 << 17  # weights of the networks that train together: more of them fall out of a core's cache
+SHARES, FEWEST_IN_A_SHARE = 4, 16  # of each process, and fits that it takes at once to be worth training together
 WEIGHT_COPIES = 6  # the network, its gradient, the solver's two means, the best epoch, and the estimator's own
-
-
-# --- A task of joblib ---------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Task:
-    """One call of scikit-learn's, with its arguments by name."""
-
-    function: Callable
-    arguments: dict[str, Any]
-
-    @classmethod
-    def of(cls, call: Callable, args: tuple, kwargs: dict) -> "Task":
-        function = getattr(call, "function", call)  # scikit-learn's wrapper sets the configuration, which is ours too
-        if function not in (_fit_and_score, _fit_and_predict):
-            return cls(call, {"args": args, "kwargs": kwargs})
-        return cls(function, inspect.signature(function).bind(*args, **kwargs).arguments)
-
-    def run(self) -> Any:
-        if "kwargs" in self.arguments:
-            return self.function(*self.arguments["args"], **self.arguments["kwargs"])
-        result = self.function(**self.arguments)
-        if isinstance(result, dict):
-            result["group"] = f"alone: {self.arguments.get('candidate_progress')}"
-        return result
-
-    def network(self) -> BaseNeural | None:
-        """The estimator at the end of the task's, with the candidate's parameters, if it can train with others."""
-        if "train" not in self.arguments:
-            return None
-        estimator, parameters = self.arguments["estimator"], self.arguments.get("parameters")
-        if parameters is not None:
-            estimator.set_params(**clone(parameters, safe=False))
-        pipelines = pipelines_of(estimator)
-        last = pipelines[-1].steps[-1][1] if pipelines else estimator
-        can = isinstance(last, BaseNeural) and type(last).fit is BaseNeural.fit and trains_with_others(last)
-        return last if can else None
-
-
-def pipelines_of(estimator: Any) -> list[Pipeline]:
-    """The pipeline that an estimator is, the pipeline at its end, and so on."""
-    pipelines = []
-    while type(estimator) is Pipeline and estimator.steps:
-        pipelines.append(estimator)
-        estimator = estimator.steps[-1][1]
-    return pipelines
-
-
-# --- One fit ------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Fit:
-    """A task whose network is to be trained with others."""
-
-    task: Task
-    network: BaseNeural
-    kind: "Kind"
-    layout: str = ""
-    net: TrainingNet | None = None
-    data: TrainingSet | None = None
-    error: Exception | None = None
-    seconds: float = 0.0
-
-    def prepare(self, shared: "Shared") -> None:
-        """Fit the steps before the network, encode the rows, and build the network."""
-        started = time.perf_counter()
-        try:
-            self.network._validate_params()
-            table, n_rows = shared.encoded(self)
-            self.net, self.data = self.network._prepare(table, n_rows)
-            self.layout = layout_of(self.net, table)
-        except Exception as error:  # scikit-learn decides what becomes of it, when the task runs
-            self.error = error
-        self.seconds = time.perf_counter() - started
-
-    def result(self) -> Any:
-        """Run the task, whose estimator has been trained beforehand."""
-        estimator = self.task.arguments["estimator"]
-        estimator.fit, estimator.set_params = self._pick_up, lambda **_: estimator
-        try:
-            result = self.task.run()
-        finally:
-            del estimator.fit, estimator.set_params
-        if isinstance(result, dict) and "fit_time" in result:
-            result |= {"fit_time": self.seconds, "group": self.group}
-        return result
-
-    @property
-    def group(self) -> tuple[str, str]:
-        """What is equal for fits that train together."""
-        return self.kind.shape, self.layout
-
-    def _pick_up(self, *args: Any, **kwargs: Any) -> Any:
-        if self.error is not None:
-            raise self.error
-        assert self.net is not None
-        self.network._conclude(self.net)
-        return self.task.arguments["estimator"]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """Keys of what a candidate has in common with others: its layers, its encoding, and the steps before."""
-
-    shape: str
-    encoding: str
-    steps: str
-
-    @classmethod
-    def of(cls, task: Task, network: BaseNeural) -> "Kind":
-        steps = [pipeline.steps[:-1] for pipeline in pipelines_of(task.arguments["estimator"])]
-        return cls(shape_of(network), encoding_of(network), hashed(steps))
-
-
-@dataclass
-class Shared:
-    """What fits of the same rows and the same preprocessing have in common, made by the first of them."""
-
-    arguments_of: dict[Any, tuple[list, tuple]] = field(default_factory=dict)
-    table_of: dict[Any, tuple[dict, Table, int]] = field(default_factory=dict)
-
-    def encoded(self, fit: Fit) -> tuple[Table, int]:
-        rows, (args, params) = self._arguments(fit)
-        key = rows, fit.kind.encoding
-        if key not in self.table_of:
-            before = set(vars(fit.network))
-            table, n_rows = fit.network._encode_all(*args, **params)
-            learned = {name: value for name, value in vars(fit.network).items() if name not in before}
-            self.table_of[key] = learned, table, n_rows
-        learned, table, n_rows = self.table_of[key]
-        fit.network.__dict__.update(learned)
-        return table, n_rows
-
-    def _arguments(self, fit: Fit) -> tuple[Any, tuple]:
-        """What the network's own `fit` is called with, after the steps before it; and a key to it."""
-        task = fit.task.arguments
-        pipelines = pipelines_of(task["estimator"])
-        key = id(task["train"]), fit.kind.steps
-        if key not in self.arguments_of:
-            arguments = arguments_of_fit(fit)
-            self.arguments_of[key] = [pipeline.steps[:-1] for pipeline in pipelines], arguments
-        fitted, arguments = self.arguments_of[key]
-        for pipeline, steps in zip(pipelines, fitted, strict=True):
-            pipeline.steps[:-1] = steps
-        return key, arguments
-
-
-def arguments_of_fit(fit: Fit) -> tuple:
-    """Fit what stands before the network, and note what its `fit` is then called with."""
-    task, network = fit.task.arguments, fit.network
-    X, y = _safe_split(task["estimator"], task["X"], task["y"], task["train"])
-    params = _check_method_params(task["X"], params=task.get("fit_params") or {}, indices=task["train"])
-    noted: list[tuple] = []
-    network.fit = lambda *args, **kwargs: noted.append((args, kwargs))  # type: ignore[method-assign, assignment]
-    try:
-        task["estimator"].fit(X, y, **params)
-    finally:
-        del network.fit
-    return noted[0]
 
 
 # --- All fits of one process ----------------------------------------------------------------------------------------
@@ -205,17 +39,36 @@ def arguments_of_fit(fit: Fit) -> tuple:
 def run_tasks(tasks: Sequence[Task], report: Callable[[int, Any], None]) -> None:
     """Run tasks, in groups of equal networks; report each one's place and result as soon as it is known."""
     fits = fits_of(tasks)
-    alone = [i for i in range(len(tasks)) if i not in fits]
-    for part in parts_that_fit(fits):
-        shared, ready = Shared(), {i: fits.pop(i) for i in part}
-        for fit in ready.values():
-            fit.prepare(shared)
-        for batch in batches(ready):
-            train([ready[i] for i in batch])
-            for i in batch:
-                report(i, ready.pop(i).result())
-    for i in alone:
-        report(i, tasks[i].run())
+    shapes: dict[str, deque[int]] = {}
+    for i, fit in fits.items():
+        shapes.setdefault(fit.kind.shape, deque()).append(i)
+    for places in shapes.values():
+        while places:
+            ready = prepared(fits, places)
+            for batch in batches(ready):
+                train([ready[i] for i in batch])
+                for i in batch:
+                    fits.pop(i)
+                    report(i, ready.pop(i).result())
+                    tasks[i].forget()
+    for i, task in enumerate(tasks):
+        if task.arguments:
+            report(i, task.run())
+
+
+def prepared(fits: dict[int, Fit], places: deque[int]) -> dict[int, Fit]:
+    """Take so many places that the tables and networks of their fits need a quarter of the free memory, at most."""
+    ready: dict[int, Fit] = {}
+    shared, free, used = Shared(), memory() / 4, 0
+    while places and (not ready or used + shared.size < free):
+        fit = fits[places[0]]
+        fit.prepare(shared)
+        if isinstance(fit.error, MemoryError) and ready:
+            fit.error = None
+            break  # once the others are trained, there is more
+        ready[places.popleft()] = fit
+        used += fit.size
+    return ready
 
 
 def fits_of(tasks: Sequence[Task]) -> dict[int, Fit]:
@@ -237,29 +90,6 @@ def run_part(tasks: Sequence[Task]) -> list[Any]:
     results: dict[int, Any] = {}
     run_tasks(tasks, results.__setitem__)
     return [results[i] for i in range(len(tasks))]
-
-
-def parts_that_fit(fits: dict[int, Fit]) -> list[list[int]]:
-    """Places of the fits, those of one shape together, so many at once as their encoded rows fit in memory."""
-    shapes: dict[str, list[int]] = {}
-    for i, fit in fits.items():
-        shapes.setdefault(fit.kind.shape, []).append(i)
-    return [part for places in shapes.values() for part in split_by_tables(fits, places)]
-
-
-def split_by_tables(fits: dict[int, Fit], places: Sequence[int]) -> Iterator[list[int]]:
-    """Some places at a time, whose encoded rows need a quarter of the free memory at most."""
-    free = memory() / 4
-    tables: set[Any] = set()
-    part: list[int] = []
-    for i in places:
-        task, kind = fits[i].task.arguments, fits[i].kind
-        tables.add((id(task["train"]), kind.steps, kind.encoding))
-        if part and len(tables) * 4 * np.prod(np.shape(task["X"]), dtype=float) > free:
-            yield part
-            part, tables = [], set()
-        part.append(i)
-    yield part
 
 
 def batches(fits: dict[int, Fit]) -> Iterator[list[int]]:
@@ -293,7 +123,7 @@ def memory(device: torch.device | None = None) -> float:
 
 
 def train(fits: Sequence[Fit]) -> None:
-    """Train the networks of one batch; of one that does not fit in memory, one half after the other."""
+    """Train the networks of one batch; if that fails, one half after the other."""
     if fits[0].error is not None:
         return
     started = time.perf_counter()
@@ -301,7 +131,7 @@ def train(fits: Sequence[Fit]) -> None:
     try:
         with fits[0].network._memory_advice(nets[0].plan.batch_size), fits[0].network._threads(nets[0]):  # type: ignore[union-attr, arg-type]
             train_together(nets, datasets)  # type: ignore[arg-type]
-    except MemoryError as error:
+    except Exception as error:  # of memory, or of a scorer that one of them cannot take
         if len(fits) == 1:
             fits[0].error = error
             return
@@ -309,9 +139,6 @@ def train(fits: Sequence[Fit]) -> None:
         train(fits[:half])
         train(fits[half:])
         return
-    except Exception as error:
-        for fit in fits:
-            fit.error = error
     for fit in fits:
         fit.seconds += (time.perf_counter() - started) / len(fits)
 
@@ -324,29 +151,37 @@ class BatchedFits(ParallelBackendBase):
 
     Parameters
     ----------
-    inner : tuple of (backend, n_jobs)
-        Where tasks that have nothing to do with networks go, and the shares of a search with `n_jobs`.
+    inner : dict of {None, 'threads', 'processes'} to (backend, n_jobs)
+        What joblib would take without this one, by what a call prefers: there go the calls that have nothing to do with
+        networks, and the shares of a search with `n_jobs`.
     keeps_finished : bool
         Whether an interrupted search goes on with the candidates that are finished.
     """
 
-    uses_threads = True
-    supports_sharedmem = True
-
-    def __init__(self, inner: tuple[Any, int], keeps_finished: bool = False, **kwargs: Any) -> None:
+    def __init__(self, inner: dict[str | None, tuple[Any, int]], keeps_finished: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.inner, self.keeps_finished = inner, keeps_finished
         self.tasks: list[Task] = []
         self.results: dict[int, Any] = {}
-        self.n_jobs = 1
+        self.parallel: Any = None
+        self.n_jobs: int | None = None
+        self.prefer: str | None = None
 
     def effective_n_jobs(self, n_jobs: int) -> int:
-        return MORE_THAN_ONE
+        if self.parallel is not None:
+            return MORE_THAN_ONE
+        backend, default = self.inner[None]
+        return backend.effective_n_jobs((default or 1) if n_jobs is None else n_jobs)
 
-    def configure(self, n_jobs: int = 1, parallel: Any = None, **kwargs: Any) -> int:
-        self.parallel, self.n_jobs = parallel, n_jobs
+    def configure(
+        self, n_jobs: int = 1, parallel: Any = None, prefer: str | None = None, require: Any = None, **kwargs: Any
+    ) -> int:
+        self.parallel, self.n_jobs, self.prefer = parallel, n_jobs, prefer
         parallel.pre_dispatch = "all"  # joblib hands over all tasks before it asks for a result
         return MORE_THAN_ONE
+
+    def terminate(self) -> None:
+        self.parallel = None
 
     def start_call(self) -> None:
         self.tasks, self.results = [], {}
@@ -370,8 +205,9 @@ class BatchedFits(ParallelBackendBase):
             self.results[place] = result
             progress.update(place, result)
 
+        backend, n_jobs = self.inner[self.prefer]
         try:
-            with progress, joblib.parallel_config(backend=self.inner[0], n_jobs=self.inner[1]):
+            with progress, joblib.parallel_config(backend=backend, n_jobs=n_jobs):
                 self._share_out(report)
         except KeyboardInterrupt:
             if not (self.keeps_finished and progress.n_finished):
@@ -383,31 +219,38 @@ class BatchedFits(ParallelBackendBase):
 
     def _share_out(self, report: Callable[[int, Any], None]) -> None:
         """Run the tasks here, or each process's share of them there."""
-        n_jobs = self.n_jobs if self.n_jobs is not None else self.inner[1]
-        with joblib.parallel_config(backend=self.inner[0]):
-            n_shares = min(joblib.effective_n_jobs(n_jobs), len(self.tasks))
-        if n_shares <= 1 or any(on_a_gpu(task) for task in self.tasks[:1]):
+        backend, default = self.inner[self.prefer]
+        n_jobs = default if self.n_jobs is None else self.n_jobs
+        n_shares = 1 if n_jobs is None else min(backend.effective_n_jobs(n_jobs), len(self.tasks))
+        networks = [i for i, task in enumerate(self.tasks) if "train" in task.arguments]
+        if n_shares <= 1 or on_a_gpu(self.tasks, networks):
             run_tasks(self.tasks, report)
             return
-        shares = shares_of(self.tasks, n_shares)
-        run = Parallel(n_jobs=n_jobs, backend=self.inner[0], return_as="generator")
-        for places, results in zip(
-            shares, run(delayed(run_part)([self.tasks[i] for i in places]) for places in shares), strict=True
-        ):
+        shares = shares_of(self.tasks, n_shares) if networks else [[i] for i in range(len(self.tasks))]
+        calls = (delayed(run_part)([self.tasks[i] for i in places]) for places in shares)
+        as_they_come = "generator" if getattr(backend, "supports_return_generator", False) else "list"
+        run = Parallel(n_jobs=n_jobs, prefer=self.prefer, return_as=as_they_come)
+        for places, results in zip(shares, run(calls), strict=True):
             for place, result in zip(places, results, strict=True):
                 report(place, result)
+                self.tasks[place].forget()
 
 
 def shares_of(tasks: Sequence[Task], n_shares: int) -> list[list[int]]:
-    """Places of the tasks, by process: equal networks and equal rows lie side by side."""
+    """Places of the tasks that a process takes at once: equal networks and equal rows lie side by side.
+
+    Each process gets several shares if they are large enough, so that there are results before the end.
+    """
     fits = fits_of(tasks)
     shapes = [fits[i].kind.shape if i in fits else "" for i in range(len(tasks))]
     order = sorted(range(len(tasks)), key=lambda i: (shapes[i], id(tasks[i].arguments.get("train")), i))
+    n_shares = max(n_shares, min(SHARES * n_shares, len(tasks) // FEWEST_IN_A_SHARE))
     return [part.tolist() for part in np.array_split(order, n_shares)]
 
 
-def on_a_gpu(task: Task) -> bool:
-    network = task.network()
+def on_a_gpu(tasks: Sequence[Task], networks: Sequence[int]) -> bool:
+    """Whether the networks train on a GPU, which is one process's."""
+    network = tasks[networks[0]].network() if networks else None
     return network is not None and resolve_device(network.device).type == "cuda"
 
 
@@ -421,7 +264,7 @@ def unfinished(task: Task) -> Any:
     estimator.fit = stop
     result = task.function(**task.arguments | {"error_score": np.nan, "verbose": 0})
     del estimator.fit
-    return result | {"fit_error": None, "group": "unfinished"}
+    return result | {"fit_error": None, "group": UNFINISHED}
 
 
 @dataclass
@@ -462,9 +305,9 @@ def batched_fits(keeps_finished: bool = False) -> Iterator[None]:
     >>> scores.shape
     (5, 3)
     """
-    inner = get_active_backend()
-    if isinstance(inner[0], BatchedFits):  # of a search in a search
-        inner = inner[0].inner
-    backend = BatchedFits(inner, keeps_finished, nesting_level=inner[0].nesting_level)
+    inner = {prefer: get_active_backend(prefer=prefer) for prefer in (None, "threads", "processes")}
+    if isinstance(inner[None][0], BatchedFits):  # of a search in a search
+        inner = inner[None][0].inner
+    backend = BatchedFits(inner, keeps_finished, nesting_level=inner[None][0].nesting_level)
     with joblib.parallel_config(backend=backend):
         yield

@@ -39,6 +39,12 @@ class Table:
     def __len__(self) -> int:
         return self.target.shape[0]
 
+    @property
+    def n_bytes(self) -> int:
+        """Of memory."""
+        numbers = self.numbers if isinstance(self.numbers, Tensor) else self.numbers.data
+        return sum(part.nbytes for part in (numbers, self.codes, self.target, self.weight) if part is not None)
+
     def inputs(self, rows: Tensor) -> Inputs:
         """The inputs of rows, of any shape."""
         return Inputs(self._numbers(rows), None if self.codes is None else self.codes[rows])

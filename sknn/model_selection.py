@@ -9,7 +9,7 @@ import numpy as np
 import sklearn.model_selection as theirs
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 
-from sknn.batched_fits import batched_fits
+from sknn.batched_fits import UNFINISHED, batched_fits
 from sknn.search_spaces import search_space
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
 DIFFERENCES = """Scores are those of scikit-learn's search: a network among others becomes what it becomes alone.  But:
 
 - `cv_results_["group"]` numbers the candidates whose networks have one shape, and train together;
+- without a `random_state`, seeds are drawn in another order than candidates come;
 - `fit_time` is a fit's share of the time of what trained with it;
 - the steps of a pipeline before the network are fitted once for each fold and setting of theirs;
 - `n_jobs` counts processes among which the fits are shared out (or, under `joblib.parallel_config`, workers of a
@@ -54,7 +55,8 @@ class _Batched:
     ) -> dict[str, Any]:
         results = super()._format_results(candidate_params, n_splits, out, more_results)  # type: ignore[misc]
         names = [result.get("group", "") for result in out[::n_splits]]
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(n for n in names if n != UNFINISHED))}
+        numbers[UNFINISHED] = -1
         results["group"] = np.array([numbers[name] for name in names])
         return results
 

@@ -19,7 +19,7 @@ class Progress:
     """
 
     def __init__(self, calls: Sequence[dict[str, Any]]) -> None:
-        self.calls = calls
+        self.candidates = [call.get("candidate_progress") for call in calls]
         self.verbose = any(call.get("verbose", 0) for call in calls)
         self.scores: dict[int, list[float]] = defaultdict(list)  # of each candidate
         self.folds = max((call["split_progress"][1] for call in calls if call.get("split_progress")), default=1)
@@ -29,7 +29,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         if self.verbose:
-            self.bar = make_bar(len(self.calls))
+            self.bar = make_bar(len(self.candidates))
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -38,7 +38,7 @@ class Progress:
 
     def update(self, place: int, result: Any) -> None:
         """Note the result of one fit."""
-        candidate = self.calls[place].get("candidate_progress")
+        candidate = self.candidates[place]
         score = result.get("test_scores") if isinstance(result, dict) else None
         if candidate is not None:
             self.scores[candidate[0]].append(score if isinstance(score, float | int) else np.nan)
@@ -71,7 +71,7 @@ class Progress:
     def warn_of_interrupt(self) -> None:
         """Say which candidates are finished."""
         finished = self._finished()
-        total = max(call["candidate_progress"][1] for call in self.calls)
+        total = max(candidate[1] for candidate in self.candidates if candidate)
         warnings.warn(
             f"Search interrupted by user: {len(finished)} of {total} candidates are finished "
             f"({', '.join(map(str, finished))}); the scores of the others are NaN.",

@@ -34,6 +34,7 @@ def train_together(nets: Sequence[TrainingNet], datasets: Sequence[TrainingSet])
     """
     if len(nets) == 1:
         company = nets[0].partial_fit(datasets[0])
+        company.__dict__.pop("optimizer_", None)
     else:
         members = [(i, k) for i, net in enumerate(nets) for k in range(net.module.n_members)]
         members.sort(key=lambda m: -len(datasets[m[0]].train_rows[m[1]]))  # as the order of batches needs it

@@ -46,6 +46,7 @@ HOUSE = [
     "_from_sklearn.py",
     "callbacks.py",
     "search_progress.py",
+    "search_fits.py",
     "batched_fits.py",
     "search_spaces.py",
     "model_selection.py",

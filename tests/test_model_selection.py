@@ -1,10 +1,15 @@
 """Searches and cross-validations: the answers of scikit-learn's own, from networks that train together."""
 
+import gc
 import inspect
 import os
+import pickle
 import signal
 import threading
+import time
+import weakref
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,14 +17,16 @@ import sklearn.model_selection as theirs
 from scipy.stats import loguniform
 from sklearn.base import clone, is_classifier
 from sklearn.compose import make_column_transformer
-from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import FitFailedWarning, NotFittedError
+from sklearn.feature_extraction import FeatureHasher
 from sklearn.feature_selection import SelectKBest
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.metrics import make_scorer, recall_score
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 import sknn.batched_fits as batched_fits_module
 from sknn import NeuralClassifier, NeuralRegressor
@@ -208,11 +215,13 @@ def test_networks_of_other_shapes_are_other_groups(monkeypatch):
     assert sorted(sizes) == [8, 8, 12]
 
 
-def test_fit_times_are_shares_of_the_groups_time():
+def test_a_fit_time_is_a_share_of_the_groups_time():
+    started = time.perf_counter()
     search = ours.GridSearchCV(CLF, GRID, cv=3, refit=False).fit(X, y)
+    whole = time.perf_counter() - started
     times = search.cv_results_["mean_fit_time"]
     assert (times > 0).all()
-    assert times.max() < 3 * times.min()
+    assert 3 * times.sum() <= whole
 
 
 def test_steps_before_are_fitted_once_for_a_fold_and_setting():
@@ -249,7 +258,7 @@ def test_what_does_not_fit_in_memory_is_halved(monkeypatch):
 
 def test_tables_that_do_not_fit_in_memory_are_encoded_in_turn(monkeypatch):
     expected = ours.cross_val_score(CLF, X, y, cv=6)
-    monkeypatch.setattr(batched_fits_module, "memory", lambda device=None: 4 * 4 * 2.5 * X.size)
+    monkeypatch.setattr(batched_fits_module, "memory", lambda device=None: 4 * 4 * 1.5 * X.size)
     sizes = trainings(monkeypatch)
     np.testing.assert_array_equal(ours.cross_val_score(CLF, X, y, cv=6), expected)
     assert len(sizes) >= 3
@@ -280,8 +289,6 @@ def test_n_jobs_shares_the_fits_out():
 @pytest.mark.filterwarnings("ignore")
 def test_a_dask_cluster_of_two_workers():
     distributed = pytest.importorskip("distributed")
-    import joblib
-
     pipe = Pipeline([("scale", WhereItTrained()), ("net", CLF)])
     expected = ours.cross_val_score(pipe, X, y, cv=6)
     with (
@@ -383,12 +390,100 @@ def test_steps_that_cannot_be_hashed_are_fitted_for_each(monkeypatch):
 
 
 def test_nothing_of_the_context_is_left_behind():
-    import joblib
-
     before = joblib.parallel.get_active_backend()
     with pytest.raises(ValueError, match="alpha"):
         ours.GridSearchCV(CLF, {"alpha": [-1]}, error_score="raise").fit(X, y)
     assert type(joblib.parallel.get_active_backend()[0]) is type(before[0])
+
+
+def test_a_network_that_one_scorer_cannot_take_fails_alone():
+    def undefined_on_twelve_rows(estimator, X, y):
+        if len(y) == 12:
+            raise ValueError("not on these")
+        return estimator.score(X, y)
+
+    rows = slice(0, 140)
+    folds = theirs.PredefinedSplit(np.repeat([0, 1, 2], [20, 60, 60]))
+    clf = clone(CLF).set_params(scoring=undefined_on_twelve_rows, validation_fraction=0.15)
+    with pytest.warns(FitFailedWarning, match="1 fits failed|2 fits failed"):
+        scores = ours.cross_validate(clf, X[rows], y[rows], cv=folds)["test_score"]
+    assert np.isnan(scores).any()
+    assert np.isfinite(scores).any()
+
+
+def test_functions_that_cannot_be_pickled_are_told_apart():
+    scalings = [lambda X, k=k: X * (np.arange(X.shape[1]) != k) for k in range(20)]
+    pipe = Pipeline([("own", FunctionTransformer()), ("net", clone(CLF).set_params(max_iter=1, ensemble_size=1))])
+    settings = {"cv": 2, "refit": False, "scoring": "neg_log_loss"}
+    serial, together = (m.GridSearchCV(pipe, {"own__func": scalings}, **settings).fit(X, y) for m in (theirs, ours))
+    assert_equal_results(together.cv_results_, serial.cv_results_)
+
+
+class Blind(NeuralClassifier):
+    """Sees nothing but 0."""
+
+    def _check_X(self, X, reset):
+        return super()._check_X(np.asarray(X) * 0, reset)
+
+
+def test_subclasses_encode_for_themselves():
+    pipe = Pipeline([("net", CLF)])
+    grid = {"net": [CLF, Blind(**SMALL)]}
+    serial, together = (m.GridSearchCV(pipe, grid, cv=2, refit=False).fit(X, y) for m in (theirs, ours))
+    np.testing.assert_array_equal(serial.cv_results_["mean_test_score"], together.cv_results_["mean_test_score"])
+    assert together.cv_results_["group"].tolist() == [0, 1]
+
+
+def test_a_scorer_sees_an_ordinary_estimator():
+    def looks_closely(estimator, X, y):
+        assert not {"fit", "set_params"} & set(vars(estimator))
+        restored = pickle.loads(pickle.dumps(estimator))
+        return restored.set_params(max_iter=1).fit(X, y).score(X, y)
+
+    np.testing.assert_array_equal(*(m.cross_val_score(CLF, X, y, cv=2, scoring=looks_closely) for m in (theirs, ours)))
+
+
+def test_what_prefers_threads_or_shared_memory_gets_them():
+    """SGDClassifier's processes would write into copies of its weights."""
+    X, y = load_iris(return_X_y=True)
+    linear = SGDClassifier(n_jobs=2, random_state=0)
+    settings = {"param_grid": {"alpha": [1e-3]}, "cv": 3}
+    serial, together = (m.GridSearchCV(linear, **settings).fit(X, y) for m in (theirs, ours))
+    np.testing.assert_array_equal(serial.best_estimator_.coef_, together.best_estimator_.coef_)
+    with ours.batched_fits():
+        forest = RandomForestClassifier(10, n_jobs=2, random_state=0).fit(X, y)
+        assert joblib.effective_n_jobs(None) == 1
+    np.testing.assert_array_equal(
+        forest.predict_proba(X), RandomForestClassifier(10, random_state=0).fit(X, y).predict_proba(X)
+    )
+
+
+@pytest.mark.parametrize("backend", ["multiprocessing", "threading"])
+def test_other_backends_of_joblib(backend):
+    expected = ours.cross_val_score(CLF, X, y, cv=3)
+    with joblib.parallel_config(backend, n_jobs=2):
+        np.testing.assert_array_equal(ours.cross_val_score(CLF, X, y, cv=3), expected)
+
+
+def test_texts_before_the_network():
+    documents = [["a"] * (k % 3 + 1) + ["b"] * (k % 5) for k in range(60)]
+    pipe = make_pipeline(FeatureHasher(8, input_type="string"), CLF)
+    labels = np.arange(60) % 2
+    np.testing.assert_array_equal(*(m.cross_val_score(pipe, documents, labels, cv=3) for m in (theirs, ours)))
+
+
+def test_nothing_of_a_fit_is_kept_once_it_is_scored(monkeypatch):
+    alive, scored = [], []
+
+    def count(estimator, X, y):
+        alive.append(weakref.ref(estimator))
+        gc.collect()
+        scored.append(sum(ref() is not None for ref in alive))
+        return estimator.score(X, y)
+
+    monkeypatch.setattr(batched_fits_module, "BATCH_NUMBERS", 1)
+    ours.GridSearchCV(CLF, {"alpha": [0, 1, 2, 3]}, cv=2, scoring=count, refit=False).fit(X, y)
+    assert max(scored) <= 2
 
 
 # --- What is seen of it -----------------------------------------------------------------------------------------------

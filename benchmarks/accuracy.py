@@ -1,0 +1,172 @@
+"""Accuracy on real tables, beside the peers and with each default changed.
+
+    python -m benchmarks.accuracy FOLDER RESULTS.jsonl --models sknn,hgb,mlp --seeds 0,1,2
+    python -m benchmarks.accuracy FOLDER RESULTS.jsonl --show
+
+FOLDER holds a table per task, `NAME.parquet` with a column `target`, and `manifest.csv` with the columns `name` and
+`task` ('regression', or anything else for classification).  Every model sees the same split: at most `--rows` training
+rows and 10,000 test rows, stratified by class.  RESULTS gets a line for each task, model and seed.
+"""
+
+import argparse
+import json
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.compose import TransformedTargetRegressor, make_column_selector, make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.metrics import log_loss, root_mean_squared_error
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from sknn import NeuralClassifier, NeuralRegressor
+
+# Each default, changed to what is usual elsewhere.
+CHANGES = {
+    "one member": {"ensemble_size": 1},
+    "twelve members": {"ensemble_size": 12},
+    "half as wide": {"hidden_layer_sizes": (128, 128)},
+    "ReLU": {"activation": "relu"},
+    "without dropout": {"dropout": 0.0},
+    "without weight decay": {"weight_decay": 0.0},
+    "Adam as in scikit-learn": {"solver": "adam", "alpha": 1e-4},
+    "beta_2 of 0.999": {"beta_2": 0.999},
+    "a constant learning rate": {"learning_rate": "constant"},
+    "half of the learning rate, 60 epochs": {"learning_rate_init": 3e-3, "max_iter": 60},
+    "batches of 256": {"batch_size": 256},
+    "standard scaling": {"scaling": "standard"},
+    "robust scaling, no learned factors": {"scaling": "robust"},
+    "periodic embeddings": {"numeric_embedding": "periodic"},
+    "label smoothing of 0.1": {"label_smoothing": 0.1},
+    "batch norm": {"batch_norm": True},
+}
+
+
+def encoded(estimator):
+    """What a careful user of scikit-learn puts before an estimator that takes numbers only."""
+    numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+    labels = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=50, sparse_output=False)
+    columns = make_column_transformer(
+        (numbers, make_column_selector(dtype_include="number")),
+        (labels, make_column_selector(dtype_exclude="number")),
+    )
+    return make_pipeline(columns, estimator)
+
+
+def scaled_target(estimator):
+    return TransformedTargetRegressor(estimator, transformer=StandardScaler())
+
+
+def make(name, classifies, seed):
+    """An estimator by its name."""
+    if name == "hgb":
+        boosting = HistGradientBoostingClassifier if classifies else HistGradientBoostingRegressor
+        return boosting(random_state=seed, categorical_features="from_dtype")
+    if name == "mlp":
+        return encoded(
+            MLPClassifier(random_state=seed) if classifies else scaled_target(MLPRegressor(random_state=seed))
+        )
+    if name == "linear":
+        return encoded(LogisticRegression(max_iter=2000) if classifies else RidgeCV())
+    change = dict(CHANGES.get(name, {}))
+    if not classifies:
+        change.pop("label_smoothing", None)
+    return (NeuralClassifier if classifies else NeuralRegressor)(random_state=seed, **change)
+
+
+def calibration_error(p, codes, n_bins=15):
+    """Mean distance of confidence and accuracy, over bins of confidence."""
+    confidence, right = p.max(1), p.argmax(1) == codes
+    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    parts = [(bins == b) for b in np.unique(bins)]
+    return float(sum(part.mean() * abs(confidence[part].mean() - right[part].mean()) for part in parts))
+
+
+def measure(path, task, name, seed, n_rows):
+    """One fit, its cost, and its scores on the test rows."""
+    frame, classifies = pd.read_parquet(path), task != "regression"
+    y = frame.pop("target").astype(str if classifies else float).to_numpy()
+    if name == "hgb":
+        frame = frame.astype(dict.fromkeys(frame.select_dtypes(exclude="number"), "category"))
+    n_test = min(10_000, len(y) // 4)
+    train, test = train_test_split(
+        np.arange(len(y)),
+        test_size=n_test,
+        train_size=min(n_rows, len(y) - n_test),
+        random_state=seed,
+        stratify=y if classifies else None,
+    )
+    estimator, started = make(name, classifies, seed), time.process_time()
+    estimator.fit(frame.iloc[train], y[train])
+    result = {"task": path.stem, "model": name, "seed": seed, "n_train": len(train)}
+    result["cpu_s"] = time.process_time() - started
+    if not classifies:
+        return result | {"loss": root_mean_squared_error(y[test], estimator.predict(frame.iloc[test]))}
+    p = np.clip(estimator.predict_proba(frame.iloc[test]).astype(float), 1e-7, 1)
+    p /= p.sum(1, keepdims=True)
+    codes = np.searchsorted(estimator.classes_, y[test])
+    result["loss"] = log_loss(codes, p, labels=range(p.shape[1]))
+    return result | {"accuracy": float((p.argmax(1) == codes).mean()), "calibration": calibration_error(p, codes)}
+
+
+def show(results, baseline="sknn"):
+    """The models beside the baseline, on the tasks and seeds that both have."""
+    table = results.pivot_table(index=["task", "seed"], columns="model")
+    lines = []
+    for name in results.model.unique():
+        pair = table.xs(name, axis=1, level=1).join(table.xs(baseline, axis=1, level=1), rsuffix="_base")
+        pair = pair.dropna(subset=["loss", "loss_base"]).groupby("task").mean()
+        error = (1 - pair.accuracy) / (1 - pair.accuracy_base)
+        lines.append(
+            {
+                "model": name,
+                "tables": len(pair),
+                "relative loss": np.exp(np.log(pair.loss / pair.loss_base).mean()),
+                "worse on": int((pair.loss > pair.loss_base).sum()),
+                "relative error": np.exp(np.log(error).mean()),
+                "calibration error": pair.calibration.mean(),
+                "CPU time": (pair.cpu_s / pair.cpu_s_base).median(),
+            }
+        )
+    print(pd.DataFrame(lines).set_index("model").sort_values("relative loss").round(3).to_string())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--models", default="sknn", help=f"sknn, hgb, mlp, linear, 'changes', or: {', '.join(CHANGES)}")
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--rows", type=int, default=5000)
+    parser.add_argument("--show", action="store_true", help="only show what is in the results")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    results = [json.loads(line) for line in args.results.read_text().splitlines()] if args.results.exists() else []
+    done = {(r["task"], r["model"], r["seed"]) for r in results}
+    tasks = pd.read_csv(args.folder / "manifest.csv").set_index("name")["task"]
+    models = ["sknn", *CHANGES] if args.models == "changes" else args.models.split(",")
+    for model in [] if args.show else models:
+        for seed in map(int, args.seeds.split(",")):
+            for task, kind in tasks.items():
+                if (task, model, seed) not in done:
+                    result = measure(args.folder / f"{task}.parquet", kind, model, seed, args.rows)
+                    results.append(result)
+                    with args.results.open("a") as file:
+                        file.write(json.dumps(result) + "\n")
+                    print(
+                        {key: round(value, 4) if isinstance(value, float) else value for key, value in result.items()}
+                    )
+    show(pd.DataFrame(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""One fit of a search: scikit-learn's call, the network in it, and what it shares with the other fits."""
+
+import inspect
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sklearn.base import clone
+from sklearn.model_selection._validation import _fit_and_predict, _fit_and_score
+from sklearn.pipeline import Pipeline
+from sklearn.utils.metaestimators import _safe_split
+from sklearn.utils.validation import _check_method_params
+
+from sknn._assembly import encoding_of, key_of, layout_of, shape_of, trains_with_others
+from sknn._base import BaseNeural
+from sknn.batches import Table
+from sknn.training import TrainingNet, TrainingSet
+
+# --- A task of joblib ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Task:
+    """One call of scikit-learn's, with its arguments by name."""
+
+    function: Callable
+    arguments: dict[str, Any]
+
+    @classmethod
+    def of(cls, call: Callable, args: tuple, kwargs: dict) -> "Task":
+        function = getattr(call, "function", call)  # scikit-learn's wrapper sets the configuration, which is ours too
+        if function not in (_fit_and_score, _fit_and_predict):
+            return cls(call, {"args": args, "kwargs": kwargs})
+        return cls(function, inspect.signature(function).bind(*args, **kwargs).arguments)
+
+    def run(self) -> Any:
+        if "kwargs" in self.arguments:
+            return self.function(*self.arguments["args"], **self.arguments["kwargs"])
+        result = self.function(**self.arguments)
+        if isinstance(result, dict):
+            result["group"] = f"alone: {self.arguments.get('candidate_progress')}"
+        return result
+
+    def forget(self) -> None:
+        """Let go of the estimator and the rows."""
+        self.arguments = {}
+
+    def network(self) -> BaseNeural | None:
+        """The estimator at the end of the task's, with the candidate's parameters, if it can train with others."""
+        if "train" not in self.arguments:
+            return None
+        estimator, parameters = self.arguments["estimator"], self.arguments.get("parameters")
+        if parameters is not None:
+            estimator.set_params(**clone(parameters, safe=False))
+        pipelines = pipelines_of(estimator)
+        last = pipelines[-1].steps[-1][1] if pipelines else estimator
+        is_ours = isinstance(last, BaseNeural) and all(
+            getattr(type(last), name) is getattr(BaseNeural, name)
+            for name in ("fit", "_train", "_prepare", "_conclude")
+        )
+        return last if is_ours and trains_with_others(last) else None
+
+
+def pipelines_of(estimator: Any) -> list[Pipeline]:
+    """The pipeline that an estimator is, the pipeline at its end, and so on."""
+    pipelines = []
+    while type(estimator) is Pipeline and estimator.steps:
+        pipelines.append(estimator)
+        estimator = estimator.steps[-1][1]
+    return pipelines
+
+
+# --- One fit ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Fit:
+    """A task whose network is to be trained with others."""
+
+    task: Task
+    network: BaseNeural
+    kind: "Kind"
+    layout: str = ""
+    net: TrainingNet | None = None
+    data: TrainingSet | None = None
+    error: Exception | None = None
+    seconds: float = 0.0
+
+    def prepare(self, shared: "Shared") -> None:
+        """Fit the steps before the network, encode the rows, and build the network."""
+        started = time.perf_counter()
+        try:
+            self.network._validate_params()
+            table, n_rows = shared.encoded(self)
+            self.net, self.data = self.network._prepare(table, n_rows)
+            self.layout = layout_of(self.net, table)
+        except Exception as error:  # scikit-learn decides what becomes of it, when the task runs
+            self.error = error
+        self.seconds = time.perf_counter() - started
+
+    def result(self) -> Any:
+        """Run the task, whose estimator has been trained beforehand."""
+        estimator = self.task.arguments["estimator"]
+        estimator.fit, estimator.set_params = self._pick_up, lambda **_: estimator
+        result = self.task.run()
+        if isinstance(result, dict) and "fit_time" in result:
+            result |= {"fit_time": self.seconds, "group": self.group}
+        return result
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """What is equal for fits that train together."""
+        return self.kind.shape, self.layout
+
+    def _pick_up(self, *args: Any, **kwargs: Any) -> Any:
+        """Be the `fit` of the task's estimator, once: what looks at it afterwards finds it as any other."""
+        estimator = self.task.arguments["estimator"]
+        del estimator.fit, estimator.set_params
+        if self.error is not None:
+            raise self.error
+        assert self.net is not None
+        self.network._conclude(self.net)
+        return estimator
+
+    @property
+    def size(self) -> int:
+        """Bytes of the network, and of its gradient."""
+        flat = None if self.net is None else self.net.module.flat
+        return 0 if flat is None else 2 * flat.numel() * flat.element_size()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Keys of what a candidate has in common with others: its layers, its encoding, and the steps before."""
+
+    shape: str
+    encoding: str
+    steps: str
+
+    @classmethod
+    def of(cls, task: Task, network: BaseNeural) -> "Kind":
+        steps = [pipeline.steps[:-1] for pipeline in pipelines_of(task.arguments["estimator"])]
+        return cls(shape_of(network), encoding_of(network), key_of(*steps))
+
+
+@dataclass
+class Shared:
+    """What fits of the same rows and the same preprocessing have in common, made by the first of them."""
+
+    arguments_of: dict[Any, tuple[list, tuple]] = field(default_factory=dict)
+    table_of: dict[Any, tuple[dict, Table, int]] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the tables."""
+        return sum(table.n_bytes for _, table, _ in self.table_of.values())
+
+    def encoded(self, fit: Fit) -> tuple[Table, int]:
+        rows, (args, params) = self._arguments(fit)
+        key = rows, fit.kind.encoding
+        if key not in self.table_of:
+            before = set(vars(fit.network))
+            table, n_rows = fit.network._encode_all(*args, **params)
+            learned = {name: value for name, value in vars(fit.network).items() if name not in before}
+            self.table_of[key] = learned, table, n_rows
+        learned, table, n_rows = self.table_of[key]
+        fit.network.__dict__.update(learned)
+        return table, n_rows
+
+    def _arguments(self, fit: Fit) -> tuple[Any, tuple]:
+        """What the network's own `fit` is called with, after the steps before it; and a key to it."""
+        task = fit.task.arguments
+        pipelines = pipelines_of(task["estimator"])
+        key = id(task["train"]), fit.kind.steps
+        if key not in self.arguments_of:
+            arguments = arguments_of_fit(fit)
+            self.arguments_of[key] = [pipeline.steps[:-1] for pipeline in pipelines], arguments
+        fitted, arguments = self.arguments_of[key]
+        for pipeline, steps in zip(pipelines, fitted, strict=True):
+            pipeline.steps[:-1] = steps
+        return key, arguments
+
+
+def arguments_of_fit(fit: Fit) -> tuple:
+    """Fit what stands before the network, and note what its `fit` is then called with."""
+    task, network = fit.task.arguments, fit.network
+    X, y = _safe_split(task["estimator"], task["X"], task["y"], task["train"])
+    params = _check_method_params(task["X"], params=task.get("fit_params") or {}, indices=task["train"])
+    noted: list[tuple] = []
+    network.fit = lambda *args, **kwargs: noted.append((args, kwargs))  # type: ignore[method-assign, assignment]
+    try:
+        task["estimator"].fit(X, y, **params)
+    finally:
+        del network.fit
+    return noted[0]
