@@ -43,7 +43,7 @@ CHANGES = {
     "half of the learning rate, 60 epochs": {"learning_rate_init": 3e-3, "max_iter": 60},
     "batches of 256": {"batch_size": 256},
     "standard scaling": {"scaling": "standard"},
-    "robust scaling, no learned factors": {"scaling": "robust"},
+    "robust scaling without factors": {"scaling": "robust"},
     "periodic embeddings": {"numeric_embedding": "periodic"},
     "label smoothing of 0.1": {"label_smoothing": 0.1},
     "batch norm": {"batch_norm": True},

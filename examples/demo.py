@@ -83,14 +83,14 @@ CLASSIFIERS = {
     "logistic regression": by_hand(LogisticRegression(max_iter=1000)),
     "scikit-learn's MLP": by_hand(MLPClassifier(max_iter=500, random_state=0)),
     "sknn, one network": NeuralClassifier(ensemble_size=1, random_state=0),
-    "sknn, as it comes (8)": NeuralClassifier(random_state=0),
+    "sknn, as it comes": NeuralClassifier(random_state=0),
 }
 REGRESSORS = {
     "always the mean": DummyRegressor(),
     "ridge regression": by_hand(Ridge()),
     "scikit-learn's MLP": by_hand(MLPRegressor(max_iter=500, random_state=0)),
     "sknn, one network": NeuralRegressor(ensemble_size=1, random_state=0),
-    "sknn, as it comes (8)": NeuralRegressor(random_state=0),
+    "sknn, as it comes": NeuralRegressor(random_state=0),
 }
 # The name in the table, scikit-learn's scorer, and the factor that undoes a scorer's sign.
 CLASSIFIER_SCORES = [("accuracy", "accuracy", 1), ("log loss", "neg_log_loss", -1)]

@@ -33,6 +33,7 @@ AUTO_BATCH = (
     (30_000, 256),
     (np.inf, 512),
 )  # up to so many rows, this batch size
+AUTO_SMALL, AUTO_MEMBERS_OF_SMALL, AUTO_MEMBERS = 1024, 12, 6  # rows of a small table, and networks in an ensemble
 AUTO_EMBEDDED_COLUMNS = 100  # periodic embeddings of more columns cost more than they give
 CPU = torch.device("cpu")
 
@@ -80,9 +81,17 @@ def precision(est: Any, device: torch.device) -> Precision:
     return resolve_precision("float64" if wants_double(est) and device.type != "mps" else est.precision, device)
 
 
-def member_seeds(est: Any) -> list[Seed]:
+def ensemble_size(est: Any, n_rows: int | None) -> int:
+    """Members of a network for so many training rows, or (None) for rows that come bit by bit."""
+    if est.ensemble_size != "auto":
+        return int(est.ensemble_size)
+    is_small = n_rows is not None and n_rows <= AUTO_SMALL
+    return AUTO_MEMBERS_OF_SMALL if is_small else AUTO_MEMBERS
+
+
+def member_seeds(est: Any, n_members: int) -> list[Seed]:
     seed = int(check_random_state(est.random_state).randint(np.iinfo(np.int32).max))
-    return [(seed, member) for member in range(est.ensemble_size)]
+    return [(seed, member) for member in range(n_members)]
 
 
 # --- Rows and plan ------------------------------------------------------------------------------------------------
@@ -212,12 +221,12 @@ def make_net(est: Any, network: FlatNetwork, plan: Plan, callbacks: list) -> Tra
     make = TrainingNet
     if est.solver == "lbfgs":
         make, options = FullBatchNet, options | {"tol": est.tol, "max_fun": est.max_fun}
-    return make(network, est._make_loss(), make_solver(est), plan, est._class_codes(), callbacks=callbacks, **options)
+    solver = make_solver(est, network.n_members)
+    return make(network, est._make_loss(), solver, plan, est._class_codes(), callbacks=callbacks, **options)
 
 
-def make_solver(est: Any) -> partial:
-    """A function of the network that makes its solver."""
-    m = est.ensemble_size
+def make_solver(est: Any, m: int) -> partial:
+    """A function of a network of `m` members that makes its solver."""
     weight_decay = est.weight_decay if est.solver == "adamw" else 0.0
     rates = Rates([est.learning_rate_init] * m, [est.alpha] * m, [weight_decay] * m)
     if est.solver in ("adam", "adamw"):

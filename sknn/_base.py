@@ -22,6 +22,7 @@ from torch import Tensor
 
 from sknn._assembly import (
     check_same_network,
+    ensemble_size,
     make_net,
     make_network,
     make_plan,
@@ -204,12 +205,14 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         self, table: Table, n_rows: int, goes_on: bool = False, epochs: int | None = None
     ) -> tuple[TrainingNet, TrainingSet]:
         """A net that is ready to train, and the rows of each of its members."""
-        seeds = member_seeds(self)
+        n_members = self.net_.module_.n_members if goes_on else ensemble_size(self, n_rows if epochs is None else None)
+        seeds = member_seeds(self, n_members)
         data = split(self, table, n_rows, seeds, holds_out=self.early_stopping and epochs is None)
         plan, callbacks = make_plan(self, data, seeds), self._training_callbacks()
         with self._memory_advice(plan.batch_size):
             if goes_on:
-                net = self.net_.resume(plan, callbacks, make_solver(self), same_solver=epochs is not None)
+                solver = make_solver(self, n_members)
+                net = self.net_.resume(plan, callbacks, solver, same_solver=epochs is not None)
             else:
                 net = make_net(self, make_network(self, data, seeds), plan, callbacks)
                 self._built_with = what_stays(self)
@@ -231,7 +234,8 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         """Make the untrained network for rows like these (`from_sklearn` fills it)."""
         rows = self._check_rows(X, y, None, reset=True)
         self._fit_encoders(rows, classes)
-        table, seeds = self._make_table([rows], resolve_device(self.device)), member_seeds(self)
+        table = self._make_table([rows], resolve_device(self.device))
+        seeds = member_seeds(self, ensemble_size(self, len(rows.y)))
         data = split(self, table, len(rows.y), seeds, holds_out=False)
         net = make_net(self, make_network(self, data, seeds), make_plan(self, data, seeds), [])
         self._built_with = what_stays(self)
@@ -340,7 +344,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
                 raise
             smaller = max(1, batch_size // 2)
             raise MemoryError(
-                f"A step with batch_size={batch_size} and ensemble_size={self.ensemble_size} does not fit in the "
+                f"A step with batch_size={batch_size} and ensemble_size={self.ensemble_size!r} does not fit in the "
                 f"device's memory. Try batch_size={smaller}, a smaller ensemble_size, or device='cpu'."
             ) from error
 

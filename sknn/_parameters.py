@@ -230,12 +230,13 @@ class Parameters:
         "Which columns are categories. 'from_dtype' takes those that hold strings or are declared categorical. Up to 8 "
         "levels become one-hot columns, more get an embedding; missing and unseen ones are all zeros, or code 0.",
     )
-    ensemble_size: int = parameter(
-        6,
-        [AT_LEAST_1],
-        "int",
+    ensemble_size: Any = parameter(
+        "auto",
+        [StrOptions({"auto"}), AT_LEAST_1],
+        "int or 'auto'",
         "Number of networks that train side by side, as one batched network, and whose predictions are averaged. The "
-        "first few are worth most.",
+        "first few are worth most. 'auto' takes 6; up to 1,024 training rows 12, which cost little there, and do more "
+        "for a few rows than anything else.",
     )
     scoring: Any = parameter(
         "loss",

@@ -14,7 +14,13 @@ import torch
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, make_multilabel_classification
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_digits,
+    make_classification,
+    make_multilabel_classification,
+)
 from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, StackingClassifier, VotingRegressor
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression
@@ -509,3 +515,14 @@ def test_a_plain_float32_table_that_needs_no_scaling_is_not_copied(cancer):
     assert clf._encode(X).numbers is X
     X.flags.writeable = False  # as joblib's memory maps are
     assert clf.predict(X).shape == (len(X),)
+
+
+def test_a_small_table_gets_more_members():
+    X, y = make_classification(1200, random_state=0)
+    settings = {"hidden_layer_sizes": 4, "max_iter": 1, "random_state": 0}
+    sizes = {rows: NeuralClassifier(**settings).fit(X[:rows], y[:rows]).module_.n_members for rows in (1024, 1025)}
+    assert sizes == {1024: 12, 1025: 6}
+    clf = NeuralClassifier(**settings, warm_start=True).fit(X[:100], y[:100])
+    assert clf.fit(X, y).module_.n_members == 12  # of the network there is
+    clf = NeuralClassifier(**settings).partial_fit(X[:100], y[:100], classes=[0, 1])  # more rows may come
+    assert clf.partial_fit(X, y).module_.n_members == 6
