@@ -93,7 +93,10 @@ def run_part(tasks: Sequence[Task]) -> list[Any]:
 
 
 def batches(fits: dict[int, Fit]) -> Iterator[list[int]]:
-    """Places of the fits that train at once: of one group, and not too many."""
+    """Places of the fits that train at once: of one group, and not too many.
+
+    Those that have use for dropout, or for a penalty, come after those that have not and need not pay for it.
+    """
     groups: dict[Any, list[int]] = {}
     for i, fit in fits.items():
         groups.setdefault(fit.group if fit.error is None else i, []).append(i)
@@ -101,6 +104,7 @@ def batches(fits: dict[int, Fit]) -> Iterator[list[int]]:
         net = fits[places[0]].net
         at_once = 1 if net is None else networks_at_once(net)
         pieces = -(-len(places) // at_once)
+        places.sort(key=lambda i: fits[i].extras)
         yield from (part.tolist() for part in np.array_split(places, pieces))
 
 

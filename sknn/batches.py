@@ -93,6 +93,7 @@ class DropoutNoise:
     layers : list of (width, rates)
         Each dropout layer's width and rate per member.
     generators : list of BitGenerator, one per member
+        One and the same for members that have the same stream and are always drawn together.
     device : torch.device
         Of the network.
     """
@@ -115,19 +116,29 @@ class DropoutNoise:
         """Noise (batches, M, size, width) for each layer."""
         if not self.widths:
             return []
-        generators = self.generators[members]
-        words = -(-size * sum(self.widths) // 4)
-        raw = torch.empty((batches, len(generators), words), dtype=torch.int64, device=like.device)
-        for own, generator, drops in zip(raw.unbind(1), generators, self.drops[members], strict=True):
-            if drops:
-                fill_with_bits(own, generator)
-        shorts, noise, start = raw.view(torch.int16), [], 0
+        shorts = self._bits(members, batches, -(-size * sum(self.widths) // 4), like.device).view(torch.int16)
+        noise, start = [], 0
         for width, threshold, scale in zip(self.widths, self.thresholds, self.scales, strict=True):
-            part = shorts[..., start : start + size * width].reshape(batches, len(generators), size, width)
-            kept = torch.ge(part, threshold[members], out=like.new_empty(part.shape))
+            part = shorts[..., start : start + size * width].reshape(batches, -1, size, width)
+            shape = (batches, threshold[members].shape[0], size, width)
+            kept = torch.ge(part, threshold[members], out=like.new_empty(shape))
             noise.append(kept.mul_(scale[members].to(like)))
             start += size * width
         return noise
+
+    def _bits(self, members: slice, batches: int, words: int, device: torch.device) -> Tensor:
+        """Words (batches, M, words); (batches, 1, words) if all members draw from one stream."""
+        own, drops = self.generators[members], self.drops[members]
+        streams = list({id(generator): generator for generator in own}.values())
+        used = {id(generator) for generator, drop in zip(own, drops, strict=True) if drop}
+        raw = torch.empty((batches, len(streams), words), dtype=torch.int64, device=device)
+        for part, generator in zip(raw.unbind(1), streams, strict=True):
+            if id(generator) in used:
+                fill_with_bits(part, generator)
+        if len(streams) in (1, len(own)):
+            return raw
+        places = {id(generator): place for place, generator in enumerate(streams)}
+        return raw[:, [places[id(generator)] for generator in own]]
 
     def select(self, members: list[int]) -> None:
         self.thresholds, self.scales = self.thresholds[:, members], self.scales[:, members]

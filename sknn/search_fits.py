@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection._validation import _fit_and_predict, _fit_and_score
 from sklearn.pipeline import Pipeline
@@ -122,6 +123,11 @@ class Fit:
         assert self.net is not None
         self.network._conclude(self.net)
         return estimator
+
+    @property
+    def extras(self) -> tuple[bool, ...]:
+        """What costs time in every step, if one of those that train together has it."""
+        return bool(np.any(self.network.dropout)), self.network.alpha > 0
 
     @property
     def size(self) -> int:

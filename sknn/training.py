@@ -409,7 +409,10 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         self._orders = [stream(*seed, "order", device, start) for seed in plan.seeds]
         rates = list(zip(*plan.dropout, strict=True)) if plan.dropout else []
         widths = [width for width, _ in self.module_.dropout_rates()]
-        noise = [stream_of_bits(*seed, "dropout", device, start) for seed in plan.seeds]
+        # Candidates of a search have the same seeds, and with equal numbers of rows they draw the same bits at once.
+        keys = list(zip(plan.seeds, self._sizes, strict=True))
+        streams = {key: stream_of_bits(*key[0], "dropout", device, start) for key in dict.fromkeys(keys)}
+        noise = [streams[key] for key in keys]
         self._noise = DropoutNoise(list(zip(widths, rates, strict=True)), noise, device)
         self._smoothing = self.module_.flat.new_tensor(plan.label_smoothing) if any(plan.label_smoothing) else None
         self._captured = None

@@ -398,3 +398,19 @@ def test_collected_outputs_are_measured_for_each_member_on_its_own_rows(sizes, w
         for m in range(3)
     ]
     torch.testing.assert_close(measured, torch.cat(expected))
+
+
+@pytest.mark.parametrize("streams", [[1, 1, 1], [1, 2, 1], [1, 2, 3]])
+def test_members_of_one_stream_draw_what_each_would_draw_alone(streams):
+    layers = [(5, [0.5, 0.2, 0.0]), (3, [0.1, 0.4, 0.0])]
+    shared = {seed: np.random.SFC64(seed) for seed in streams}
+    together = DropoutNoise(layers, [shared[seed] for seed in streams])
+    alone = [
+        DropoutNoise([(width, [rates[m]]) for width, rates in layers], [np.random.SFC64(seed)])
+        for m, seed in enumerate(streams)
+    ]
+    for batches, size in [(2, 4), (1, 7)]:  # twice, for the streams go on
+        drawn = together.draw(slice(0, 3), batches, size, torch.zeros(1))
+        for m, own in enumerate(alone):
+            for noise, expected in zip(drawn, own.draw(slice(0, 1), batches, size, torch.zeros(1)), strict=True):
+                assert torch.equal(noise[:, m : m + 1], expected)
