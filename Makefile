@@ -10,7 +10,7 @@ PIP_FLAGS := --quiet --quiet --disable-pip-version-check --no-input
 # project's machines have: an older one would bring several GB of CUDA packages.  pyparsing is of the age of matplotlib 3.9.
 OLDEST_VERSIONS := numpy==2.0.0 scipy==1.13.0 scikit-learn==1.7.0 skorch==1.1.0 torch==2.13.0 pandas==2.2.2 \
 	matplotlib==3.9.0 polars==1.0.0 pyarrow==16.1.0 hypothesis==6.100.0 numpydoc==1.8.0 pytest==8.2.0 safetensors==0.4.3 \
-	tensorboard==2.18.0 pyparsing==3.1.2 joblib==1.4.0 dask==2024.8.0 distributed==2024.8.0 optuna==4.0.0 \
+	tensorboard==2.18.0 pyparsing==3.1.2 joblib==1.4.0 dask==2025.1.0 distributed==2025.1.0 optuna==4.0.0 \
 	optuna-integration==4.0.0 flaml==2.3.0 lightgbm==4.5.0 tqdm==4.66.0 xgboost-cpu==2.1.3
 
 .PHONY: demo test lint bench test-oldest clean
