@@ -19,6 +19,7 @@ from torch import nn
 from sknn import NeuralClassifier, NeuralRegressor
 
 ROUNDS = 5
+VARIED_ROUNDS = 25  # of what differs by a few percent
 RATE = 1e-3
 
 # rows, columns, classes (0: regression), hidden layers, batch, epochs
@@ -118,9 +119,9 @@ def seconds(function, *args, **kwargs):
     return time.process_time() - started
 
 
-def rounds(functions):
+def rounds(functions, n=ROUNDS):
     """CPU seconds of each function, (rounds, functions); the first round warms up and is left out."""
-    return np.array([[seconds(f) for f in functions] for _ in range(ROUNDS + 1)][1:])
+    return np.array([[seconds(f) for f in functions] for _ in range(n + 1)][1:])
 
 
 def compare(rows, columns, classes, hidden, batch, epochs):
@@ -140,7 +141,7 @@ def variations():
     rows, columns, classes, *shape = next(iter(CASES.values()))
     X, y = table(rows, columns, classes)
     settings = [{}, *VARIATIONS.values()]
-    times = rounds([lambda more=more: ours(X, y, classes, *shape, **more) for more in settings])
+    times = rounds([lambda more=more: ours(X, y, classes, *shape, **more) for more in settings], n=VARIED_ROUNDS)
     return dict(zip(VARIATIONS, np.median(times / times[:, :1], 0)[1:].tolist(), strict=True))
 
 
