@@ -23,7 +23,8 @@ from sknn.network.embeddings import PIECEWISE_BINS
 from sknn.network.flat import FlatNetwork, Inputs
 from sknn.network.mlp import MLP
 from sknn.network.optimizers import SGD, Adam, FlatOptimizer, Rates, TorchOptimizer
-from sknn.training import Plan, TrainingNet, TrainingSet
+from sknn.plan import Plan, TrainingSet
+from sknn.training import TrainingNet
 
 AUTO_BATCH = (
     (256, 16),

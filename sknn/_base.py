@@ -41,7 +41,8 @@ from sknn._parameters import Parameters
 from sknn.batches import Table
 from sknn.network.flat import Inputs
 from sknn.network.losses import Loss
-from sknn.training import TrainingNet, TrainingSet
+from sknn.plan import TrainingSet
+from sknn.training import TrainingNet
 
 PREDICTED_NUMBERS = 1 << 18  # of the widest layer, over all members, at once: 1 MB, which stays in a core's own cache
 FEWEST_ROWS = 256  # predicted at once

@@ -22,6 +22,9 @@ Metric = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 CHUNK_NUMBERS = 1 << 18  # numbers gathered at once, over all members: 1 MB, which stays in a core's own cache
 
+VALIDATION_ROWS = 1024  # of a member, evaluated at once, whoever its company is: the last bits depend on their number
+VALIDATED_AT_ONCE = 8192  # rows, over members
+
 
 @dataclass
 class Table:
@@ -377,6 +380,20 @@ def epoch_blocks(sizes: Sequence[int], batch_size: int, join_last_row: bool = Fa
             n = sizes[members.start]
             blocks.append(Block(members, n - rest, n, rest))
     return blocks
+
+
+def validation_blocks(sizes: Sequence[int]) -> Iterator[tuple[slice, int]]:
+    """Neighbouring members, and the first row, of what is evaluated at once, given the members' numbers of rows.
+
+    >>> list(validation_blocks([2000, 2000, 30]))
+    [(slice(0, 2, None), 0), (slice(0, 2, None), 1024), (slice(2, 3, None), 0)]
+    """
+    for run in equal_runs(sizes):
+        rows = sizes[run.start]
+        at_once = max(1, VALIDATED_AT_ONCE // min(rows, VALIDATION_ROWS))
+        for first in range(run.start, run.stop, at_once):
+            members = slice(first, min(first + at_once, run.stop))
+            yield from ((members, start) for start in range(0, rows, VALIDATION_ROWS))
 
 
 def equal_runs(values: Sequence[Any]) -> list[slice]:

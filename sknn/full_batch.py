@@ -9,7 +9,8 @@ from torch import Tensor
 
 from sknn._callbacks import is_raised_by_code
 from sknn.batches import Batch, smooth_labels
-from sknn.training import TrainingNet, TrainingSet
+from sknn.plan import TrainingSet
+from sknn.training import TrainingNet
 
 
 class FullBatchNet(TrainingNet):

@@ -16,7 +16,8 @@ from sklearn.utils.validation import _check_method_params
 from sknn._assembly import encoding_of, key_of, layout_of, shape_of, trains_with_others
 from sknn._base import BaseNeural
 from sknn.batches import Table
-from sknn.training import TrainingNet, TrainingSet
+from sknn.plan import TrainingSet
+from sknn.training import TrainingNet
 
 # --- A task of joblib ---------------------------------------------------------------------------------------------
 

@@ -8,31 +8,29 @@ dataset, the loader, and a synchronisation and a history record per batch.  Its 
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.dataset import Dataset
 from torch import Tensor
 
 from sknn._callbacks import is_raised_by_code, watches_batches
 from sknn._device import stream, stream_of_bits
 from sknn.batches import (
+    VALIDATION_ROWS,
     Batch,
     Block,
     Chunk,
     DropoutNoise,
     EncodedRows,
-    Metric,
     Outputs,
-    Table,
     epoch_blocks,
     epoch_chunks,
     equal_runs,
+    validation_blocks,
 )
 from sknn.captured_steps import STEPS_AT_ONCE, CapturedSteps, can_record
 from sknn.encoded_prediction import EncodedPrediction
@@ -41,76 +39,10 @@ from sknn.network.losses import Loss
 from sknn.network.metrics import weighted_mean
 from sknn.network.optimizers import FlatOptimizer
 from sknn.network.schedules import SCHEDULES, invscaling
+from sknn.plan import Plan, Progress, TrainingSet
 
-VALIDATION_ROWS = 1024  # of a member, evaluated at once, whoever its company is: the last bits depend on their number
-VALIDATED_AT_ONCE = 8192  # rows, over members
 CAPTURED_NUMBERS = 1 << 24  # gathered at once for a recording: a GPU has no cache to stay in
 NOT_PICKLED = ("optimizer_", "callbacks_", "_observers", "_held_out")
-
-
-@dataclass
-class TrainingSet:
-    """The rows that each member trains on and is validated on.
-
-    Attributes
-    ----------
-    table : Table
-    train_rows, valid_rows : list of Tensor, one per member
-        Places in the table, members with the most training rows first; `valid_rows` is empty without validation.
-    labels : callable
-        Maps targets (n, K) to what a scikit-learn metric takes.
-    """
-
-    table: Table
-    train_rows: list[Tensor]
-    valid_rows: list[Tensor]
-    labels: Callable[[Tensor], np.ndarray]
-
-    def datasets(self) -> dict[str, Dataset | None]:
-        """What skorch's callbacks get at every epoch."""
-        valid = self._dataset(self.valid_rows, held_out=True) if self.valid_rows else None
-        return {"dataset_train": self._dataset(self.train_rows, held_out=False), "dataset_valid": valid}
-
-    def _dataset(self, rows: list[Tensor], held_out: bool) -> Dataset:
-        """A skorch dataset of the rows of any member."""
-        index = rows[0] if all(r is rows[0] for r in rows) else torch.cat(rows).unique()
-        return Dataset(EncodedRows(self.table, index, held_out), self.labels(self.table.target[index]))
-
-
-@dataclass
-class Plan:
-    """How a training goes; what is a list has an entry per member.  The estimators say what each means."""
-
-    seeds: list[tuple[int, int]]
-    batch_size: int
-    max_iter: int
-    shuffle: bool = True
-    schedule: str = "constant"
-    power_t: float = 0.5
-    tol: list[float] = field(default_factory=list)
-    n_iter_no_change: list[float] = field(default_factory=list)
-    dropout: list[tuple[float, ...]] = field(default_factory=list)  # rates of the dropout layers
-    label_smoothing: list[float] = field(default_factory=list)
-    join_last_row: bool = False
-    watch: list[Metric] = field(default_factory=list)  # of the validation rows, larger is better; without it, the loss
-    restore_best: bool = False
-    metrics: dict[str, list[Metric]] = field(default_factory=dict)
-
-
-class Progress:
-    """What each member has reached: its best score, its weights then, and for how long it has not improved."""
-
-    def __init__(self, n_members: int) -> None:
-        self.best = [-np.inf] * n_members
-        self.best_epoch = [-1] * n_members
-        self.best_rows: list[Tensor | None] = [None] * n_members
-        self.waiting = [0] * n_members
-
-    def update(self, member: int, score: float, tol: float, row: Tensor, epoch: int) -> None:
-        self.waiting[member] = 0 if score >= self.best[member] + tol else self.waiting[member] + 1
-        if score > self.best[member]:
-            self.best[member], self.best_epoch[member] = score, epoch
-            self.best_rows[member] = row.clone()
 
 
 class TrainingNet(EncodedPrediction, NeuralNet):
@@ -590,20 +522,6 @@ class TrainingNet(EncodedPrediction, NeuralNet):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-
-
-def validation_blocks(sizes: Sequence[int]) -> Iterator[tuple[slice, int]]:
-    """Neighbouring members, and the first row, of what is evaluated at once, given the members' numbers of rows.
-
-    >>> list(validation_blocks([2000, 2000, 30]))
-    [(slice(0, 2, None), 0), (slice(0, 2, None), 1024), (slice(2, 3, None), 0)]
-    """
-    for run in equal_runs(sizes):
-        rows = sizes[run.start]
-        at_once = max(1, VALIDATED_AT_ONCE // min(rows, VALIDATION_ROWS))
-        for first in range(run.start, run.stop, at_once):
-            members = slice(first, min(first + at_once, run.stop))
-            yield from ((members, start) for start in range(0, rows, VALIDATION_ROWS))
 
 
 def on_cpu(state: Any) -> Any:

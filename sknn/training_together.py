@@ -12,7 +12,8 @@ import torch
 from sknn.batches import Table
 from sknn.network.mlp import MLP
 from sknn.network.optimizers import Rates
-from sknn.training import Plan, TrainingNet, TrainingSet
+from sknn.plan import Plan, TrainingSet
+from sknn.training import TrainingNet
 
 Members = list[tuple[int, int]]  # of all the nets: which net, and which of its members
 

@@ -33,6 +33,7 @@ HOUSE = [
     "_callbacks.py",
     "encoded_prediction.py",
     "captured_steps.py",
+    "plan.py",
     "training.py",
     "full_batch.py",
     "training_together.py",

@@ -21,7 +21,8 @@ from sknn.network.activations import ACTIVATIONS
 from sknn.network.losses import BinaryCrossEntropy
 from sknn.network.mlp import MLP
 from sknn.network.optimizers import Adam, Rates
-from sknn.training import Plan, TrainingNet, TrainingSet
+from sknn.plan import Plan, TrainingSet
+from sknn.training import TrainingNet
 
 X, Y = make_classification(120, 6, flip_y=0.3, random_state=0)
 X_VAL, Y_VAL = make_classification(70, 6, flip_y=0.3, random_state=1)
