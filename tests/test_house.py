@@ -45,7 +45,8 @@ HOUSE = [
     "_classifier.py",
     "_regressor.py",
     "_from_sklearn.py",
-    "callbacks.py",
+    "callbacks/optuna_pruning.py",
+    "callbacks/__init__.py",
     "search_progress.py",
     "search_fits.py",
     "batched_fits.py",
@@ -80,7 +81,8 @@ def imported_modules(nodes):
 
 def file_of(module):
     """The file in `HOUSE` of a module of the package."""
-    return module.removeprefix("sknn.").replace(".", "/") + ".py" if module != "sknn" else "__init__.py"
+    path = module.replace(".", "/").removeprefix("sknn").removeprefix("/")
+    return (f"{path}/__init__.py" if (ROOT / path).is_dir() else f"{path}.py").removeprefix("/")
 
 
 def executed_on_import(node):

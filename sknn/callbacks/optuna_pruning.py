@@ -1,4 +1,4 @@
-"""Training callbacks that skorch lacks."""
+"""A training that ends early if its trial of Optuna is not promising."""
 
 from typing import Any
 

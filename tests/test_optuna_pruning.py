@@ -1,4 +1,4 @@
-"""Callbacks that skorch lacks."""
+"""A callback that ends a training which a trial of Optuna should not go on with."""
 
 import optuna
 import pytest

@@ -1,0 +1,5 @@
+"""Training callbacks that skorch lacks."""
+
+from sknn.callbacks.optuna_pruning import OptunaPruning
+
+__all__ = ["OptunaPruning"]
