@@ -79,8 +79,7 @@ class FittedAttributes:
             lost = DIVERGED.format(epoch=min(net.diverged_.values()))
             warnings.warn(f"{lost} The weights of the best epoch before are kept.", stacklevel=CALLER_OF_FIT)
         elif complete:
-            stopped_early = 2 * len(net.ran_out_) < net.module_.n_members
-            hint = advice(diagnose(net.history[-self.n_iter_ :]), stopped_early)
+            hint = advice(diagnose(net.history[-self.n_iter_ :]), net.progress_.waiting)
             if hint is not None:
                 warnings.warn(hint, TrainingWarning, stacklevel=CALLER_OF_FIT)
         solver, schedule, max_iter = (getattr(self, name) for name in ("solver", "learning_rate", "max_iter"))

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 WINDOW = 5  # epochs, over which losses are averaged
 LOST = 0.1  # of what a training had gained: less is noise
 RISE = 0.02  # of the lowest loss, for trainings that gain next to nothing after their first epoch
 FLAT = 5e-3  # of the first losses: dropout and the order of the rows make that much of a difference
-WORTH_A_WORD = 10  # epochs of overfitting
+WORTH_A_WORD = 15  # epochs without improvement: more than the default of n_iter_no_change
 
 ADVICE = {
     "overfitting": (
@@ -100,13 +101,19 @@ def _has_lost(losses: Sequence[float], i: int) -> bool:
     return losses[i] - lowest > max(LOST * (losses[0] - lowest), RISE * abs(lowest))
 
 
-def advice(findings: Sequence[str | None], stopped_early: bool) -> str | None:
+def advice(findings: Sequence[str | None], waited: Sequence[int]) -> str | None:
     """What to try against what the last epochs show, or None.
 
-    Overfitting is worth a word if it went on for 10 epochs and nothing ended it: early stopping waits some epochs for a
-    better one, and then restores the best.
+    Parameters
+    ----------
+    findings : sequence of {None, 'overfitting', 'divergence', 'flat'}
+        Of each epoch.
+    waited : sequence of int
+        Epochs for which each member has gone on without improvement; 0 where early stopping ended its training.  Of
+        overfitting there is only something to say if most members did for more than 15: early stopping waits some
+        epochs for a better one, and then restores the best.
     """
     last = findings[-1] if findings else None
-    if last == "overfitting" and (stopped_early or any(finding != last for finding in findings[-WORTH_A_WORD:])):
+    if last is None or (last == "overfitting" and median(waited) <= WORTH_A_WORD):
         return None
-    return None if last is None else ADVICE[last]
+    return ADVICE[last]

@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, make_classification
 
 from sknn import NeuralClassifier, NeuralRegressor
-from sknn.diagnosis import ADVICE, TrainingWarning, advice, diagnose
+from sknn.diagnosis import ADVICE, WORTH_A_WORD, TrainingWarning, advice, diagnose
 from sknn.model_selection import GridSearchCV
 
 FALLING = [0.2 + 1 / epoch for epoch in range(1, 41)]
@@ -85,12 +85,19 @@ def test_epochs_of_which_only_some_have_losses_show_nothing():
 
 
 def test_the_advice_is_that_of_the_last_epoch():
-    assert advice([], False) is None
-    assert advice(["flat", None], False) is None
-    assert advice([None, "flat"], True) == ADVICE["flat"]
-    assert advice([None] * 5 + ["overfitting"] * 10, False) == ADVICE["overfitting"]
-    assert advice([None] * 5 + ["overfitting"] * 10, True) is None
-    assert advice([None] * 5 + ["overfitting"] * 9, False) is None
+    assert advice([], [0]) is None
+    assert advice(["flat", None], [0]) is None
+    assert advice([None, "flat"], [0]) == ADVICE["flat"]
+
+
+def test_overfitting_is_worth_a_word_if_most_members_went_on_with_it():
+    assert advice([None, "overfitting"], [16, 0, 16]) == ADVICE["overfitting"]
+    assert advice([None, "overfitting"], [15]) is None
+    assert advice([None, "overfitting"], [16, 0, 0]) is None
+
+
+def test_the_default_patience_is_shorter_than_that():
+    assert NeuralClassifier().n_iter_no_change < WORTH_A_WORD
 
 
 def overfitting():
