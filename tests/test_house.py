@@ -56,6 +56,8 @@ HOUSE = [
     "inspection/axes.py",
     "inspection/estimators.py",
     "inspection/training_curve.py",
+    "inspection/network_summary.py",
+    "inspection/network_display.py",
     "inspection/__init__.py",
     "__init__.py",
 ]

@@ -1,5 +1,6 @@
 """The display of a training: what is drawn, how it is labelled, and what is refused."""
 
+import sys
 import warnings
 
 import matplotlib as mpl
@@ -265,7 +266,7 @@ def test_each_panel_needs_axes(ensemble):
 
 
 def test_matplotlib_is_asked_for_by_its_extra(ensemble, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
 
     with pytest.raises(ImportError, match=r"TrainingCurveDisplay.plot needs matplotlib; .* pip install 'sknn\[plot\]'"):
         TrainingCurveDisplay(ensemble.history_).plot()
