@@ -42,6 +42,7 @@ HOUSE = [
     "_assembly.py",
     "_attributes.py",
     "_curves.py",
+    "_html.py",
     "_base.py",
     "_classifier.py",
     "_regressor.py",
