@@ -1,6 +1,6 @@
 """A training's records as curves: what the displays and the HTML representation draw."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -48,7 +48,7 @@ class TrainingCurves:
         counted = enumerate(self.records, 1)
         self.epochs = np.array([e if _is_number(e := record.get("epoch")) else i for i, record in counted])
         self.names = [name for name in _names_of(self.records) if any(map(_is_number, self._column(name)))]
-        self.n_members = max(len(record.get("member_train_loss", [0])) for record in self.records)
+        self.n_members = max(1, *(len(_members_in(record, "train_loss")) for record in self.records))
         self._running = self._epochs_of_members()
 
     def _column(self, name: str) -> list[Any]:
@@ -56,8 +56,11 @@ class TrainingCurves:
 
     def _of_members(self, name: str) -> np.ndarray:
         """Each member's values, (n_epochs, n_members)."""
-        nothing = [np.nan] * self.n_members
-        return np.array([record.get(f"member_{name}", nothing) for record in self.records], dtype=float)
+        values = np.full((len(self.records), self.n_members), np.nan)
+        for row, record in zip(values, self.records, strict=True):
+            own = _members_in(record, name)[: self.n_members]
+            row[: len(own)] = own
+        return values
 
     def _epochs_of_members(self) -> np.ndarray:
         """Whether a member was training, (n_epochs, n_members); one that has stopped keeps its last values."""
@@ -76,7 +79,7 @@ class TrainingCurves:
             return Curve(mean, np.empty((len(mean), 0)))
         members = _finite(self._of_members(name))
         count = np.isfinite(members).sum(1)
-        of_others = np.nansum(members, 1) / np.maximum(count, 1)  # where a member's training diverged
+        of_others = np.nansum(members / np.maximum(count, 1)[:, None], 1)  # where a member's training diverged
         return Curve(np.where(np.isnan(mean) & (count > 0), of_others, mean), np.where(self._running, members, np.nan))
 
     def panels(self) -> dict[str, list[str]]:
@@ -127,6 +130,12 @@ def _names_of(records: list[Mapping[str, Any]]) -> list[str]:
     """Names of what may be a number per epoch, in the order in which they were recorded."""
     names = dict.fromkeys(name for record in records for name in record)
     return [name for name in names if name != "epoch" and not name.startswith("member_") and not name.endswith("_best")]
+
+
+def _members_in(record: Mapping[str, Any], name: str) -> list[float]:
+    """What a record holds of each member: nothing for a single one, nor where a frame has filled a gap with NaN."""
+    values = record.get(f"member_{name}")
+    return [v if _is_number(v) else np.nan for v in values] if isinstance(values, Sequence | np.ndarray) else []
 
 
 def _is_number(value: Any) -> bool:

@@ -1,6 +1,7 @@
 """What a training's records say: curves, members that stopped, best epochs, findings."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,9 @@ from sknn import NeuralClassifier
 from sknn._curves import TrainingCurves
 
 NUMBERS = st.one_of(st.none(), st.booleans(), st.text(), st.floats(), st.integers(-(10**9), 10**9))
-RECORD = st.dictionaries(st.text(), NUMBERS) | st.fixed_dictionaries({"train_loss": NUMBERS, "epoch": NUMBERS})
+MEMBERS = st.lists(NUMBERS, max_size=3)
+OURS = {"train_loss": NUMBERS, "epoch": NUMBERS, "member_train_loss": MEMBERS, "diagnosis": st.none() | st.text()}
+RECORD = st.dictionaries(st.text(), NUMBERS) | st.fixed_dictionaries({}, optional=OURS)
 
 
 def of_losses(*losses, **more):
@@ -20,7 +23,7 @@ def of_losses(*losses, **more):
 
 def of_members(*epochs):
     """Records of several members: in each epoch, each one's loss."""
-    return [{"train_loss": np.mean(losses), "member_train_loss": list(losses)} for losses in epochs]
+    return [{"train_loss": np.mean([x for x in losses if x]), "member_train_loss": list(losses)} for losses in epochs]
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +86,22 @@ def test_a_number_that_one_epoch_lacks_is_a_gap():
     np.testing.assert_array_equal(TrainingCurves(records).curve("norm").mean, [1.0, np.nan])
 
 
+def test_records_that_went_through_a_frame_give_the_same_curves():
+    clf = NeuralClassifier(hidden_layer_sizes=8, ensemble_size=2, max_iter=3, random_state=0)
+    clf.fit(*load_iris(return_X_y=True)).partial_fit(*load_iris(return_X_y=True))
+    curves, again = map(TrainingCurves, (clf.history_, pd.DataFrame(clf.history_).to_dict("records")))
+
+    for name in ("train_loss", "valid_loss", "learning_rate"):
+        np.testing.assert_array_equal(again.curve(name).mean, curves.curve(name).mean)
+        np.testing.assert_array_equal(again.curve(name).members, curves.curve(name).members)
+
+
+def test_members_that_records_do_not_have_are_gaps():
+    members = TrainingCurves(of_members((4, 2, 1), (3,), (2, None, 0.5))).curve("train_loss").members
+
+    np.testing.assert_array_equal(members, [[4, 2, 1], [3, np.nan, np.nan], [2, np.nan, 0.5]])
+
+
 def test_panels_put_training_and_validation_of_a_number_together():
     more = {"train_roc_auc": 0.5, "valid_roc_auc": 0.5, "learning_rate": 0.1, "event_cp": True, "train_loss_best": True}
 
@@ -125,6 +144,9 @@ def test_any_records_give_a_finite_or_missing_value_per_epoch(records, loss):
 
     for names in curves.panels().values():
         for name in names:
-            mean = curves.curve(name).mean
-            assert mean.shape == curves.epochs.shape == (len(records) + 1,)
-            assert (np.isfinite(mean) | np.isnan(mean)).all()
+            curve = curves.curve(name)
+            assert curve.mean.shape == curves.epochs.shape == (len(records) + 1,)
+            assert not np.isinf(curve.mean).any()
+            assert not np.isinf(curve.members).any()
+    assert len(curves.best_epochs()) == curves.n_members
+    assert all(isinstance(first, int | float) for _, first, _ in curves.findings())

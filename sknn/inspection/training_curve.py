@@ -242,4 +242,9 @@ def _finish(ax: Any, panel: str, curves: TrainingCurves) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.25)
     if ax.get_legend_handles_labels()[1]:
-        ax.legend(frameon=False, fontsize="small", loc="best" if len(curves.epochs) < LONG else "upper right")
+        ax.legend(
+            framealpha=0.7,
+            edgecolor="none",
+            fontsize="small",
+            loc="best" if len(curves.epochs) < LONG else "upper right",
+        )
