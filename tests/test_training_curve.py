@@ -140,8 +140,14 @@ def test_several_trainings_share_axes_under_their_names(single, ensemble):
     TrainingCurveDisplay.from_estimator(ensemble, ax=display.ax_, name="three", line_kw={"color": "green"})
 
     labels = legend_of(display.ax_)
-    assert {"one: training", "one: validation", "three: training, mean of 3"} <= set(labels)
-    assert display.ax_.lines[-2].get_color() == "green"
+    assert labels[:3] == ["one: training", "one: validation", "one: gap"]
+    assert labels[4:] == [
+        "three: training, mean of 3",
+        "three: validation, mean of 3",
+        "three: gap",
+        "three: best epoch of each member",
+    ]
+    assert {line.get_color() for line in display.ax_.lines[3:]} == {"green"}
 
 
 def test_lines_can_be_styled(ensemble):
@@ -256,6 +262,11 @@ def test_an_unknown_metric_is_refused_with_those_that_there_are(ensemble):
     with pytest.raises(ValueError, match=message):
         TrainingCurveDisplay(ensemble.history_).plot(kind="acuracy")
     assert plt.get_fignums() == []
+
+
+def test_no_panel_at_all_is_refused(ensemble):
+    with pytest.raises(ValueError, match=r"kind=\[\] is not recorded; there are 'loss', 'accuracy'"):
+        TrainingCurveDisplay(ensemble.history_).plot(kind=[])
 
 
 def test_each_panel_needs_axes(ensemble):

@@ -151,9 +151,10 @@ class TrainingCurveDisplay:
         for panel, each in zip(panels, axes, strict=True):
             for record in curves.panels()[panel]:
                 self._draw_curve(each, curves, record, name, line_kw or {}, (member_kw or {}) if members else None)
+            colour = (line_kw or {}).get("color", COLOURS["valid"])
             if panel == "loss":
-                _shade_gap(each, curves)
-            self._mark_best(each, curves, f"valid_{panel}")
+                _shade_gap(each, curves, _named("gap", name), colour)
+            self._mark_best(each, curves, f"valid_{panel}", name, colour)
             _shade_findings(each, curves)
             _finish(each, panel, curves)
         return self
@@ -162,14 +163,13 @@ class TrainingCurveDisplay:
     def _panels(curves: TrainingCurves, kind: str | list[str]) -> list[str]:
         if kind == "all":
             return curves.main_panels()
-        panels = [kind] if isinstance(kind, str) else list(kind)
-        known = curves.panels()
-        for panel in panels:
-            if panel not in known:
-                raise ValueError(
-                    f"kind={panel!r} is not recorded; there are {', '.join(map(repr, known))}, or 'all'. The "
-                    "estimator's parameter metrics says what to record."
-                )
+        panels, known = [kind] if isinstance(kind, str) else list(kind), curves.panels()
+        wrong: list[Any] = [panel for panel in panels if panel not in known] if panels else [kind]
+        if wrong:
+            raise ValueError(
+                f"kind={wrong[0]!r} is not recorded; there are {', '.join(map(repr, known))}, or 'all'. "
+                "The estimator's parameter metrics says what to record."
+            )
         return panels
 
     def _draw_curve(
@@ -191,7 +191,7 @@ class TrainingCurveDisplay:
             thin = {**style, "color": thick["color"], "linestyle": "-", "linewidth": 0.8, "alpha": 0.4, **member_kw}
             self.member_lines_ += ax.plot(curves.epochs, curve.members, **thin)
 
-    def _mark_best(self, ax: Any, curves: TrainingCurves, record: str) -> None:
+    def _mark_best(self, ax: Any, curves: TrainingCurves, record: str, name: str | None, colour: Any) -> None:
         """A dot where each member's kept weights are from."""
         best = curves.best_epochs(self.n_iter)
         if record not in curves.names or not any(best):
@@ -199,8 +199,8 @@ class TrainingCurveDisplay:
         curve = curves.curve(record)
         x, y = zip(*_points(curves, curve, best), strict=True)
         label = f"best epoch: {x[0]}" if len(best) == 1 else "best epoch of each member"
-        style = {"color": COLOURS["valid"], "markeredgecolor": "black", "markersize": 6, "zorder": 4}
-        self.best_lines_ += ax.plot(x, y, "o", label=label, **style)
+        style = {"color": colour, "markeredgecolor": "black", "markersize": 6, "zorder": 4}
+        self.best_lines_ += ax.plot(x, y, "o", label=_named(label, name), **style)
 
 
 def _label(curves: TrainingCurves, part: str | None, name: str | None) -> str:
@@ -208,7 +208,11 @@ def _label(curves: TrainingCurves, part: str | None, name: str | None) -> str:
     what = PARTS[part] if part else ""
     if part and curves.n_members > 1:
         what += f", mean of {curves.n_members}"
-    return ": ".join(filter(None, [name, what])) or "_"
+    return _named(what, name) or "_"
+
+
+def _named(what: str, name: str | None) -> str:
+    return ": ".join(filter(None, [name, what]))
 
 
 def _points(curves: TrainingCurves, curve: Curve, best: list[int | None]) -> list[tuple[int, float]]:
@@ -218,11 +222,11 @@ def _points(curves: TrainingCurves, curve: Curve, best: list[int | None]) -> lis
     return [(epoch, each[row[epoch], m]) for m, epoch in enumerate(best) if epoch is not None]
 
 
-def _shade_gap(ax: Any, curves: TrainingCurves) -> None:
+def _shade_gap(ax: Any, curves: TrainingCurves, label: str, colour: Any) -> None:
     """The area between the losses of training and validation."""
     if "valid_loss" in curves.names:
         train, valid = curves.curve("train_loss").mean, curves.curve("valid_loss").mean
-        ax.fill_between(curves.epochs, train, valid, color=COLOURS["valid"], alpha=0.12, linewidth=0, label="gap")
+        ax.fill_between(curves.epochs, train, valid, color=colour, alpha=0.12, linewidth=0, label=label)
 
 
 def _shade_findings(ax: Any, curves: TrainingCurves) -> None:
@@ -242,9 +246,5 @@ def _finish(ax: Any, panel: str, curves: TrainingCurves) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.25)
     if ax.get_legend_handles_labels()[1]:
-        ax.legend(
-            framealpha=0.7,
-            edgecolor="none",
-            fontsize="small",
-            loc="best" if len(curves.epochs) < LONG else "upper right",
-        )
+        place = "best" if len(curves.epochs) < LONG else "upper right"
+        ax.legend(loc=place, framealpha=0.7, edgecolor="none", fontsize="small")
