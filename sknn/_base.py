@@ -37,6 +37,7 @@ from sknn._attributes import DIVERGED, FittedAttributes
 from sknn._callbacks import can_be_pickled, copy_callback
 from sknn._device import resolve_device, threads
 from sknn._encoding import MAX_LEVELS, ONE_HOT_LEVELS, Encoded, FeatureEncoder, check_table
+from sknn._html import training_html
 from sknn._parameters import Parameters
 from sknn.batches import Table
 from sknn.network.flat import Inputs
@@ -435,6 +436,11 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         if self.callbacks is not None:
             fresh.callbacks = [copy_callback(callback) for callback in self.callbacks]
         return fresh
+
+    def _html_repr(self) -> str:
+        """What a notebook shows: scikit-learn's representation, and below it the training."""
+        is_trained = "net_" in self.__dict__ and len(self.net_.history) > 0
+        return super()._html_repr() + (training_html(self.history_, self.n_iter_) if is_trained else "")
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

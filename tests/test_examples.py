@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -130,3 +131,14 @@ def test_flaml_search_takes_the_network_as_a_learner(tmp_path):
 
     assert "'sknn'" in printed
     assert float(printed.split("accuracy ")[1]) > 0.9
+
+
+@pytest.mark.parametrize(("name", "pictures"), [("training_curve.py", 2), ("displays.py", 1)])
+def test_displays_are_drawn_and_closed(name, pictures, tmp_path):
+    open_before = plt.get_fignums()
+    load(name)["main"](tmp_path / "pictures")
+    drawn = list((tmp_path / "pictures").glob("*.png"))
+
+    assert len(drawn) == pictures
+    assert all(10_000 < path.stat().st_size < 100_000 for path in drawn)
+    assert plt.get_fignums() == open_before

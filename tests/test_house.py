@@ -44,6 +44,8 @@ HOUSE = [
     "_scoring.py",
     "_assembly.py",
     "_attributes.py",
+    "_curves.py",
+    "_html.py",
     "_base.py",
     "_classifier.py",
     "_regressor.py",
@@ -56,6 +58,12 @@ HOUSE = [
     "batched_fits.py",
     "search_spaces.py",
     "model_selection.py",
+    "inspection/axes.py",
+    "inspection/estimators.py",
+    "inspection/training_curve.py",
+    "inspection/network_summary.py",
+    "inspection/network_display.py",
+    "inspection/__init__.py",
     "__init__.py",
 ]
 REQUIRED_PACKAGES = {"joblib", "numpy", "scipy", "sklearn", "skorch", "torch"}
