@@ -147,8 +147,9 @@ class Parameters:
         False,
         ["verbose"],
         "bool or int",
-        "1 shows a bar over the epochs, by tqdm; 2 prints a line for each, in colours if rich is installed. Without "
-        "tqdm, 1 prints lines too. A fit is quiet by default, and always in the processes of a parallel search.",
+        "What a fit tells: with 1 a bar over the epochs, by tqdm, with 2 a line for each, in colours if rich is "
+        "installed. Without tqdm, 1 prints lines too. A fit is quiet by default, and always in the processes of a "
+        "parallel search.",
     )
     warm_start: Any = parameter(
         False,

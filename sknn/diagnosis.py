@@ -6,9 +6,10 @@ from statistics import median
 from typing import Any
 
 WINDOW = 5  # epochs, over which losses are averaged
-LOST = 0.1  # of what a training had gained: less is noise
-RISE = 0.02  # of the lowest loss, for trainings that gain next to nothing after their first epoch
-FLAT = 5e-3  # of the first losses: dropout and the order of the rows make that much of a difference
+# A loss has risen if it has lost this share of what it had gained, and this share of its lowest value: for trainings
+# that gain next to nothing after their first epoch.  A training loss swings more while it still falls.
+VALID_RISE, TRAIN_RISE = (0.1, 0.02), (0.5, 0.1)
+FLAT = 2e-3  # of the first losses: dropout and the order of the rows make that much of a difference
 WORTH_A_WORD = 15  # epochs without improvement: more than the default of n_iter_no_change
 
 ADVICE = {
@@ -37,11 +38,11 @@ def diagnose(records: Sequence[dict[str, Any]]) -> list[str | None]:
 
     With losses averaged over the last 5 epochs, an epoch from the tenth on shows
 
-    - 'divergence' if its training loss is NaN or infinite, or has lost a tenth of what it had gained since the first
-      epoch, and at least 2 % of its lowest value;
-    - 'flat' if its training loss differs from that of the first 5 epochs by less than 0.5 %;
-    - 'overfitting' if its validation loss has lost as much as the training loss of a divergence, while the training
-      loss went on falling.
+    - 'divergence' if its training loss is NaN or infinite, or has lost half of what it had gained since the first
+      epoch, and at least 10 % of its lowest value;
+    - 'flat' if its training loss differs from that of the first 5 epochs by less than 0.2 %;
+    - 'overfitting' if its validation loss has lost a tenth of what it had gained, and at least 2 % of its lowest value,
+      while the training loss went on falling.
 
     Parameters
     ----------
@@ -70,11 +71,11 @@ def diagnose(records: Sequence[dict[str, Any]]) -> list[str | None]:
             findings.append("divergence")
         elif is_early or not train:
             findings.append(None)
-        elif _has_lost(train, i):
+        elif _has_risen(train, i, *TRAIN_RISE):
             findings.append("divergence")
         elif abs(train[i] - train[WINDOW - 1]) < FLAT * abs(train[WINDOW - 1]):
             findings.append("flat")
-        elif valid and _has_lost(valid, i) and train[i] < train[_lowest(valid, i)]:
+        elif valid and _has_risen(valid, i, *VALID_RISE) and train[i] < train[_lowest(valid, i)]:
             findings.append("overfitting")
         else:
             findings.append(None)
@@ -95,10 +96,10 @@ def _lowest(losses: Sequence[float], i: int) -> int:
     return min(range(i + 1), key=losses.__getitem__)
 
 
-def _has_lost(losses: Sequence[float], i: int) -> bool:
+def _has_risen(losses: Sequence[float], i: int, of_gain: float, of_lowest: float) -> bool:
     """Whether epoch i is clearly worse than the best one before it."""
     lowest = losses[_lowest(losses, i)]
-    return losses[i] - lowest > max(LOST * (losses[0] - lowest), RISE * abs(lowest))
+    return losses[i] - lowest > max(of_gain * (losses[0] - lowest), of_lowest * abs(lowest))
 
 
 def advice(findings: Sequence[str | None], waited: Sequence[int]) -> str | None:
