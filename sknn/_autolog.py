@@ -122,15 +122,7 @@ def _network(estimator: Any) -> BaseNeural | None:
 
 
 class FitLogger(MLflowTracker):
-    """Logs a fit from outside, when it is done.
-
-    Parameters
-    ----------
-    log_dataset, log_model : bool
-    """
-
-    def __init__(self, log_dataset: bool = True, log_model: bool = True) -> None:
-        super().__init__(log_dataset=log_dataset, log_model=log_model)
+    """Logs a fit from outside, when it is done."""
 
     def conclude(self, estimator: Any, X: Any, y: Any) -> None:
         fitted = estimator
