@@ -41,6 +41,7 @@ HOUSE = [
     "_scoring.py",
     "_assembly.py",
     "_attributes.py",
+    "_curves.py",
     "_base.py",
     "_classifier.py",
     "_regressor.py",
@@ -57,6 +58,10 @@ HOUSE = [
     "batched_fits.py",
     "search_spaces.py",
     "model_selection.py",
+    "inspection/axes.py",
+    "inspection/estimators.py",
+    "inspection/training_curve.py",
+    "inspection/__init__.py",
     "__init__.py",
 ]
 REQUIRED_PACKAGES = {"joblib", "numpy", "scipy", "sklearn", "skorch", "torch"}
