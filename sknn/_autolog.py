@@ -132,7 +132,7 @@ class FitLogger(MLflowTracker):
         network = _network(fitted)
         if network is not None:
             self._keep_history(network)
-            self._keep_results(network)
+            self._log_results(network)
             if self.log_model:
                 log_model(fitted, X)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import importlib.util
 import time
 import warnings
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from sknn._curves import TrainingCurves
 from sknn.callbacks.tracking import Tracker, at_most_a_warning, parameters_of, plain, results_of
+from sknn.inspection.training_curve import TrainingCurveDisplay
 
 FLUSH_SECONDS = 10.0  # a write to the store takes some 25 ms, however few values it holds
 MOST_METRICS, MOST_PARAMS = 1000, 100  # that MLflow takes at once
@@ -22,8 +25,9 @@ class MLflowTracker(Tracker):
     """Logs each fit as a run of MLflow.
 
     The run holds the parameters, the training data (as a dataset: its schema, size and digest, not its rows), the
-    losses, metrics, learning rate and seconds of every epoch, and, after a `fit`, the model with its signature and
-    pinned requirements: `mlflow.sklearn.load_model` gives the estimator back, `mlflow.pyfunc.load_model` serves it.
+    losses, metrics, learning rate and seconds of every epoch, and, after a `fit`, a picture of the training (if
+    matplotlib is installed) and the model with its signature and pinned requirements: `mlflow.sklearn.load_model` gives
+    the estimator back, `mlflow.pyfunc.load_model` serves it.
 
     A fit that fails marks its run as failed.  If a run is open already (`mlflow.start_run`), the fit writes to that one
     and leaves it open: do so around a loop of `partial_fit`, each call of which is a fit of one epoch.
@@ -86,7 +90,7 @@ class MLflowTracker(Tracker):
             self._flush()
 
     def conclude(self, estimator: Any, X: Any, y: Any) -> None:
-        self._keep_results(estimator)
+        self._log_results(estimator)
         if self.log_model:
             log_model(estimator, X)
 
@@ -106,8 +110,10 @@ class MLflowTracker(Tracker):
     def _keep(self, values: dict[str, float], step: int, when: float) -> None:
         self.waiting_ += metrics(values, step, when)
 
-    def _keep_results(self, network: Any) -> None:
+    def _log_results(self, network: Any) -> None:
         self._keep(results_of(network), len(network.history_), time.time())
+        if importlib.util.find_spec("matplotlib") is not None:
+            self.client_.log_figure(self._run_id, curves_of(network), "training_curve.png")
 
     def _flush(self) -> None:
         """Write what has been measured since the last time."""
@@ -165,6 +171,16 @@ def log_dataset(X: Any, y: Any, run_id: str) -> None:
         dataset = from_numpy(np.asarray(X), targets=np.asarray(y))
     with whole_numbers_accepted():
         mlflow.log_input(dataset, context="training")
+
+
+def curves_of(network: Any) -> Any:
+    """A figure of a training, unknown to pyplot: it opens no window, and nobody has to close it."""
+    from matplotlib.figure import Figure
+
+    panels = TrainingCurves(network.history_).main_panels()
+    figure = Figure(figsize=(5.5 * len(panels), 4.0), layout="constrained")
+    TrainingCurveDisplay.from_estimator(network, kind=panels, ax=figure.subplots(1, len(panels), squeeze=False)[0])
+    return figure
 
 
 def log_model(estimator: Any, X: Any) -> None:

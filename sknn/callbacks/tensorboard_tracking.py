@@ -1,6 +1,7 @@
 """A fit in TensorBoard: curves, distributions of the weights, the graph, and hyperparameters beside their results."""
 
 import itertools
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -13,6 +14,7 @@ from sknn.callbacks.tracking import Tracker, at_most_a_warning, parameters_of, r
 
 BINS = 50  # TensorBoard draws 30; torch's own bins are 1,500, and cost five times as much
 FLUSH_SECONDS = 10  # so that a running fit can be looked at
+_one_trace_at_a_time = threading.Lock()  # jit.trace mixes up the layers of networks that two threads trace
 
 
 class TensorBoardTracker(Tracker):
@@ -71,7 +73,7 @@ class TensorBoardTracker(Tracker):
             given = [part for part in (inputs.numbers, inputs.codes) if part is not None]
             # A module of the user's may do what cannot be traced.  torch's writer knows no other way to draw a graph
             # than jit.trace, which is deprecated.
-            with at_most_a_warning(self.tool), warnings.catch_warnings(action="ignore"):
+            with at_most_a_warning(self.tool), _one_trace_at_a_time, warnings.catch_warnings(action="ignore"):
                 self.writer_.add_graph(Drawn(net.module_), given)
 
     def write(self, epoch: int, values: dict[str, float], net: Any) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 from skorch.callbacks import Callback
 from skorch.callbacks.logging import filter_log_keys
 
+from sknn._attributes import _record
+
 
 class Tracker(Callback):
     """Base class of callbacks that write a fit into a run of a tracker.
@@ -19,6 +21,7 @@ class Tracker(Callback):
     """
 
     tool: str  # as the user calls it
+    is_ours_ = True  # whether the run was opened for the fit, and ends with it
 
     @abstractmethod
     def open(self, estimator: Any) -> None:
@@ -47,8 +50,9 @@ class Tracker(Callback):
         self.open(estimator)
         failed = True
         try:
-            with at_most_a_warning(self.tool):
-                self.describe(estimator, X, y)
+            if complete or self.is_ours_ or not hasattr(estimator, "net_"):  # else an earlier call of partial_fit has
+                with at_most_a_warning(self.tool):
+                    self.describe(estimator, X, y)
             yield
             failed = False
             if complete:
@@ -75,10 +79,8 @@ def at_most_a_warning(tool: str) -> Iterator[None]:
 
 def values_of(row: dict[str, Any]) -> dict[str, float]:
     """The numbers of an epoch in a net's history or in `history_`, under the names of `history_`."""
-    numbers = {name: row[name] for name in filter_log_keys(row) if isinstance(row[name], int | float)}
-    if "dur" in numbers:
-        numbers["seconds"] = numbers.pop("dur")
-    return numbers
+    record = _record(row)
+    return {name: record[name] for name in filter_log_keys(record) if isinstance(record[name], int | float)}
 
 
 def parameters_of(estimator: Any) -> dict[str, Any]:
