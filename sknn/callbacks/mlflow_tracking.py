@@ -3,6 +3,7 @@
 import contextlib
 import importlib.metadata
 import importlib.util
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from sknn.inspection.training_curve import TrainingCurveDisplay
 FLUSH_SECONDS = 10.0  # a write to the store takes some 25 ms, however few values it holds
 MOST_METRICS, MOST_PARAMS = 1000, 100  # that MLflow takes at once
 SAMPLE_ROWS = 100  # that the signature is read from
+_one_table_at_a_time = threading.Lock()
 REQUIREMENTS = ("sknn", "torch", "skorch", "scikit-learn", "scipy", "numpy", "joblib", "cloudpickle")
 
 
@@ -169,7 +171,7 @@ def log_dataset(X: Any, y: Any, run_id: str) -> None:
         dataset: Any = from_pandas(table, targets=target if has_column else None)
     else:
         dataset = from_numpy(np.asarray(X), targets=np.asarray(y))
-    with whole_numbers_accepted():
+    with schema_inferred():
         mlflow.log_input(dataset, context="training")
 
 
@@ -206,14 +208,18 @@ def signature_of(estimator: Any, X: Any) -> Any:
     predicted = estimator.predict(rows)
     if hasattr(rows, "to_pandas"):
         rows = rows.to_pandas()
-    with whole_numbers_accepted():
+    with schema_inferred():
         return infer_signature(rows, predicted)
 
 
 @contextlib.contextmanager
-def whole_numbers_accepted() -> Iterator[None]:
-    """MLflow warns at every table with a column of integers, which the user has chosen to be what they are."""
-    with warnings.catch_warnings():
+def schema_inferred() -> Iterator[None]:
+    """Let MLflow look at a table, in one thread at a time.
+
+    It warns of every column of integers, which the user has chosen to be what they are; and two threads that note one
+    dataset at once stumble over each other.
+    """
+    with _one_table_at_a_time, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer column")
         yield
 

@@ -74,7 +74,7 @@ def at_most_a_warning(tool: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # whatever a disk, a database or a network raises
-        warnings.warn(f"{tool} did not take everything: {error!r}. The fit is not affected.", stacklevel=2)
+        warnings.warn(f"{tool} did not take everything: {error!r}. The fit is not affected.", stacklevel=3)
 
 
 def values_of(row: dict[str, Any]) -> dict[str, float]:
