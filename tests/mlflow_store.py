@@ -22,7 +22,8 @@ def database():
 
     folder = tempfile.TemporaryDirectory()
     mlflow.set_tracking_uri(f"sqlite:///{folder.name}/mlflow.db")
-    mlflow.search_experiments()
+    with contextlib.chdir(folder.name):  # where files go of which nothing is said
+        mlflow.search_experiments()
     return folder
 
 

@@ -148,8 +148,7 @@ def test_the_model_names_the_versions_that_trained_it(experiment):
     assert {"sknn", "skorch", "numpy", "scipy"} <= pinned.keys()
 
 
-def test_two_fits_are_two_runs_and_an_experiment_is_made_if_need_be(experiment, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # where MLflow puts the files of an experiment that it is told nothing of
+def test_two_fits_are_two_runs_and_an_experiment_is_made_if_need_be(experiment):
     name = f"made at {time.time_ns()}"
     reg = NeuralRegressor(**SMALL, early_stopping=False, callbacks=[MLflowTracker(name, "mine", **BARE)])
     reg.fit(X, X[:, 0]).fit(X, X[:, 1])
