@@ -177,3 +177,12 @@ def test_tracking_in_mlflow_logs_a_fit_and_a_search(tmp_path):
     assert [line.split()[0] for line in printed.splitlines()[2:4]] == ["watched", "RandomizedSearchCV"]
     assert printed.count("candidate") == 4
     assert (tmp_path / "mlflow.db").exists()
+
+
+def test_onnx_pipeline_predicts_without_torch_what_predict_gives(tmp_path):
+    printed = run("onnx_pipeline.py", tmp_path)
+
+    assert "Inputs: age (double), sex (string)" in printed
+    assert float(printed.split("Largest difference from predict: ")[1].split()[0]) < 1e-3
+    assert "12 levels, most often 'clinic 11'" in printed
+    assert (tmp_path / "diabetes.onnx").stat().st_size > 10_000
