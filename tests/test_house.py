@@ -52,6 +52,7 @@ HOUSE = [
     "batched_fits.py",
     "search_spaces.py",
     "model_selection.py",
+    "onnx_predictor.py",
     "__init__.py",
 ]
 REQUIRED_PACKAGES = {"joblib", "numpy", "scipy", "sklearn", "skorch", "torch"}
