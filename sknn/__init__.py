@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import sknn.callbacks as callbacks
+    import sknn.export as export
     import sknn.model_selection as model_selection
     from sknn._classifier import NeuralClassifier
     from sknn._from_sklearn import from_sklearn
@@ -22,11 +23,12 @@ __all__ = [
     "OnnxPredictor",
     "__version__",
     "callbacks",
+    "export",
     "from_sklearn",
     "model_selection",
 ]
 
-_SUBMODULES = ("callbacks", "model_selection")
+_SUBMODULES = ("callbacks", "export", "model_selection")
 _HOMES = {
     "NeuralClassifier": "sknn._classifier",
     "NeuralRegressor": "sknn._regressor",
