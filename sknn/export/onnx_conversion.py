@@ -1,0 +1,114 @@
+"""A model to a graph that does the same: by skl2onnx, whose converters are not trusted but checked.
+
+Some converters of other steps know only one type of numbers, or fail on a mixture.  So the numbers go in as they are,
+or all as double, or all as float, whichever is the first that works; the graph's inputs keep their own types.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from sklearn.base import is_classifier
+from sklearn.pipeline import Pipeline
+
+from sknn._base import BaseNeural
+from sknn.export.onnx_check import LOW_PRECISION, TOLERANCE, differences, run
+from sknn.export.onnx_converters import register
+from sknn.export.onnx_inputs import Input, declare_inputs
+from sknn.export.onnx_steps import final_of, steps_of
+
+NUMBERS_ENTER_AS = (None, "double", "float")
+
+
+def converted(model: Any, X: Any, inputs: list[Input], opset: int, options: dict[str, Any]) -> Any:
+    """The graph, once it has done on X what the model does; ValueError, naming the step, if none does."""
+    refuse_unknown_steps(model)
+    if is_classifier(model) and "zipmap" in _options_of(final_of(model)):
+        options = {"zipmap": False} | options
+    if isinstance(model, BaseNeural):
+        program = _convert(model, inputs, opset, options, None)
+        found = _difference(model, X, inputs, program)
+        if found is not None:
+            raise ValueError(f"The ONNX graph does not do what the {type(model).__name__} does: {found}")
+        return program
+    program, _ = _attempt(model, X, inputs, opset, options)
+    if program is None:
+        raise ValueError(_culprit(model, X, inputs, opset, options))
+    return program
+
+
+def _attempt(
+    model: Any, X: Any, inputs: list[Input], opset: int, options: dict[str, Any]
+) -> tuple[Any, Exception | str | None]:
+    """A graph that agrees with the model, or the first thing that went wrong."""
+    wrong: Exception | str | None = None
+    for numbers in NUMBERS_ENTER_AS:
+        try:
+            program = _convert(model, inputs, opset, options, numbers)
+            found: Exception | str | None = _difference(model, X, inputs, program)
+        except Exception as error:  # whatever a converter or ONNX Runtime raises
+            found = error
+        if found is None:
+            return program, None
+        wrong = found if wrong is None or not isinstance(found, Exception) else wrong
+    return None, wrong
+
+
+def _convert(model: Any, inputs: list[Input], opset: int, options: dict[str, Any], numbers: str | None) -> Any:
+    import skl2onnx
+
+    for _, step in steps_of(model):
+        if isinstance(step, BaseNeural):
+            register(type(step))
+    inside = [one if one.type == "string" or numbers is None else replace(one, type=numbers) for one in inputs]
+    types = [(one.name, _tensor_type(one)) for one in inside]
+    program = skl2onnx.to_onnx(model, initial_types=types, target_opset=opset, options=options or None, name="sknn")
+    declare_inputs(program.graph, inputs)
+    return program
+
+
+def refuse_unknown_steps(model: Any) -> None:
+    """ValueError for a step that skl2onnx has no converter for."""
+    from skl2onnx._supported_operators import sklearn_operator_name_map
+
+    for name, step in steps_of(model):
+        known = isinstance(step, BaseNeural) or type(step) in sklearn_operator_name_map
+        if not known and not hasattr(step, "onnx_converter"):
+            raise ValueError(
+                f"Step {name!r} is a {type(step).__name__}, for which skl2onnx has no converter; replace the step, or "
+                "register one with skl2onnx.update_registered_converter."
+            )
+
+
+def _options_of(final: Any) -> dict[str, Any]:
+    """The options that skl2onnx knows for an estimator."""
+    from skl2onnx._supported_operators import sklearn_operator_name_map
+    from skl2onnx.common._registration import get_converter
+
+    if isinstance(final, BaseNeural):
+        register(type(final))
+    return get_converter(sklearn_operator_name_map[type(final)]).get_allowed_options() or {}
+
+
+def _tensor_type(one: Input) -> Any:
+    from skl2onnx.common import data_types
+
+    kinds = {"float": "Float", "double": "Double", "int64": "Int64", "bool": "Boolean", "string": "String"}
+    return getattr(data_types, f"{kinds[one.type]}TensorType")([None, *one.shape])
+
+
+def _difference(model: Any, X: Any, inputs: list[Input], program: Any) -> str | None:
+    is_low = any(getattr(step, "precision", "") == "bfloat16" for _, step in steps_of(model))
+    return differences(model, X, run(program, X, inputs), LOW_PRECISION if is_low else TOLERANCE)
+
+
+def _culprit(model: Any, X: Any, inputs: list[Input], opset: int, options: dict[str, Any]) -> str:
+    """Say which step is the first that cannot be converted, or that differs."""
+    steps = model.steps if isinstance(model, Pipeline) else [("the model", model)]
+    parts = [(Pipeline(steps[:k]), {}) for k in range(1, len(steps))] + [(model, options)]
+    tried = (_attempt(part, X, inputs, opset, its_options)[1] for part, its_options in parts)
+    (name, step), wrong = next((step, wrong) for step, wrong in zip(steps, tried, strict=True) if wrong is not None)
+    who = f"step {name!r} ({type(step).__name__})"
+    if isinstance(wrong, Exception):
+        message = str(wrong).partition("\n")[0]
+        return f"skl2onnx or ONNX Runtime cannot do what {who} does, for these columns: {message}"
+    return f"The ONNX graph does not do what the model does, from {who} on: {wrong}"

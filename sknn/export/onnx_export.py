@@ -1,0 +1,111 @@
+"""`to_onnx`: a whole pipeline as one ONNX graph that has been checked against it."""
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import scipy.sparse as sp
+from sklearn.utils.validation import check_is_fitted
+
+from sknn._encoding import is_frame
+from sknn.export.onnx_check import some_rows
+from sknn.export.onnx_conversion import converted
+from sknn.export.onnx_inputs import inputs_of
+from sknn.export.onnx_metadata import KEY, describe
+from sknn.export.onnx_steps import final_of
+
+OPSETS = range(15, 23)
+DEFAULT_OPSET = 18  # the oldest that torch writes custom modules in; ONNX Runtime reads it since 1.14
+PACKAGES = ("onnx", "onnxruntime", "skl2onnx")
+
+
+def to_onnx(
+    model: Any,
+    X_sample: Any,
+    *,
+    target_opset: int = DEFAULT_OPSET,
+    options: Mapping[str, Any] | None = None,
+    path: str | os.PathLike | None = None,
+) -> Any:
+    """Write a fitted estimator, or a whole pipeline, as one ONNX graph: raw columns in, predictions out.
+
+    The graph is run by ONNX Runtime on rows of the sample and compared with the model before it is handed out.
+
+    Parameters
+    ----------
+    model : estimator
+        A fitted `NeuralClassifier` or `NeuralRegressor`, a `Pipeline` that holds one, a search over either (its best
+        estimator is taken), or anything else that skl2onnx converts.
+    X_sample : frame or array of shape (n_samples, n_features)
+        Rows like those that the graph will get. Its columns' names and types are those of the graph's inputs; it is
+        summarised in the graph's metadata, so that the training table is the best sample; and up to 256 of its rows are
+        predicted both ways.
+    target_opset : int, default=18
+        Version of ONNX's operators, 15 to 22. 18 is the oldest that torch writes custom modules in.
+    options : dict, optional
+        As in skl2onnx, by name: `zipmap` (False here by default), `nocl` and `output_class_labels` of the classifier,
+        and those of a step as `step__option`.
+    path : str or path-like, optional
+        A file to write the graph to.
+
+    Returns
+    -------
+    onnx.ModelProto
+
+    Raises
+    ------
+    ImportError
+        Without the packages of the extra `onnx`.
+    NotFittedError
+        If the model is not fitted.
+    ValueError
+        For a sample that does not fit the model, or is sparse or empty; for an opset out of range; for a step that
+        skl2onnx has no converter for; and if the graph does not do what the model does, naming the first step that
+        differs. Numbers may differ by 1e-5 of their own size plus their column's mean size.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sknn import NeuralClassifier
+    >>> from sknn.export import to_onnx
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = NeuralClassifier(hidden_layer_sizes=(8,), max_iter=2, random_state=0).fit(X, y)
+    >>> [output.name for output in to_onnx(clf, X).graph.output]
+    ['label', 'probabilities']
+    """
+    _require_packages()
+    model = getattr(model, "best_estimator_", model)
+    _check_request(model, X_sample, target_opset)
+    rows = some_rows(X_sample)
+    (model.predict if hasattr(model, "predict") else model.transform)(rows)  # the model's own complaints come first
+    inputs = inputs_of(X_sample)
+    program = converted(model, rows, inputs, target_opset, dict(options or {}))
+    outputs = [output.name for output in program.graph.output]
+    program.metadata_props.add(key=KEY, value=describe(model, final_of(model), X_sample, inputs, outputs))
+    if path is not None:
+        with open(path, "wb") as file:
+            file.write(program.SerializeToString())
+    return program
+
+
+def _require_packages() -> None:
+    missing = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
+    if missing:
+        raise ImportError(f"to_onnx needs {', '.join(missing)}; install it with: pip install 'sknn[onnx]'")
+
+
+def _check_request(model: Any, X: Any, opset: int) -> None:
+    check_is_fitted(final_of(model))
+    if sp.issparse(X):
+        raise ValueError(
+            "X_sample is sparse, and ONNX takes dense tensors; give X_sample.toarray(), or some rows of it."
+        )
+    if not is_frame(X) and not hasattr(X, "dtype"):
+        raise ValueError(
+            f"X_sample has to be a frame or an array, whose types the graph takes; got {type(X).__name__}."
+        )
+    if X.shape[0] < 1:
+        raise ValueError("X_sample is empty; give rows of the training table.")
+    if opset not in OPSETS:
+        raise ValueError(f"target_opset={opset!r} has to be in {OPSETS[0]} to {OPSETS[-1]}.")

@@ -1,0 +1,83 @@
+"""Writes nodes and constants of an ONNX graph: values are known by their names, numpy arrays become constants."""
+
+from typing import Any
+
+import numpy as np
+
+ML = "ai.onnx.ml"
+ML_VERSION = 2  # the LabelEncoder that every runtime has
+
+
+class Graph:
+    """A converter's pen: `graph("Relu", x)` writes a node and gives the name of its output.
+
+    Parameters
+    ----------
+    scope, container
+        Of skl2onnx: the one knows which names are taken, the other collects nodes and constants.
+    dtype : numpy dtype
+        Of the network's arithmetic, float32 or float64.
+
+    Attributes
+    ----------
+    opset : int
+    """
+
+    def __init__(self, scope: Any, container: Any, dtype: Any) -> None:
+        self.scope, self.container, self.dtype = scope, container, np.dtype(dtype)
+        self.opset: int = container.target_opset
+
+    def __call__(self, op: str, *inputs: Any, output: str | None = None, domain: str = "", **attributes: Any) -> str:
+        """Write a node; inputs are names of values, arrays, or numbers and lists that stand for an array."""
+        names = [value if isinstance(value, str) else self.constant(np.asarray(value)) for value in inputs]
+        name = output or self.scope.get_unique_variable_name(op.lower())
+        version = ML_VERSION if domain == ML else None
+        self.container.add_node(
+            op, names, name, op_domain=domain, op_version=version,
+            name=self.scope.get_unique_operator_name(op), **attributes,
+        )  # fmt: skip
+        return name
+
+    def constant(self, array: np.ndarray) -> str:
+        from onnx import TensorProto, helper, numpy_helper
+
+        name = self.scope.get_unique_variable_name("constant")
+        if array.dtype.kind in "US":
+            self.container.add_initializer(name, TensorProto.STRING, array.shape, [str(s).encode() for s in array.flat])
+        else:
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            self.container.add_initializer(
+                name, kind, array.shape, numpy_helper.from_array(np.ascontiguousarray(array))
+            )
+        return name
+
+    def number(self, values: Any) -> np.ndarray:
+        """Numbers in the type of the network's arithmetic."""
+        return np.asarray(values, dtype=self.dtype)
+
+    def cast(self, value: str, dtype: Any, output: str | None = None) -> str:
+        from onnx import helper
+
+        return self("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), output=output)
+
+    def concat(self, values: list[str], axis: int = -1) -> str:
+        return values[0] if len(values) == 1 else self("Concat", *values, axis=axis)
+
+    def mean(self, value: str, axis: int) -> str:
+        """The mean over an axis, which goes away."""
+        if self.opset < 18:
+            return self("ReduceMean", value, axes=[axis], keepdims=0)
+        return self("ReduceMean", value, np.array([axis]), keepdims=0)
+
+    def sorted(self, value: str, k: int) -> str:
+        """The k numbers of the last axis, in increasing order."""
+        values, places = (self.scope.get_unique_variable_name(name) for name in ("sorted", "order"))
+        node = self.scope.get_unique_operator_name("TopK")
+        self.container.add_node("TopK", [value, self.constant(np.array([k]))], [values, places], name=node, largest=0)
+        return values
+
+    def publish(self, value: str, output: str) -> None:
+        """Call a value by the name of an output."""
+        for node in self.container.nodes:
+            for names in (node.input, node.output):
+                names[:] = [output if name == value else name for name in names]

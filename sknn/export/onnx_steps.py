@@ -1,0 +1,25 @@
+"""The steps of a pipeline."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+
+
+def final_of(model: Any) -> Any:
+    """The last step of a pipeline, or the model itself."""
+    return final_of(model.steps[-1][1]) if isinstance(model, Pipeline) else model
+
+
+def steps_of(model: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of pipelines, column transformers and feature unions, by name."""
+    children = [
+        *(getattr(model, "steps", None) or []),
+        *((name, step) for name, step, _ in getattr(model, "transformers_", [])),
+        *(getattr(model, "transformer_list", None) or []),
+    ]
+    if not children:
+        yield name or type(model).__name__, model
+    for child_name, child in children:
+        if not isinstance(child, str) and child is not None:
+            yield from steps_of(child, f"{name}__{child_name}" if name else child_name)
