@@ -124,15 +124,21 @@ class OnnxPredictor:
 
     def _set_attributes(self) -> None:
         widths = [node.width for node in self._inputs]
-        names = self.metadata.get("feature_names")
-        if not self.metadata and len(widths) > 1 and set(widths) == {1}:
-            names = [node.name for node in self._inputs]
         if None not in widths:
             self.n_features_in_ = sum(width for width in widths if width is not None)
-        if names is not None:
+        names = self._known_names()
+        if names:
             self.feature_names_in_ = np.array(names, dtype=object)
         if self.metadata.get("classes") is not None:
             self.classes_ = np.array(self.metadata["classes"])
+
+    def _known_names(self) -> list[str] | None:
+        """Names of the columns: those of an input each, or of one wide input if the metadata tells."""
+        if len(self._inputs) > 1 and all(node.width == 1 for node in self._inputs):
+            return [node.name for node in self._inputs]
+        names = [feature["name"] for feature in self.metadata.get("features", [])]
+        made_up = [f"x{j}" for j in range(len(names))]  # where the model was fitted on an array
+        return None if names == made_up else names
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels or values of rows.

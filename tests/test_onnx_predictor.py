@@ -10,6 +10,8 @@ import onnx
 import pandas as pd
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import (
     BooleanTensorType,
@@ -23,7 +25,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from sknn import OnnxPredictor
+from sknn import NeuralClassifier, NeuralRegressor, OnnxPredictor, export
+from sknn._encoding import as_level, as_numbers, is_missing
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60, 4))
@@ -81,8 +84,10 @@ def one_input_model(dtype, output_dtype=None, shape=(None, 1), name="x"):
 
 def echo(dtype):
     """What reaches the graph of a column of this type."""
-    metadata = {"feature_names": ["x"], "task": "regression"}
-    return predictor_of(one_input_model(dtype), metadata)
+    return predictor_of(one_input_model(dtype), {"features": [{"name": "x"}]})
+
+
+ECHO_TEXT, ECHO_NUMBER = echo(onnx.TensorProto.STRING), echo(onnx.TensorProto.DOUBLE)
 
 
 # --- The same predictions -----------------------------------------------------------------------------------------
@@ -136,6 +141,46 @@ def test_threads_change_nothing(array_model):
     np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
 
 
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        NeuralClassifier(),
+        NeuralClassifier(ensemble_size=1, scaling="quantile"),
+        NeuralRegressor(),
+        NeuralRegressor(loss="quantile", quantile=(0.1, 0.9)),
+    ],
+    ids=repr,
+)
+def test_an_exported_network_predicts_from_the_raw_table(estimator):
+    estimator.set_params(hidden_layer_sizes=4, max_iter=2, random_state=0)
+    frame = FRAME.assign(city=FRAME["city"].replace("", None))
+    y = LABELS if isinstance(estimator, NeuralClassifier) else 1e3 + X[:, 0]
+    predictor = predictor_of(export.to_onnx(estimator.fit(frame, y), frame))
+
+    assert predictor.feature_names_in_.tolist() == estimator.feature_names_in_.tolist()
+    assert predictor.n_features_in_ == estimator.n_features_in_
+    assert predictor.metadata["estimator"] == type(estimator).__name__
+    for table in (frame[["new", "city", "shelf", "size"]], frame.head(1), frame.to_dict("records")):
+        expected = frame.head(1) if len(table) == 1 else frame
+        if isinstance(estimator, NeuralRegressor):
+            np.testing.assert_allclose(predictor.predict(table), estimator.predict(expected), rtol=1e-6)
+            continue
+        np.testing.assert_array_equal(predictor.predict(table), estimator.predict(expected))
+        np.testing.assert_allclose(predictor.predict_proba(table), estimator.predict_proba(expected), atol=1e-6)
+        np.testing.assert_array_equal(predictor.classes_, estimator.classes_)
+
+
+@pytest.mark.parametrize("labels", [LABELS, LABELS == "no", (LABELS == "no") * 2 - 1, (LABELS == "no") * 1.0], ids=str)
+def test_labels_have_the_type_of_the_training(labels):
+    estimator = NeuralClassifier(hidden_layer_sizes=4, max_iter=1, random_state=0).fit(X, labels)
+    predictor = predictor_of(export.to_onnx(estimator, X))
+
+    np.testing.assert_array_equal(predictor.predict(X), estimator.predict(X))
+    assert predictor.predict(X).dtype.kind == labels.dtype.kind
+    assert predictor.classes_.dtype.kind == labels.dtype.kind
+    assert not hasattr(predictor, "feature_names_in_")
+
+
 # --- Tables with names --------------------------------------------------------------------------------------------
 
 
@@ -184,7 +229,7 @@ def test_a_record_without_a_value_is_named(frame_predictor):
 
 
 def test_metadata_names_the_columns_of_one_wide_input(classifier, array_model):
-    metadata = {"feature_names": ["a", "b", "c", "d"], "classes": ["no", "yes"], "task": "classification"}
+    metadata = {"features": [{"name": name} for name in "abcd"], "classes": ["no", "yes"]}
     predictor = predictor_of(onnx.ModelProto.FromString(array_model.SerializeToString()), metadata)
     frame = pd.DataFrame(X, columns=list("abcd"))[list("dbca")]
 
@@ -208,7 +253,7 @@ def test_several_wide_inputs_share_out_the_columns():
     ]
     graph = onnx.helper.make_graph(nodes, "echo", [first, second], [out])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
-    predictor = predictor_of(model, {"feature_names": ["a", "b", "c"]})
+    predictor = predictor_of(model, {"features": [{"name": name} for name in "abc"]})
 
     np.testing.assert_allclose(predictor.predict(X[:, :3]), X[:, :3], rtol=1e-6)
     np.testing.assert_allclose(
@@ -242,14 +287,23 @@ def test_missing_strings_are_empty(column):
     assert echo(onnx.TensorProto.STRING).predict({"x": column}).tolist() == ["a", ""]
 
 
-@pytest.mark.parametrize(
-    ("column", "texts"), [([3, 4], ["3", "4"]), ([3.0, None], ["3", ""]), ([2.5, True], ["2.5", "1"])]
-)
-def test_numbers_are_categories_by_the_name_that_the_estimator_gives_them(column, texts):
-    from sknn._encoding import as_level
+# ONNX Runtime ends a string at its first NUL.
+WORDS = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
 
-    assert echo(onnx.TensorProto.STRING).predict({"x": column}).tolist() == texts
-    assert [as_level(value) for value in column if value is not None] == [text for text in texts if text]
+
+@given(st.lists(WORDS | st.integers() | st.floats() | st.booleans() | st.none() | st.just(pd.NA), min_size=1))
+def test_a_category_has_the_name_that_the_estimator_gives_it(column):
+    texts = ECHO_TEXT.predict({"x": column}).tolist()
+
+    assert texts == ["" if is_missing(value) else as_level(value) for value in column]
+
+
+@given(st.lists(st.floats(-1e300, 1e300) | st.integers(-(2**60), 2**60) | st.booleans() | st.none(), min_size=1))
+def test_numbers_are_those_that_the_estimator_reads(column):
+    for values in (column, np.array(column, dtype=object), pd.Series(column, dtype=object)):
+        np.testing.assert_array_equal(
+            ECHO_NUMBER.predict({"x": values}), as_numbers(np.array(column, dtype=object)), strict=True
+        )
 
 
 def test_a_fraction_is_no_integer():
