@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sknn._from_sklearn import from_sklearn
     from sknn._regressor import NeuralRegressor
     from sknn.onnx_predictor import OnnxPredictor
+    from sknn.persistence import load, save
 
 __version__ = "0.1.0.dev0"
 __all__ = [
@@ -25,7 +26,9 @@ __all__ = [
     "callbacks",
     "export",
     "from_sklearn",
+    "load",
     "model_selection",
+    "save",
 ]
 
 _SUBMODULES = ("callbacks", "export", "model_selection")
@@ -34,6 +37,8 @@ _HOMES = {
     "NeuralRegressor": "sknn._regressor",
     "OnnxPredictor": "sknn.onnx_predictor",
     "from_sklearn": "sknn._from_sklearn",
+    "load": "sknn.persistence",
+    "save": "sknn.persistence",
 }
 
 

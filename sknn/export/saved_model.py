@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sknn.export.made_up_rows import forget_data, sample_of
 from sknn.export.onnx_check import differences, some_rows
 from sknn.export.onnx_export import to_onnx
 from sknn.export.onnx_inputs import feeds, inputs_of
@@ -31,9 +32,10 @@ def to_saved_model(model: Any, X_sample: Any, path: str | os.PathLike) -> dict[s
     ----------
     model : estimator
         A fitted `NeuralClassifier` or `NeuralRegressor`, or a `Pipeline` or search that holds one: as in `to_onnx`.
-    X_sample : frame or array of shape (n_samples, n_features)
+    X_sample : frame or array of shape (n_samples, n_features), or None
         Rows like those that the model will get.  A frame gives an input per column, of shape (n, 1) and the column's
-        type; an array gives a single input, ``X``.  A missing string is ``""``.
+        type; an array gives a single input, ``X``.  A missing string is ``""``.  With None they are made up, which
+        works for a lone estimator: numbers are float64 then, and categories strings.
     path : str or path-like
         A folder that does not exist yet.
 
@@ -75,7 +77,10 @@ def to_saved_model(model: Any, X_sample: Any, path: str | os.PathLike) -> dict[s
     if os.path.lexists(path):
         raise FileExistsError(f"path={os.fspath(path)!r} exists; remove it, or give another.")
     model = getattr(model, "best_estimator_", model)
-    program = to_onnx(model, X_sample)
+    X = sample_of(model) if X_sample is None else X_sample
+    program = to_onnx(model, X)
+    if X_sample is None:
+        forget_data(program)
     _refuse_unknown_operators(program.graph)
     names = signature_names([value.name for value in program.graph.input])
     parent = Path(path).absolute().parent
@@ -84,7 +89,7 @@ def to_saved_model(model: Any, X_sample: Any, path: str | os.PathLike) -> dict[s
         saved = Path(folder, "model")
         _save(tf, program.graph, names, saved)
         _describe(program, names, saved)
-        _verify(tf, model, some_rows(X_sample), inputs_of(X_sample), names, saved)
+        _verify(tf, model, some_rows(X), inputs_of(X), names, saved)
         saved.rename(path)
     return names
 

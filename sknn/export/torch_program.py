@@ -15,14 +15,13 @@ from torch import Tensor, nn
 from sknn._base import BaseNeural
 from sknn._classifier import NeuralClassifier
 from sknn._regressor import NeuralRegressor
-from sknn.export.made_up_rows import made_up_rows
+from sknn.export.made_up_rows import ROWS, made_up_rows
 from sknn.export.torch_encoder import TorchEncoder, raw_tensors
 from sknn.network.flat import FlatNetwork
 from sknn.network.layers import Activation
 from sknn.network.mlp import MLP
 
 DESCRIPTION = "sknn.json"  # the extra file of a saved program
-CHECKED_ROWS = 64
 TOLERANCE = 1e-6
 
 # torch's own, since the engine's look at the size of a batch, which a program leaves open.
@@ -196,7 +195,7 @@ def _sample(estimator: BaseNeural, X_sample: Any) -> Any:
             "X_sample is needed for a module whose rows have more than one dimension: the estimator does not know the "
             "shape of a row. Give a few rows as X_sample."
         )
-    return made_up_rows(estimator._features, CHECKED_ROWS)
+    return made_up_rows(estimator._features, ROWS)
 
 
 def _own_predictions(estimator: Any, X: Any) -> np.ndarray:

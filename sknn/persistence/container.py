@@ -1,0 +1,122 @@
+"""The file as bytes: arrays and a JSON document in one safetensors container, with a digest over both.
+
+The document is the only entry, `sknn`, of the container's metadata.  The tensor `sha256` holds the digest of everything
+else: it tells damage, not forgery.  What reads a file here trusts no number in it before it has been compared with the
+number of bytes that are there.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+
+MAX_DOCUMENT = 64 << 20  # bytes of the header; parsed, JSON takes some thirty times its length in memory
+METADATA, DIGEST = "sknn", "sha256"
+DTYPES = {
+    "BOOL": "bool",
+    **{f"I{8 * n}": f"int{8 * n}" for n in (1, 2, 4, 8)},
+    **{f"U{8 * n}": f"uint{8 * n}" for n in (1, 2, 4, 8)},
+    **{f"F{8 * n}": f"float{8 * n}" for n in (2, 4, 8)},
+}  # the types of tensors that are used, and what numpy calls them
+
+# How files of other kinds begin.
+OTHER_FORMATS = {
+    b"\x80": "a pickle (of pickle, joblib or cloudpickle), which can run any code; load it with what wrote it, if you "
+    "trust where it is from",
+    b"PK\x03\x04": "a zip archive (as of skops, torch.save or numpy.savez); load it with the library that wrote it",
+    b"\x08": "a protocol buffer (as of ONNX); ONNX models are run by onnxruntime",
+    b"\x89HDF": "an HDF5 file (as of Keras)",
+    b"\x93NUMPY": "an array of numpy.save",
+    b"\x1f\x8b": "a gzip archive",
+    b"x\x9c": "a compressed pickle (of joblib), which can run any code",
+    b"{": "a text in JSON",
+}
+
+
+class InvalidFileError(ValueError):
+    """A file that can't be loaded: no model of sknn, damaged, forged, of a newer version, or asking for a parameter."""
+
+
+def pack(document: str, arrays: dict[str, np.ndarray]) -> bytes:
+    """The bytes of a file.
+
+    Raises
+    ------
+    ValueError
+        If the document is longer than what is read again.
+    """
+    digest = np.frombuffer(_digest(document, arrays), dtype=np.uint8)
+    data = _safetensors().save(arrays | {DIGEST: digest}, {METADATA: document})
+    if int.from_bytes(data[:8], "little") > MAX_DOCUMENT:
+        raise ValueError(
+            f"the model holds {len(document) >> 20} MB besides its arrays (a vocabulary, perhaps), and a file takes "
+            f"{MAX_DOCUMENT >> 20} MB; make it smaller, with max_features for example"
+        )
+    return data
+
+
+def unpack(data: bytes) -> tuple[str, dict[str, np.ndarray]]:
+    """The document and the arrays in the bytes of a file; ValueError unless it is one of ours, whole and unchanged."""
+    if not data:
+        raise ValueError("is empty")
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or size > len(data) - 8:
+        raise ValueError(f"is no model saved by sknn, or is cut off; {what_it_looks_like(data)}")
+    if size > MAX_DOCUMENT:
+        raise ValueError(f"declares a header of {size} bytes, more than the {MAX_DOCUMENT} that are read")
+    header = parse_json(data[8 : 8 + size].decode())
+    if not isinstance(header, dict) or METADATA not in header.get("__metadata__", {}):
+        raise ValueError("is a safetensors file, but no model saved by sknn: its metadata has no entry 'sknn'")
+    foreign = {entry.get("dtype") for name, entry in header.items() if name != "__metadata__"} - DTYPES.keys()
+    if foreign:
+        raise ValueError(f"holds arrays of the types {sorted(map(str, foreign))}, which sknn does not write")
+    document, arrays = header["__metadata__"][METADATA], _safetensors().load(data)
+    digest = arrays.pop(DIGEST, np.zeros(0, dtype=np.uint8))
+    if digest.tobytes() != _digest(document, arrays):
+        raise ValueError("is damaged: its content does not match its digest; copy or save it again")
+    return document, {name: np.array(array) for name, array in arrays.items()}  # aligned, and their own
+
+
+def what_it_looks_like(data: bytes) -> str:
+    """What the first bytes of a foreign file say."""
+    kinds = [kind for start, kind in OTHER_FORMATS.items() if data.startswith(start)]
+    return f"it looks like {kinds[0]}" if kinds else "it looks like nothing that is known here"
+
+
+def parse_json(text: str) -> Any:
+    """Standard JSON: no key twice, no NaN."""
+    try:
+        return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("holds JSON that is nested too deeply") from None
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = dict(pairs)
+    if len(keys) < len(pairs):
+        raise ValueError("holds JSON with a key twice")
+    return keys
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"holds {name}, which is no JSON")
+
+
+def _digest(document: str, arrays: dict[str, np.ndarray]) -> bytes:
+    digest = hashlib.sha256(document.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.digest()
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError(
+            "sknn.save and sknn.load need safetensors; install it with: pip install 'sknn[persistence]'"
+        ) from error
+    return safetensors.numpy
