@@ -7,9 +7,9 @@ import contextlib
 import copy
 import difflib
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -77,6 +77,12 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
     _doc_link_module = "sknn"
     _doc_link_template = "#{estimator_name}"  # type: ignore[assignment]
     classes_: np.ndarray
+    when_derived: ClassVar[list[Callable[[type], None]]] = []  # called with each class that is derived from ours
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for tell in BaseNeural.when_derived:
+            tell(cls)
 
     # --- What a classifier and a regressor differ in ------------------------------------------------------------------
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from sklearn.base import is_classifier
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 
 from sknn._base import BaseNeural
 from sknn.export.onnx_check import LOW_PRECISION, TOLERANCE, differences, run
-from sknn.export.onnx_converters import register
+from sknn.export.onnx_imputer import convert_imputer
 from sknn.export.onnx_inputs import Input, declare_inputs
 from sknn.export.onnx_steps import final_of, steps_of
 
@@ -54,14 +55,19 @@ def _attempt(
 
 
 def _convert(model: Any, inputs: list[Input], opset: int, options: dict[str, Any], numbers: str | None) -> Any:
-    import skl2onnx
+    from skl2onnx import convert_sklearn
 
-    for _, step in steps_of(model):
-        if isinstance(step, BaseNeural):
-            register(type(step))
     inside = [one if one.type == "string" or numbers is None else replace(one, type=numbers) for one in inputs]
-    types = [(one.name, _tensor_type(one)) for one in inside]
-    program = skl2onnx.to_onnx(model, initial_types=types, target_opset=opset, options=options or None, name="sknn")
+    program = convert_sklearn(
+        model,
+        name="sknn",
+        initial_types=[(one.name, _tensor_type(one)) for one in inside],
+        target_opset=opset,
+        options=options or None,
+        custom_conversion_functions={SimpleImputer: convert_imputer},
+    )
+    for entry in program.opset_import:
+        entry.version = entry.version if entry.domain else opset  # it would be the oldest that has all operators
     declare_inputs(program.graph, inputs)
     return program
 
@@ -71,8 +77,7 @@ def refuse_unknown_steps(model: Any) -> None:
     from skl2onnx._supported_operators import sklearn_operator_name_map
 
     for name, step in steps_of(model):
-        known = isinstance(step, BaseNeural) or type(step) in sklearn_operator_name_map
-        if not known and not hasattr(step, "onnx_converter"):
+        if type(step) not in sklearn_operator_name_map and not hasattr(step, "onnx_converter"):
             raise ValueError(
                 f"Step {name!r} is a {type(step).__name__}, for which skl2onnx has no converter; replace the step, or "
                 "register one with skl2onnx.update_registered_converter."
@@ -84,8 +89,6 @@ def _options_of(final: Any) -> dict[str, Any]:
     from skl2onnx._supported_operators import sklearn_operator_name_map
     from skl2onnx.common._registration import get_converter
 
-    if isinstance(final, BaseNeural):
-        register(type(final))
     return get_converter(sklearn_operator_name_map[type(final)]).get_allowed_options() or {}
 
 
@@ -104,7 +107,7 @@ def _difference(model: Any, X: Any, inputs: list[Input], program: Any) -> str | 
 def _culprit(model: Any, X: Any, inputs: list[Input], opset: int, options: dict[str, Any]) -> str:
     """Say which step is the first that cannot be converted, or that differs."""
     steps = model.steps if isinstance(model, Pipeline) else [("the model", model)]
-    parts = [(Pipeline(steps[:k]), {}) for k in range(1, len(steps))] + [(model, options)]
+    parts: list[tuple[Any, dict]] = [(Pipeline(steps[:k]), {}) for k in range(1, len(steps))] + [(model, options)]
     tried = (_attempt(part, X, inputs, opset, its_options)[1] for part, its_options in parts)
     (name, step), wrong = next((step, wrong) for step, wrong in zip(steps, tried, strict=True) if wrong is not None)
     who = f"step {name!r} ({type(step).__name__})"

@@ -32,9 +32,10 @@ def register(cls: type[BaseNeural]) -> None:
 
 
 def register_all() -> None:
-    """Register both estimators and what is derived from them by now."""
+    """Register both estimators, what is derived from them, and what will be."""
     register(NeuralClassifier)
     register(NeuralRegressor)
+    BaseNeural.when_derived.append(register)
 
 
 def _parse_classifier(scope: Any, model: Any, inputs: list, custom_parsers: Any = None) -> list:

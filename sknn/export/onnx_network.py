@@ -37,6 +37,16 @@ def _mish(graph: Graph, x: str) -> str:
     return graph("Mul", x, graph("Tanh", graph("Softplus", x)))
 
 
+def _selu(graph: Graph, x: str) -> str:
+    """From parts, since the operator's own constants are float32."""
+    below = graph("Mul", graph("Elu", graph("Min", x, graph.number(0))), graph.number(SELU_ALPHA))
+    return graph("Mul", graph("Add", graph("Relu", x), below), graph.number(SELU_SCALE))
+
+
+def _leaky_relu(graph: Graph, x: str) -> str:
+    return graph("Max", x, graph("Mul", x, graph.number(LEAKY_SLOPE)))
+
+
 ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
     "identity": lambda graph, x: x,
     "logistic": lambda graph, x: graph("Sigmoid", x),
@@ -45,9 +55,9 @@ ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
     "silu": _silu,
     "gelu": _gelu,
     "elu": lambda graph, x: graph("Elu", x),
-    "selu": lambda graph, x: graph("Selu", x, alpha=SELU_ALPHA, gamma=SELU_SCALE),
+    "selu": _selu,
     "mish": _mish,
-    "leaky_relu": lambda graph, x: graph("LeakyRelu", x, alpha=LEAKY_SLOPE),
+    "leaky_relu": _leaky_relu,
 }
 
 
