@@ -1,5 +1,6 @@
 """Predictions of an exported model by ONNX Runtime and numpy: neither torch nor scikit-learn is imported."""
 
+import itertools
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -227,18 +228,19 @@ class OnnxPredictor:
             )
 
     def _feed_columns(self, X: Any) -> dict[str, np.ndarray]:
+        keys = {str(key): key for key in (X if isinstance(X, Mapping) else X.columns)}
         names = self._names()
-        present = X if isinstance(X, Mapping) else X.columns
-        missing = [name for name in names if name not in present]
+        missing = [name for name in names if name not in keys]
         if missing:
-            raise ValueError(f"X lacks columns that the model was fitted with: {missing}. It has {list(present)}.")
-        if len(self._inputs) == len(names):
-            pairs = zip(self._inputs, names, strict=True)
-            return {node.name: _as_column(X[name], node.dtype, name) for node, name in pairs}
+            raise ValueError(f"X lacks columns that the model was fitted with: {missing}. It has {list(keys)}.")
         feed, left = {}, iter(names)
         for node in self._inputs:
-            chosen = [next(left) for _ in range(node.width or 0)]
-            feed[node.name] = np.concatenate([_as_column(X[name], node.dtype, name) for name in chosen], axis=1)
+            chosen = itertools.islice(left, node.width)
+            columns = [_as_column(X[keys[name]], node.dtype, name) for name in chosen]
+            feed[node.name] = columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
+        lengths = {len(rows) for rows in feed.values()}
+        if len(lengths) > 1:
+            raise ValueError(f"The columns of X have different lengths: {sorted(lengths)}.")
         return feed
 
     def _columns_of_records(self, records: list) -> dict[str, list]:

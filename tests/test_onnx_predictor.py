@@ -228,6 +228,22 @@ def test_a_record_without_a_value_is_named(frame_predictor):
         frame_predictor.predict(records)
 
 
+def test_columns_of_different_lengths_are_refused(frame_predictor):
+    columns = FRAME.to_dict("list") | {"city": ["Oslo"]}
+
+    with pytest.raises(ValueError, match=r"The columns of X have different lengths: \[1, 60\]"):
+        frame_predictor.predict(columns)
+
+
+def test_columns_may_be_named_by_numbers():
+    frame = pd.DataFrame(X)
+    estimator = NeuralClassifier(hidden_layer_sizes=4, max_iter=1, random_state=0).fit(frame, LABELS)
+    predictor = predictor_of(export.to_onnx(estimator, frame))
+
+    for table in (frame, frame[[3, 1, 0, 2]], X):
+        np.testing.assert_array_equal(predictor.predict(table), estimator.predict(frame))
+
+
 def test_metadata_names_the_columns_of_one_wide_input(classifier, array_model):
     metadata = {"features": [{"name": name} for name in "abcd"], "classes": ["no", "yes"]}
     predictor = predictor_of(onnx.ModelProto.FromString(array_model.SerializeToString()), metadata)

@@ -9,16 +9,13 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sknn import NeuralClassifier, NeuralRegressor
-from sknn._encoding import FeatureEncoder
 from sknn.export import torch_program
-from sknn.export.torch_encoder import TorchEncoder, raw_tensors
+from sknn.export.torch_encoder import raw_tensors
 from sknn.export.torch_program import to_torch_program
 from sknn.network.activations import ACTIVATIONS
 
@@ -180,17 +177,3 @@ def test_an_export_leaves_the_estimator_as_it_was():
     np.testing.assert_array_equal(estimator.predict_proba(FRAME), before)
     np.testing.assert_array_equal(estimator.partial_fit(FRAME, LABELS).predict(FRAME).shape, (120,))
     assert all(p.requires_grad for p in estimator.module_.parameters())
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    scaling=st.sampled_from([None, "standard", "robust", "quantile"]),
-    seen=st.lists(st.floats(-1e6, 1e6) | st.just(float("nan")) | st.just(3.0), min_size=2, max_size=20),
-    new=st.lists(st.floats(-1e7, 1e7) | st.just(float("nan")), min_size=1, max_size=10),
-)
-def test_numbers_are_scaled_as_the_encoder_scales_them(scaling, seen, new):
-    encoder = FeatureEncoder(scaling, dtype=np.float64).fit(np.array(seen)[:, None])
-    X = np.array([*seen, *new])[:, None]
-    encoded, _ = TorchEncoder(encoder)(*raw_tensors(encoder, X))
-
-    np.testing.assert_allclose(encoded.numpy(), encoder.transform(X).numbers, rtol=1e-9, atol=1e-9)
