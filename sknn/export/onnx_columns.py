@@ -15,6 +15,7 @@ class Column:
 
     tensor: str
     place: int
+    type: str  # of the tensor, as skl2onnx calls it
     kind: str  # of numpy: "f" (any float), "i", "b", "U"
     is_alone: bool  # whether the tensor holds nothing else
 
@@ -38,18 +39,17 @@ class GraphColumns:
         self.columns: list[Column] = []
         for variable in variables:
             width = n_features if len(variables) == 1 else variable.type.shape[1]
-            kind = kind_of(variable.type)
-            self.columns += [Column(variable.full_name, place, kind, width == 1) for place in range(width)]
+            name, its_type, kind = variable.full_name, type(variable.type).__name__, kind_of(variable.type)
+            self.columns += [Column(name, place, its_type, kind, width == 1) for place in range(width)]
 
     def numbers(self, places: np.ndarray) -> str:
         """These columns as float64 (n, len(places)): a mean of 1e9 leaves a float32 no digits."""
         for j in places:
             if self.columns[j].kind == "U":
                 raise ValueError(f"Column {self.names[j]!r} held numbers in fit, and holds strings in X_sample.")
-        kinds = sorted({self.columns[j].kind for j in places})
         blocks, order = [], []
-        for kind in kinds:
-            tensors = list(dict.fromkeys(self.columns[j].tensor for j in places if self.columns[j].kind == kind))
+        for its_type in sorted({self.columns[j].type for j in places}):
+            tensors = list(dict.fromkeys(self.columns[j].tensor for j in places if self.columns[j].type == its_type))
             block = self.graph.concat(tensors)
             blocks.append(self.graph.cast(block, np.float64))
             order += [j for tensor in tensors for j, column in enumerate(self.columns) if column.tensor == tensor]

@@ -39,18 +39,21 @@ def register_all() -> None:
 
 
 def _parse_classifier(scope: Any, model: Any, inputs: list, custom_parsers: Any = None) -> list:
-    from skl2onnx._parse import _parse_sklearn_classifier
-    from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
+    from skl2onnx._parse import _apply_zipmap
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType, StringTensorType
 
     options = scope.get_options(model, {"zipmap": True, "output_class_labels": False})
-    if options["zipmap"]:
-        return _parse_sklearn_classifier(scope, model, inputs, custom_parsers)
+    number = DoubleTensorType if is_double(model) else FloatTensorType
+    outputs = [("label", Int64TensorType), ("probabilities", number), ("class_labels", StringTensorType)]
     operator = scope.declare_local_operator("SknnClassifier", model)
     operator.inputs = inputs
-    names = ["label", "probabilities", "class_labels"][: 3 if options["output_class_labels"] else 2]
-    kinds = Int64TensorType, FloatTensorType, StringTensorType
-    operator.outputs += [scope.declare_local_variable(name, kind()) for name, kind in zip(names, kinds, strict=False)]
-    return operator.outputs
+    for name, kind in outputs[: 3 if options["output_class_labels"] else 2]:
+        operator.outputs.append(scope.declare_local_variable(name, kind()))
+    if not options["zipmap"]:
+        return operator.outputs
+    if options["output_class_labels"]:
+        raise ValueError("The options zipmap and output_class_labels exclude each other; choose one.")
+    return _apply_zipmap(options["zipmap"], scope, model, number(), operator.outputs)
 
 
 def _parse_regressor(scope: Any, model: Any, inputs: list, custom_parsers: Any = None) -> list:
@@ -107,5 +110,9 @@ def _dtype(est: Any) -> Any:
 
 
 def _classes(scope: Any, est: Any) -> np.ndarray | None:
-    """The labels that go out; None if their places do, by the option `nocl`."""
-    return None if scope.get_options(est, {"nocl": False})["nocl"] else onnx_classes(est.classes_)
+    """The labels that go out; None if their places do, by the option `nocl`.  A ZipMap knows int64 and strings only."""
+    options = scope.get_options(est, {"nocl": False, "zipmap": True})
+    if options["nocl"]:
+        return None
+    classes = onnx_classes(est.classes_)
+    return classes.astype(np.int64) if options["zipmap"] and classes.dtype.kind in "bf" else classes

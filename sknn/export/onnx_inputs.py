@@ -105,34 +105,52 @@ def _texts(values: np.ndarray) -> np.ndarray:
 
 
 def declare_inputs(graph: Any, inputs: list[Input]) -> None:
-    """Give a graph's inputs, in their order, their names and types; another value that is called so gets an underscore.
+    """Give a graph these inputs, in place of its own, which may be numbers of other types, or one table of them all.
 
-    Where the graph goes on with numbers of another type, they are cast first.
+    A value inside that is called like an input gets an underscore.
     """
     from onnx import helper
 
+    taken = _clear_names(graph, {one.name for one in inputs})
+    own = [(value.name, value.type.tensor_type.elem_type) for value in graph.input]
+    kinds = [helper.np_dtype_to_tensor_dtype(np.dtype(TYPES[one.type])) for one in inputs]
+    if len(own) < len(inputs):
+        table, its_kind = own[0]
+        own = [(_new(f"{table}{j}", taken), its_kind) for j in range(len(inputs))]
+        _put_first(graph, helper.make_node("Concat", [name for name, _ in own], [table], axis=1))
+    for one, kind, (name, its_kind) in zip(inputs, kinds, own, strict=True):
+        if kind == its_kind:
+            _rename(graph, {name: one.name})
+        else:
+            _put_first(graph, helper.make_node("Cast", [one.name], [name], to=its_kind))
+    del graph.input[:]
+    for one, kind in zip(inputs, kinds, strict=True):
+        graph.input.append(helper.make_tensor_value_info(one.name, kind, [None, *one.shape]))
+
+
+def _clear_names(graph: Any, wanted: set[str]) -> set[str]:
+    """Rename what is called so, and tell all names that are taken then."""
     taken = {name for node in graph.node for name in (*node.input, *node.output)} | {
         value.name for value in graph.input
     }
-    wanted, names = {one.name for one in inputs}, {}
-    types = [helper.np_dtype_to_tensor_dtype(np.dtype(TYPES[one.type])) for one in inputs]
-    for value, one, its_type in zip(graph.input, inputs, types, strict=True):
-        is_cast = value.type.tensor_type.elem_type != its_type
-        names[value.name] = _new(one.name, taken | wanted) if is_cast else one.name
-    for name in sorted(taken & wanted - set(names)):
-        names[name] = _new(name, taken | wanted | set(names.values()))
+    names: dict[str, str] = {}
+    for name in sorted(taken & wanted):
+        names[name] = _new(name, taken | wanted)
+        taken.add(names[name])
     _rename(graph, names)
-    for value, one, its_type in zip(graph.input, inputs, types, strict=True):
-        inner = value.type.tensor_type
-        if inner.elem_type != its_type:
-            graph.node.insert(0, helper.make_node("Cast", [one.name], [value.name], to=inner.elem_type))
-        value.name, inner.elem_type = one.name, its_type
+    return taken | wanted
 
 
 def _new(name: str, taken: set[str]) -> str:
     """The name with as many underscores as make it a new one."""
     name += "_"
     return _new(name, taken) if name in taken else name
+
+
+def _put_first(graph: Any, node: Any) -> None:
+    nodes = [node, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _rename(graph: Any, names: dict[str, str]) -> None:
