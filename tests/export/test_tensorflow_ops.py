@@ -1,11 +1,15 @@
 """Each operator does in TensorFlow what it does in ONNX Runtime."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import sknn.export
 from sknn.export.saved_model import _constant, _run
 from sknn.export.tensorflow_ops import FUNCTIONS
 
@@ -153,6 +157,14 @@ def case_id(case):
 
 def test_every_operator_of_the_table_is_tested():
     assert {case[0] for case in CASES} == set(FUNCTIONS)
+
+
+def test_every_operator_that_our_graphs_use_is_in_the_table():
+    source = "".join(path.read_text() for path in Path(sknn.export.__file__).parent.glob("onnx_*.py"))
+    used = set(re.findall(r"""\b(?:graph|add_node)\(\s*"([A-Z]\w+)\"""", source))
+
+    assert len(used) > 30
+    assert used - set(FUNCTIONS) == set()
 
 
 @pytest.mark.tensorflow

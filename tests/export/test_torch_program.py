@@ -12,6 +12,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch.export.passes import move_to_device_pass
 
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.export import torch_program
@@ -124,14 +125,39 @@ def test_codes_that_are_no_places_count_as_unknown():
     np.testing.assert_allclose(program(numbers, codes).numpy(), np.repeat(unknown, 4, 0), atol=1e-6)
 
 
-def double_inputs(in_features, out_features):
+def test_a_program_moves_to_another_device_with_all_its_numbers():
+    """The device `meta` stands for a GPU: it refuses tensors of another as a GPU does."""
+    estimator = NeuralClassifier(scaling="quantile", **QUICK).fit(FRAME, LABELS)
+    program = move_to_device_pass(to_torch_program(estimator), "meta").module()
+
+    assert program(*(tensor.to("meta") for tensor in raw_tensors(estimator._features, FRAME))).shape == (120, 3)
+
+
+@pytest.mark.parametrize("rows", [1, 120])
+def test_any_number_of_rows_is_a_sample(rows):
+    estimator = NeuralClassifier(**QUICK).fit(FRAME, LABELS)
+    program = to_torch_program(estimator, FRAME.head(rows)).module()
+
+    got = program(*raw_tensors(estimator._features, FRAME)).numpy()
+    np.testing.assert_allclose(got, estimator.predict_proba(FRAME), atol=1e-6)
+
+
+def test_what_the_estimator_overflows_in_the_program_overflows_in(tmp_path):
+    estimator = NeuralRegressor(loss="poisson", scaling=None, **QUICK).fit(NUMBERS % 1, VALUES)
+    estimator.net_.module_.flat.mul_(1e3)
+
+    to_torch_program(estimator, path=tmp_path / "model.pt2")
+    assert (tmp_path / "model.pt2").exists()
+
+
+def flat_network(in_features, out_features):
     size = in_features if isinstance(in_features, int) else int(np.prod(in_features))
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(size, out_features))
 
 
 def test_a_module_of_ones_own_is_exported_with_its_shape():
     images = rng.normal(size=(60, 1, 4, 4))
-    estimator = NeuralClassifier(module=double_inputs, max_iter=2, random_state=0).fit(images, LABELS[:60])
+    estimator = NeuralClassifier(module=flat_network, max_iter=2, random_state=0).fit(images, LABELS[:60])
 
     with pytest.raises(ValueError, match="X_sample is needed for a module whose rows have more than one dimension"):
         to_torch_program(estimator)
