@@ -130,3 +130,12 @@ def test_flaml_search_takes_the_network_as_a_learner(tmp_path):
 
     assert "'sknn'" in printed
     assert float(printed.split("accuracy ")[1]) > 0.9
+
+
+def test_onnx_pipeline_predicts_without_torch_what_predict_gives(tmp_path):
+    printed = run("onnx_pipeline.py", tmp_path)
+
+    assert "Inputs: age (double), sex (string)" in printed
+    assert float(printed.split("Largest difference from predict: ")[1].split()[0]) < 1e-3
+    assert "12 levels, most often 'clinic 11'" in printed
+    assert (tmp_path / "diabetes.onnx").stat().st_size > 10_000

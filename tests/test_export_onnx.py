@@ -208,6 +208,11 @@ def test_an_unknown_option_is_refused():
         to_onnx(NeuralClassifier(**SMALL).fit(X, CODES), X, options={"zip": True})
 
 
+def test_options_by_class_are_refused():
+    with pytest.raises(ValueError, match=r"go by name here: {'nocl': True}, or {'step__option': value}"):
+        to_onnx(NeuralClassifier(**SMALL).fit(X, CODES), X, options={NeuralClassifier: {"nocl": True}})
+
+
 def test_a_missing_package_is_named_with_the_extra(monkeypatch):
     reg = NeuralRegressor(**SMALL).fit(X, X[:, 0])
     find = importlib.util.find_spec

@@ -73,6 +73,26 @@ def test_steps_on_arrays_keep_the_digits_of_large_means(before):
     assert_same(make_pipeline(before, NeuralRegressor(**SMALL)), X)
 
 
+DENSE = OneHotEncoder(sparse_output=False, handle_unknown="ignore")
+
+
+@pytest.mark.parametrize(
+    ("before", "columns"),
+    [
+        (make_column_transformer((StandardScaler(), ["a"]), remainder="passthrough"), "abcde"),
+        (
+            make_column_transformer((DENSE, ["e"]), (NUMBERS, ["b", "a"]), ("passthrough", ["d"]), ("drop", ["c"])),
+            "ecabd",
+        ),
+        (make_column_transformer(("passthrough", [1, 0]), remainder=MinMaxScaler()), "aeb"),
+    ],
+    ids=["remainder", "between others", "first"],
+)
+def test_strings_that_pass_through_a_column_transformer_reach_the_estimator(before, columns):
+    before.set_output(transform="pandas")
+    assert_same(make_pipeline(before, NeuralRegressor(**SMALL)), FRAME[list(columns)])
+
+
 def test_numbers_of_several_types_before_a_step_that_takes_one():
     assert_same(make_pipeline(StandardScaler(), NeuralRegressor(**SMALL)), FRAME[["a", "b", "c"]])
     assert_same(make_pipeline(SimpleImputer(), NeuralRegressor(**SMALL)), FRAME[["a", "b", "c"]])

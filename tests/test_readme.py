@@ -1,4 +1,4 @@
-"""The code in README.md and the user guide runs, and prints what is shown there.
+"""The code in README.md and the guides runs, and prints what is shown there.
 
 The blocks of a page run in order, in one namespace.  A text block right after a python block shows what that block
 prints; `...` there stands for anything, as in a doctest.
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/user_guide.md", "docs/deploying.md"]
+PAGES = ["README.md", "docs/user_guide.md", "docs/export.md", "docs/deploying.md"]
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

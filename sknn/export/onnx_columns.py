@@ -29,7 +29,7 @@ class GraphColumns:
     variables : list of skl2onnx's Variable
         Tensors of shape (n, width), side by side.
     n_features : int
-        Columns in all, for a single tensor whose width is not declared.
+        Columns in all, for a tensor whose width is not declared.
     names : list
         What the columns are called, for messages.
     """
@@ -37,8 +37,7 @@ class GraphColumns:
     def __init__(self, graph: Graph, variables: list[Any], n_features: int, names: list[Any]) -> None:
         self.graph, self.names = graph, names
         self.columns: list[Column] = []
-        for variable in variables:
-            width = n_features if len(variables) == 1 else variable.type.shape[1]
+        for variable, width in zip(variables, _widths(variables, n_features), strict=True):
             name, its_type, kind = variable.full_name, type(variable.type).__name__, kind_of(variable.type)
             self.columns += [Column(name, place, its_type, kind, width == 1) for place in range(width)]
 
@@ -93,6 +92,13 @@ class GraphColumns:
                 "X_sample, none of which can be one of these; give X_sample the types of the training table."
             )
         return list(keys.values()), list(keys)
+
+
+def _widths(variables: list[Any], n_features: int) -> list[int]:
+    """Columns of each tensor; one of them may leave them open."""
+    widths = [variable.type.shape[1] if len(variable.type.shape) > 1 else None for variable in variables]
+    rest = n_features - sum(width or 0 for width in widths)
+    return [width or rest for width in widths]
 
 
 def _read(number: Any, level: str) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from sklearn.base import is_classifier
+from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 
@@ -16,6 +17,7 @@ from sknn._base import BaseNeural
 from sknn.export.onnx_check import LOW_PRECISION, TOLERANCE, differences, run
 from sknn.export.onnx_imputer import convert_imputer
 from sknn.export.onnx_inputs import Input, declare_inputs
+from sknn.export.onnx_passthrough import parse_columns
 from sknn.export.onnx_steps import final_of, steps_of
 
 WAYS = ("double table", "own", "double", "float", "float table")  # in which numbers enter
@@ -70,6 +72,7 @@ def _convert(model: Any, inputs: list[Input], opset: int, options: dict[str, Any
         target_opset=opset,
         options=options or None,
         custom_conversion_functions={SimpleImputer: convert_imputer},
+        custom_parsers={ColumnTransformer: parse_columns},
     )
     for entry in program.opset_import:
         entry.version = entry.version if entry.domain else opset  # it would be the oldest that has all operators

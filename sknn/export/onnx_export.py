@@ -76,7 +76,7 @@ def to_onnx(
     """
     _require_packages()
     model = getattr(model, "best_estimator_", model)
-    _check_request(model, X_sample, target_opset)
+    _check_request(model, X_sample, target_opset, options or {})
     rows = some_rows(X_sample)
     (model.predict if hasattr(model, "predict") else model.transform)(rows)  # the model's own complaints come first
     inputs = inputs_of(X_sample)
@@ -95,7 +95,7 @@ def _require_packages() -> None:
         raise ImportError(f"to_onnx needs {', '.join(missing)}; install it with: pip install 'sknn[onnx]'")
 
 
-def _check_request(model: Any, X: Any, opset: int) -> None:
+def _check_request(model: Any, X: Any, opset: int, options: Mapping[str, Any]) -> None:
     check_is_fitted(final_of(model))
     if sp.issparse(X):
         raise ValueError(
@@ -109,3 +109,5 @@ def _check_request(model: Any, X: Any, opset: int) -> None:
         raise ValueError("X_sample is empty; give rows of the training table.")
     if opset not in OPSETS:
         raise ValueError(f"target_opset={opset!r} has to be in {OPSETS[0]} to {OPSETS[-1]}.")
+    if not all(isinstance(name, str) for name in options):
+        raise ValueError(f"options={options!r} go by name here: {{'nocl': True}}, or {{'step__option': value}}.")

@@ -82,5 +82,5 @@ def _plain(label: Any) -> Any:
 def _version() -> str:
     try:
         return importlib.metadata.version("sknn")
-    except importlib.metadata.PackageNotFoundError:  # pragma: no cover
+    except importlib.metadata.PackageNotFoundError:
         return "unknown"
