@@ -7,7 +7,6 @@ could crash the interpreter.
 
 import functools
 import importlib
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -87,15 +86,11 @@ FUNCTIONS = {
 HIDDEN = ("_parameter_constraints",)  # what a state must not put before what the class says
 
 
-def name_of(thing: type | Callable) -> str | None:
-    """The name of a class, type or function if it is on the list; a subclass is not."""
-    return next((name for name in _names_by_last(getattr(thing, "__name__", "")) if _resolve(name) is thing), None)
-
-
-@functools.cache
-def _names_by_last(last: str) -> list[str]:
-    tables = (CLASSES, TYPES, FUNCTIONS)
-    return [f"{module}.{last}" for table in tables for module, names in table.items() if last in names]
+def _name(thing: Any, table: dict[str, tuple[str, ...]]) -> str | None:
+    """The name by which a table has just this class or function; a subclass is another."""
+    last = getattr(thing, "__name__", "")
+    names = (f"{module}.{last}" for module, listed in table.items() if last in listed)
+    return next((name for name in names if _resolve(name) is thing), None)
 
 
 @functools.cache
@@ -111,6 +106,9 @@ def _lookup(name: Any, table: dict[str, tuple[str, ...]], kind: str) -> Any:
     return _resolve(name)
 
 
+name_of_class = functools.partial(_name, table=CLASSES)
+name_of_type = functools.partial(_name, table=TYPES)
+name_of_function = functools.partial(_name, table=FUNCTIONS)
 class_named = functools.partial(_lookup, table=CLASSES, kind="class")
 type_named = functools.partial(_lookup, table=TYPES, kind="type")
 function_named = functools.partial(_lookup, table=FUNCTIONS, kind="function")
@@ -143,7 +141,7 @@ def _attributes(made: Any) -> dict[str, Any]:
 
 def _from_attributes(cls: Any, state: dict[str, Any]) -> Any:
     for name in state:
-        descriptor = inspect.getattr_static(cls, name, None)
+        descriptor = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
         if name.startswith("__") or name in HIDDEN or hasattr(type(descriptor), "__get__"):
             raise ValueError(f"sets {name!r} of a {cls.__name__}, which is no attribute to set")
     requests = state.pop("_metadata_request", {})

@@ -21,12 +21,20 @@ from typing import Any
 import numpy as np
 
 from sknn._base import BaseNeural
-from sknn.persistence.classes import class_named, function_named, name_of, recipe_of, type_named
+from sknn.persistence.classes import (
+    class_named,
+    function_named,
+    name_of_class,
+    name_of_function,
+    name_of_type,
+    recipe_of,
+    type_named,
+)
 from sknn.persistence.container import DTYPES
 
 MAX_DEPTH = 60  # of values in values: some ten pipelines in pipelines
 GIVEN = ("module", "loss", "solver", "scoring", "metrics", "callbacks")  # parameters of ours that may hold code
-DTYPE = re.compile(r"[<>|](?:[US]\d{1,9}|[biufc]\d{1,2}|[mM]8(?:\[\w{1,9}\])?|O)")
+DTYPE = re.compile(r"[<>|](?:[US]\d{1,8}|[biufc]\d{1,2}|[mM]8(?:\[\w{1,9}\])?|O)")
 SCALARS = {*DTYPES.values(), "str"}
 ADVICE = (
     "give plain values (numbers, strings, lists, arrays) and scikit-learn's own classes, or use pickle and trust it"
@@ -83,8 +91,8 @@ class Encoder:
         if isinstance(value, np.dtype):
             return {"dtype": value.str if DTYPE.fullmatch(value.str) else self._refuse(value, path, f"a {value!r}")}
         if isinstance(value, type):
-            return {"type": name_of(value) or self._refuse(value, path)}
-        if callable(value) and (name := name_of(value)):
+            return {"type": name_of_type(value) or self._refuse(value, path)}
+        if callable(value) and (name := name_of_function(value)):
             return {"function": name}
         return self._object(value, path)
 
@@ -143,7 +151,7 @@ class Encoder:
             raise TypeError(f"{_where(path)} refers to itself, which can't be saved")
         if number >= 0:
             return {"same": number}
-        name = name_of(type(value)) or self._refuse(value, path)
+        name = name_of_class(type(value)) or self._refuse(value, path)
         self._number_of[id(value)] = None
         self._alive.append(value)
         recipe = recipe_of(type(value))
@@ -327,7 +335,8 @@ def _is_code(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return any(_is_code(item) for item in value)
     return not (
-        isinstance(value, NoneType | str | int | float | np.ndarray) or (isinstance(value, type) and name_of(value))
+        isinstance(value, NoneType | str | int | float | np.ndarray)
+        or (isinstance(value, type) and name_of_type(value))
     )
 
 

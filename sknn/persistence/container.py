@@ -107,7 +107,7 @@ def _digest(document: str, arrays: dict[str, np.ndarray]) -> bytes:
     digest = hashlib.sha256(document.encode())
     for name in sorted(arrays):
         array = arrays[name]
-        digest.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.digest()
 

@@ -85,7 +85,7 @@ from sklearn.random_projection import GaussianRandomProjection, SparseRandomProj
 
 from sknn import NeuralClassifier, NeuralRegressor, load, save
 from sknn.persistence import InvalidFileError
-from sknn.persistence.classes import CHECKS, CLASSES, class_named, name_of
+from sknn.persistence.classes import CHECKS, CLASSES, class_named, name_of_class
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 5))
@@ -238,7 +238,7 @@ def test_the_list_names_classes_that_there_are(module):
     for name in CLASSES[module]:
         cls = class_named(f"{module}.{name}")
         assert cls is getattr(importlib.import_module(module), name)
-        assert name_of(cls) == f"{module}.{name}"
+        assert name_of_class(cls) == f"{module}.{name}"
 
 
 class Subclass(StandardScaler):
