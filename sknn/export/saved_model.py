@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from sknn.export.made_up_rows import forget_data, sample_of
-from sknn.export.onnx_check import differences, some_rows
+from sknn.export.onnx_check import LOW_PRECISION, TOLERANCE, differences, some_rows
 from sknn.export.onnx_export import to_onnx
 from sknn.export.onnx_inputs import feeds, inputs_of
 from sknn.export.onnx_metadata import KEY
+from sknn.export.onnx_steps import steps_of
 from sknn.export.tensorflow_ops import FUNCTIONS, TENSOR_TYPES
 
 SIGNATURE = "serving_default"
@@ -85,11 +86,12 @@ def to_saved_model(model: Any, X_sample: Any, path: str | os.PathLike) -> dict[s
     names = signature_names([value.name for value in program.graph.input])
     parent = Path(path).absolute().parent
     parent.mkdir(parents=True, exist_ok=True)
+    rows = some_rows(X)
     with tempfile.TemporaryDirectory(dir=parent) as folder:
         saved = Path(folder, "model")
         _save(tf, program.graph, names, saved)
         _describe(program, names, saved)
-        _verify(tf, model, some_rows(X), inputs_of(X), names, saved)
+        _verify(model, rows, _predictions(tf, saved, program.graph, names, feeds(rows, inputs_of(X))))
         saved.rename(path)
     return names
 
@@ -183,17 +185,22 @@ def _describe(program: Any, names: dict[str, str], path: Path) -> None:
     (path / EXTRA).write_text(json.dumps(metadata | {"signature_names": names}))
 
 
-def _verify(tf: Any, model: Any, X: Any, inputs: list[Any], names: dict[str, str], path: Path) -> None:
-    loaded = tf.saved_model.load(str(path))  # lives as long as its signature is to be called
-    tensors = {names[name]: tf.constant(rows) for name, rows in feeds(X, inputs).items()}
-    results = loaded.signatures[SIGNATURE](**tensors)
-    order = ["label", "probabilities"] if "label" in results else sorted(results)
-    outputs = [_as_numpy(results[name]) for name in order]
-    found = differences(model, X, outputs)
+def _predictions(
+    tf: Any, path: Path, graph: Any, names: Mapping[str, str], rows: Mapping[str, np.ndarray]
+) -> list[np.ndarray]:
+    """What the SavedModel gives for rows, in the order of the graph's outputs."""
+    loaded = tf.saved_model.load(str(path))  # has to live as long as its signature is called
+    results = loaded.signatures[SIGNATURE](**{names[name]: tf.constant(values) for name, values in rows.items()})
+    outputs = [results[value.name].numpy() for value in graph.output]
+    return [_decoded(values) if values.dtype == object else values for values in outputs]
+
+
+def _decoded(texts: np.ndarray) -> np.ndarray:
+    return np.array([text.decode() for text in texts])
+
+
+def _verify(model: Any, X: Any, outputs: list[np.ndarray]) -> None:
+    is_low = any(getattr(step, "precision", "") == "bfloat16" for _, step in steps_of(model))
+    found = differences(model, X, outputs, LOW_PRECISION if is_low else TOLERANCE)
     if found is not None:
         raise ValueError(f"The SavedModel does not do what the model does: {found}")
-
-
-def _as_numpy(tensor: Any) -> np.ndarray:
-    values = tensor.numpy()
-    return np.array([text.decode() for text in values]) if values.dtype == object else values
