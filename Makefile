@@ -35,7 +35,7 @@ test-oldest: $(OLDEST)/.ready  ## All tests with the oldest versions that are su
 	@$(OLDEST)/bin/python -m pytest
 
 test-tensorflow: $(TENSORFLOW)/.ready  ## The tests that need TensorFlow, in an environment with it (1.4 GB)
-	@$(TENSORFLOW)/bin/python -m pytest -m tensorflow tests/export
+	@$(TENSORFLOW)/bin/python -m pytest -m tensorflow tests/export tests/test_cli.py
 
 bench: $(VENV)/.ready  ## Speed and memory beside the peers; writes docs/benchmarks.md
 	@$(VENV)/bin/python -m benchmarks
