@@ -8,7 +8,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.decomposition import PCA
+from sklearn.ensemble import BaggingClassifier, StackingClassifier
 from sklearn.impute import SimpleImputer
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import (
     MinMaxScaler,
@@ -98,6 +100,32 @@ def test_numbers_of_several_types_before_a_step_that_takes_one():
     assert_same(make_pipeline(SimpleImputer(), NeuralRegressor(**SMALL)), FRAME[["a", "b", "c"]])
 
 
+@pytest.mark.parametrize("nothing", ["passthrough", None])
+def test_empty_steps_do_nothing(nothing):
+    model = Pipeline(
+        [("empty", nothing), ("scale", StandardScaler()), ("none", nothing), ("net", NeuralRegressor(**SMALL))]
+    )
+    assert_same(model, X)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda: BaggingClassifier(NeuralClassifier(**SMALL), n_estimators=2, random_state=0),
+        lambda: StackingClassifier([("net", NeuralClassifier(**SMALL))], cv=2),
+        lambda: OneVsRestClassifier(NeuralClassifier(**SMALL)),
+        lambda: CalibratedClassifierCV(NeuralClassifier(**SMALL), cv=2),
+    ],
+    ids=["bagging", "stacking", "one against the rest", "calibrated"],
+)
+def test_models_around_ours(around):
+    table = X - 1e6
+    model = around().fit(table, np.digitize(table[:, 0], [-1, 1]))
+    p = run(to_onnx(model, table), table, inputs_of(table))[1]
+
+    np.testing.assert_allclose(p, model.predict_proba(table), atol=1e-5)
+
+
 def test_an_imputer_leaves_out_columns_without_any_value():
     frame = FRAME[["a", "b"]].assign(z=np.nan)
 
@@ -178,5 +206,5 @@ def test_the_first_step_that_differs_is_named(wrong_doubler):
 def test_a_model_around_ours_that_skl2onnx_gets_wrong_is_refused():
     model = CalibratedClassifierCV(NeuralClassifier(**SMALL), method="isotonic", cv=2).fit(X, Y > 0)
 
-    with pytest.raises(ValueError, match=r"'the model' \(CalibratedClassifierCV\)"):
+    with pytest.raises(ValueError, match="from the CalibratedClassifierCV on: predict_proba gives"):
         to_onnx(model, X)

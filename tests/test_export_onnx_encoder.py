@@ -123,7 +123,7 @@ def frames(draw):
     return frame(draw(st.integers(2, 12))), frame(6)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(frames(), st.sampled_from(["auto", "standard", "quantile", None]), st.sampled_from([0, 2, 8]))
 def test_any_mixed_table_is_encoded_as_by_the_encoder(tables, scaling, max_one_hot):
     X, new = tables

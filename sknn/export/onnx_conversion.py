@@ -116,11 +116,11 @@ def _difference(model: Any, X: Any, inputs: list[Input], program: Any, options: 
 
 def _culprit(model: Any, X: Any, inputs: list[Input], opset: int, options: dict[str, Any]) -> str:
     """Say which step is the first that cannot be converted, or that differs."""
-    steps = model.steps if isinstance(model, Pipeline) else [("the model", model)]
+    steps = model.steps if isinstance(model, Pipeline) else [("", model)]
     parts: list[tuple[Any, dict]] = [(Pipeline(steps[:k]), {}) for k in range(1, len(steps))] + [(model, options)]
     tried = (_attempt(part, X, inputs, opset, its_options)[1] for part, its_options in parts)
     (name, step), wrong = next((step, wrong) for step, wrong in zip(steps, tried, strict=True) if wrong is not None)
-    who = f"step {name!r} ({type(step).__name__})"
+    who = f"step {name!r} ({type(step).__name__})" if name else f"the {type(step).__name__}"
     if isinstance(wrong, Exception):
         message = str(wrong).partition("\n")[0]
         return f"skl2onnx or ONNX Runtime cannot do what {who} does, for these columns: {message}"

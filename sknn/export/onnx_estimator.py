@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 
 from sknn._base import BaseNeural
 from sknn._classifier import NeuralClassifier
@@ -16,9 +17,17 @@ from sknn.network.mlp import MLP
 
 FAR_FROM_0 = 100  # standard deviations of y: a mean beyond leaves a float32 too few digits for the deviations
 
+LINKS: dict[type[Loss], Any] = {
+    SoftmaxCrossEntropy: lambda graph, z: graph("Softmax", z, axis=-1),
+    BinaryCrossEntropy: lambda graph, z: graph("Sigmoid", z),
+    Poisson: lambda graph, z: graph("Exp", z),
+    Gamma: lambda graph, z: graph("Exp", z),
+}
+
 
 def is_double(est: BaseNeural) -> bool:
-    return str(est.net_.module_.flat.dtype) == "torch.float64"
+    """Whether the network's numbers are float64."""
+    return est.net_.module_.flat.dtype == torch.float64
 
 
 def needs_double_values(est: Any) -> bool:
@@ -29,22 +38,22 @@ def needs_double_values(est: Any) -> bool:
 
 
 def feature_names(est: Any) -> list[Any]:
+    """The columns' names, or their places if they have none."""
     return list(getattr(est, "feature_names_in_", range(est.n_features_in_)))
 
 
 def predictions(graph: Graph, est: Any, variables: list[Any]) -> str:
     """Probabilities (n, K) of each class, or values (n, K)."""
-    link, decode = _link(est.net_.criterion_), _decoding(est)
-    is_late = needs_double_values(est) and not is_double(est)
-    after = (np.eye(len(decode[1])), np.zeros(len(decode[1]))) if is_late else decode
-    z = _outputs(graph, est, variables, after)
+    link, (weight, bias) = _link(est.net_.criterion_), _decoding(est)
+    decodes_in_double = needs_double_values(est) and not is_double(est)
+    nothing = np.eye(len(bias)), np.zeros(len(bias))
+    z = _outputs(graph, est, variables, nothing if decodes_in_double else (weight, bias))
     p = z if link is None else link(graph, z)
     if est.net_.module_.n_members > 1:
         p = graph.mean(p, 0)
-    if not is_late:
-        return p
-    wide = graph("Mul", graph.cast(p, np.float64), np.diag(decode[0]))
-    return graph("Add", wide, decode[1]) if decode[1].any() else wide
+    if decodes_in_double:
+        return graph("Add", graph("Mul", graph.cast(p, np.float64), np.diag(weight)), bias)
+    return p
 
 
 def labels(graph: Graph, est: Any, p: str, classes: np.ndarray | None, output: str) -> None:
@@ -101,23 +110,9 @@ def _decoding(est: Any) -> Affine:
 
 
 def _link(loss: Loss) -> Any:
-    """How the loss's link is written; None if it changes nothing."""
+    """What writes the loss's link; None if that changes nothing."""
     if isinstance(loss, CallableLoss):
         return _link(loss.own)
-    if isinstance(loss, Pinball):
-        k = len(loss.quantiles)
-        return (lambda graph, z: graph.sorted(z, k)) if k > 1 else None
-    ops = {SoftmaxCrossEntropy: _softmax, BinaryCrossEntropy: _logistic, Poisson: _exp, Gamma: _exp}
-    return next((write for kind, write in ops.items() if isinstance(loss, kind)), None)
-
-
-def _softmax(graph: Graph, z: str) -> str:
-    return graph("Softmax", z, axis=-1)
-
-
-def _logistic(graph: Graph, z: str) -> str:
-    return graph("Sigmoid", z)
-
-
-def _exp(graph: Graph, z: str) -> str:
-    return graph("Exp", z)
+    if isinstance(loss, Pinball) and len(loss.quantiles) > 1:
+        return lambda graph, z: graph.sorted(z, len(loss.quantiles))
+    return LINKS.get(type(loss))

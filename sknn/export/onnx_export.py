@@ -13,7 +13,7 @@ from sknn.export.onnx_check import some_rows
 from sknn.export.onnx_conversion import converted
 from sknn.export.onnx_inputs import inputs_of
 from sknn.export.onnx_metadata import KEY, describe
-from sknn.export.onnx_steps import final_of
+from sknn.export.onnx_steps import final_of, plain
 
 OPSETS = range(15, 23)
 DEFAULT_OPSET = 18  # the oldest that torch writes custom modules in; ONNX Runtime reads it since 1.14
@@ -75,7 +75,7 @@ def to_onnx(
     ['label', 'probabilities']
     """
     _require_packages()
-    model = getattr(model, "best_estimator_", model)
+    model = plain(model)
     _check_request(model, X_sample, target_opset, options or {})
     rows = some_rows(X_sample)
     (model.predict if hasattr(model, "predict") else model.transform)(rows)  # the model's own complaints come first

@@ -6,6 +6,14 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 
 
+def plain(model: Any) -> Any:
+    """The model without what only chose it or does nothing: a search around it, empty steps of a pipeline."""
+    model = getattr(model, "best_estimator_", model)
+    if not isinstance(model, Pipeline):
+        return model
+    return Pipeline([(name, plain(step)) for name, step in model.steps if step not in (None, "passthrough")])
+
+
 def final_of(model: Any) -> Any:
     """The last step of a pipeline, or the model itself."""
     return final_of(model.steps[-1][1]) if isinstance(model, Pipeline) else model
