@@ -144,22 +144,23 @@ def _model(document: Any, arrays: dict[str, np.ndarray], given: dict[str, Any]) 
     """The estimator of a document, and its networks."""
     version = document["format_version"]
     if type(version) is not int or version < 1:
-        raise ValueError(f"has the format version {version!r}, which there is not")
+        raise InvalidFileError(f"has the format version {version!r}, which there is not")
     if version > FORMAT_VERSION:
-        raise ValueError(
+        raise InvalidFileError(
             f"was written by a newer sknn ({document['written_by']['sknn']}), in format version {version}, and this "
             f"one reads up to {FORMAT_VERSION}; upgrade it: pip install --upgrade sknn"
         )
     asked = document["given"]
     if missing := [name for name in asked if name not in given]:
-        names = ", ".join(f"{name}=... (it was {asked[name]})" for name in missing)
-        raise ValueError(f"does not hold the code of {names}; give it: load(path, {missing[0]}=...)")
+        what = ", ".join(f"{name}={asked[name]}" for name in missing)
+        how = ", ".join(f"{name}=..." for name in missing)
+        raise InvalidFileError(f"does not hold the code of {what}; give it: load(path, {how})")
     if foreign := sorted(set(given) - set(asked)):
-        raise ValueError(f"does not ask for {', '.join(foreign)}; leave it out, and use set_params after")
+        raise InvalidFileError(f"does not ask for {', '.join(foreign)}; leave it out, and use set_params after")
     decoder = Decoder(arrays, given)
     estimator = decoder.decode(document["model"])
     if not isinstance(estimator, BaseEstimator):
-        raise ValueError(f"holds a {type(estimator).__name__} in the place of an estimator")
+        raise InvalidFileError(f"holds a {type(estimator).__name__} in the place of an estimator")
     return estimator, decoder.networks
 
 
@@ -172,8 +173,9 @@ def _own_device(network: Any) -> torch.device:
 
 def _reason(error: Exception) -> str:
     """An error as the end of a sentence that begins with 'it'."""
-    known = isinstance(error, ValueError) and not isinstance(error, UnicodeError)
-    return str(error).rstrip(".") if known else f"holds what no file of sknn's does ({type(error).__name__}: {error})"
+    if isinstance(error, InvalidFileError):
+        return str(error)
+    return f"holds what does not fit together ({type(error).__name__}: {str(error).rstrip('.')})"
 
 
 def _versions() -> dict[str, str]:

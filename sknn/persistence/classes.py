@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from sknn.persistence.container import InvalidFileError
+
 # Modules, and the names in them.  A class that is added here needs a round trip in `tests/persistence/test_classes.py`,
 # and an entry in `CHECKS` if its attributes become indices of compiled code.
 CLASSES = {
@@ -102,7 +104,7 @@ def _resolve(name: str) -> Any:
 def _lookup(name: Any, table: dict[str, tuple[str, ...]], kind: str) -> Any:
     module, _, last = name.rpartition(".") if isinstance(name, str) else ("", "", "")
     if last not in table.get(module, ()):
-        raise ValueError(f"names the {kind} {name!r}, which is not on the list of those that are trusted")
+        raise InvalidFileError(f"names the {kind} {name!r}, which is not on the list of those that are trusted")
     return _resolve(name)
 
 
@@ -143,7 +145,7 @@ def _from_attributes(cls: Any, state: dict[str, Any]) -> Any:
     for name in state:
         descriptor = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
         if name.startswith("__") or name in HIDDEN or hasattr(type(descriptor), "__get__"):
-            raise ValueError(f"sets {name!r} of a {cls.__name__}, which is no attribute to set")
+            raise InvalidFileError(f"sets {name!r} of a {cls.__name__}, which is no attribute to set")
     requests = state.pop("_metadata_request", {})
     made = cls.__new__(cls)
     if hasattr(made, "__setstate__"):
@@ -170,7 +172,7 @@ def _state_of_random(random: np.random.RandomState) -> dict[str, Any]:
 def _random_from_state(cls: type, state: dict[str, Any]) -> np.random.RandomState:
     inner = state["state"]
     if state["bit_generator"] != "MT19937" or inner["key"].shape != (624,) or not 0 <= inner["pos"] <= 624:
-        raise ValueError("holds a random state that is none")  # numpy would read where `pos` says
+        raise InvalidFileError("holds a random state that is none")  # numpy would read where `pos` says
     random = np.random.RandomState(0)
     random.set_state(state)
     return random

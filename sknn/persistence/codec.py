@@ -30,7 +30,7 @@ from sknn.persistence.classes import (
     recipe_of,
     type_named,
 )
-from sknn.persistence.container import DTYPES
+from sknn.persistence.container import DTYPES, InvalidFileError
 
 MAX_DEPTH = 60  # of values in values: some ten pipelines in pipelines
 GIVEN = ("module", "loss", "solver", "scoring", "metrics", "callbacks")  # parameters of ours that may hold code
@@ -158,7 +158,8 @@ class Encoder:
         try:
             state = recipe.state_of(value)
         except ValueError as error:
-            raise TypeError(f"{_where(path)}: {error}; mend that, and save again") from error
+            text = str(error).rstrip(".")
+            raise TypeError(f"{_where(path)} can't be loaded again: {text}; mend that, and save again") from error
         if isinstance(value, BaseNeural):
             state = self._without_code(state, path)
             if "_built_with" in state:
@@ -221,14 +222,14 @@ class Decoder:
     def decode(self, value: Any, depth: int = 0) -> Any:
         """The value; any exception means that the document is none that an `Encoder` made."""
         if depth > MAX_DEPTH + 10:
-            raise ValueError("values are nested too deeply")
+            raise InvalidFileError("values are nested too deeply")
         if isinstance(value, list):
             return [self.decode(item, depth + 1) for item in value]
         if not isinstance(value, dict):
             return value
         (kind, content), *others = value.items()
         if others or kind not in READERS:
-            raise ValueError(f"holds the unknown kind of value {sorted(value)}")
+            raise InvalidFileError(f"holds the unknown kind of value {sorted(value)}")
         return READERS[kind](self, content, depth)
 
     def _tuple(self, content: list, depth: int) -> tuple:
@@ -252,12 +253,12 @@ class Decoder:
     def _scalar(self, content: list, depth: int) -> np.generic:
         name, number = content
         if name not in SCALARS:
-            raise ValueError(f"holds a scalar of the type {name}")
+            raise InvalidFileError(f"holds a scalar of the type {name}")
         return np.dtype(name).type(self.decode(number, depth + 1))
 
     def _dtype(self, content: str, depth: int) -> np.dtype:
         if not DTYPE.fullmatch(content):
-            raise ValueError(f"holds the dtype {content!r}")
+            raise InvalidFileError(f"holds the dtype {content!r}")
         return np.dtype(content)
 
     def _array(self, content: dict, depth: int) -> np.ndarray:
@@ -269,7 +270,7 @@ class Decoder:
     @staticmethod
     def _as_it_was(array: np.ndarray, dtype: str | None, order: str | None) -> np.ndarray:
         if array.dtype == bool and (array.view(np.uint8) > 1).any():
-            raise ValueError("holds bools that are neither true nor false")
+            raise InvalidFileError("holds bools that are neither true nor false")
         if dtype is not None:
             if (
                 not DTYPE.fullmatch(dtype)
@@ -277,18 +278,18 @@ class Decoder:
                 or array.dtype != np.uint8
                 or np.dtype(dtype).itemsize != array.shape[-1]
             ):
-                raise ValueError(f"holds an array of {array.dtype}, shape {array.shape}, that is to be {dtype}")
+                raise InvalidFileError(f"holds an array of {array.dtype}, shape {array.shape}, that is to be {dtype}")
             array = np.ndarray(array.shape[:-1], dtype, array.tobytes()).copy()
             if array.dtype.kind == "U" and array.size:
                 points = np.ndarray((*array.shape, array.dtype.itemsize // 4), array.dtype.byteorder + "u4", array.data)
                 if points.max() > 0x10FFFF:
-                    raise ValueError("holds characters that do not exist")
+                    raise InvalidFileError("holds characters that do not exist")
         return array.T if order == "F" else array
 
     def _object_array(self, content: dict, depth: int) -> np.ndarray:
         shape, values = content["shape"], self.decode(_checked(content["values"], list), depth)
         if any(type(n) is not int or n < 0 for n in shape) or math.prod(shape) != len(values):
-            raise ValueError(f"holds {len(values)} objects for the shape {shape}")
+            raise InvalidFileError(f"holds {len(values)} objects for the shape {shape}")
         array = np.empty(len(values), dtype=object)
         for i, item in enumerate(values):
             array[i] = item
@@ -304,7 +305,7 @@ class Decoder:
 
     def _same(self, content: int, depth: int) -> Any:
         if type(content) is not int or not 0 <= content < len(self._objects):
-            raise ValueError(f"refers to object {content} of {len(self._objects)}")
+            raise InvalidFileError(f"refers to object {content} of {len(self._objects)}")
         return self._objects[content]
 
 
@@ -326,7 +327,7 @@ READERS: dict[str, Callable[[Decoder, Any, int], Any]] = {
 
 def _checked(value: Any, kind: type) -> Any:
     if not isinstance(value, kind):
-        raise ValueError(f"holds a {type(value).__name__} in the place of a {kind.__name__}")
+        raise InvalidFileError(f"holds a {type(value).__name__} in the place of a {kind.__name__}")
     return value
 
 
@@ -349,4 +350,4 @@ def _described(value: Any) -> str:
 
 
 def _where(path: Path) -> str:
-    return ".".join(path) or "the object"
+    return ".".join(path) or "the object itself"

@@ -13,6 +13,7 @@ import numpy as np
 
 MAX_DOCUMENT = 64 << 20  # bytes of the header; parsed, JSON takes some thirty times its length in memory
 METADATA, DIGEST = "sknn", "sha256"
+START = b'{"__metadata__":{"sknn":'  # of the header
 DTYPES = {
     "BOOL": "bool",
     **{f"I{8 * n}": f"int{8 * n}" for n in (1, 2, 4, 8)},
@@ -29,7 +30,7 @@ OTHER_FORMATS = {
     b"\x89HDF": "an HDF5 file (as of Keras)",
     b"\x93NUMPY": "an array of numpy.save",
     b"\x1f\x8b": "a gzip archive",
-    b"x\x9c": "a compressed pickle (of joblib), which can run any code",
+    **{b"x" + level: "a compressed pickle (of joblib), which can run any code" for level in (b"\x01", b"^", b"\x9c")},
     b"{": "a text in JSON",
 }
 
@@ -57,24 +58,29 @@ def pack(document: str, arrays: dict[str, np.ndarray]) -> bytes:
 
 
 def unpack(data: bytes) -> tuple[str, dict[str, np.ndarray]]:
-    """The document and the arrays in the bytes of a file; ValueError unless it is one of ours, whole and unchanged."""
+    """The document and the arrays in the bytes of a file; InvalidFileError unless it is one of ours, and unchanged."""
     if not data:
-        raise ValueError("is empty")
+        raise InvalidFileError("is empty")
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or size > len(data) - 8:
-        raise ValueError(f"is no model saved by sknn, or is cut off; {what_it_looks_like(data)}")
+        is_ours = data[8:].startswith(START) or (len(data) > 8 and START.startswith(data[8:]))
+        raise InvalidFileError("is cut off" if is_ours else f"is no model saved by sknn; {what_it_looks_like(data)}")
     if size > MAX_DOCUMENT:
-        raise ValueError(f"declares a header of {size} bytes, more than the {MAX_DOCUMENT} that are read")
+        raise InvalidFileError(f"declares a header of {size} bytes, more than the {MAX_DOCUMENT} that are read")
     header = parse_json(data[8 : 8 + size].decode())
     if not isinstance(header, dict) or METADATA not in header.get("__metadata__", {}):
-        raise ValueError("is a safetensors file, but no model saved by sknn: its metadata has no entry 'sknn'")
+        raise InvalidFileError("is a safetensors file, but no model saved by sknn: its metadata has no entry 'sknn'")
     foreign = {entry.get("dtype") for name, entry in header.items() if name != "__metadata__"} - DTYPES.keys()
     if foreign:
-        raise ValueError(f"holds arrays of the types {sorted(map(str, foreign))}, which sknn does not write")
-    document, arrays = header["__metadata__"][METADATA], _safetensors().load(data)
+        raise InvalidFileError(f"holds arrays of the types {sorted(map(str, foreign))}, which sknn does not write")
+    document, library = header["__metadata__"][METADATA], _safetensors()
+    try:
+        arrays = library.load(data)
+    except Exception as error:  # SafetensorError, which is no ValueError
+        raise InvalidFileError(f"is cut off or damaged: {error}") from error
     digest = arrays.pop(DIGEST, np.zeros(0, dtype=np.uint8))
     if digest.tobytes() != _digest(document, arrays):
-        raise ValueError("is damaged: its content does not match its digest; copy or save it again")
+        raise InvalidFileError("is damaged: its content does not match its digest; copy or save it again")
     return document, {name: np.array(array) for name, array in arrays.items()}  # aligned, and their own
 
 
@@ -89,18 +95,20 @@ def parse_json(text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
     except RecursionError:
-        raise ValueError("holds JSON that is nested too deeply") from None
+        raise InvalidFileError("holds JSON that is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise InvalidFileError(f"is damaged: its JSON breaks off ({error})") from error
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = dict(pairs)
     if len(keys) < len(pairs):
-        raise ValueError("holds JSON with a key twice")
+        raise InvalidFileError("holds JSON with a key twice")
     return keys
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"holds {name}, which is no JSON")
+    raise InvalidFileError(f"holds {name}, which is no JSON")
 
 
 def _digest(document: str, arrays: dict[str, np.ndarray]) -> bytes:

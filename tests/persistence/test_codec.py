@@ -152,11 +152,11 @@ def test_what_occurs_twice_is_one_again():
         ({"f": print}, r"^f is the class or function builtins\.print"),
         ([("scale", (1, b"x"))], r"^0\.1 is a builtins\.bytes|^scale\.1 is a builtins\.bytes"),
         (np.array([1j, None]), r"^0 is a builtins\.complex"),
-        (np.zeros(2, dtype=[("a", int)]), r"^the object is an array of dtype\(\[\('a'"),
-        (np.zeros(2, dtype=np.longdouble), "^the object is an array of dtype"),
-        (np.ma.masked_array([1]), r"^the object is a numpy\.ma\.MaskedArray"),
-        (range(3), r"^the object is a builtins\.range"),
-        (pd.Series([1]), r"^the object is a pandas\.(core\.series\.)?Series"),
+        (np.zeros(2, dtype=[("a", int)]), r"^the object itself is an array of dtype\(\[\('a'"),
+        (np.zeros(2, dtype=np.longdouble), "^the object itself is an array of dtype"),
+        (np.ma.masked_array([1]), r"^the object itself is a numpy\.ma\.MaskedArray"),
+        (range(3), r"^the object itself is a builtins\.range"),
+        (pd.Series([1]), r"^the object itself is a pandas\.(core\.series\.)?Series"),
     ],
 )
 def test_anything_else_is_refused_with_the_way_to_it(value, message):

@@ -77,7 +77,7 @@ def test_a_file_that_is_cut_off_is_refused(length):
 
 @pytest.mark.parametrize(
     ("size", "message"),
-    [(1 << 62, "is cut off"), ((1 << 64) - 1, "is cut off"), (0, "Expecting value"), (3, "Expecting|Unterminated")],
+    [(1 << 62, "is cut off"), ((1 << 64) - 1, "is cut off"), (0, "its JSON breaks off"), (3, "its JSON breaks off")],
 )
 def test_the_declared_length_of_the_header_is_compared_with_the_file(size, message):
     data = size.to_bytes(8, "little") + pack(DOCUMENT, ARRAYS)[8:]
