@@ -11,7 +11,6 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 import torch
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
@@ -26,20 +25,13 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from sknn import NeuralClassifier, NeuralRegressor
+from sknn.inspection import TrainingCurveDisplay
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 FOLDER = Path("demo")
 FOLDS = 5
-BLUE, ORANGE, GREY = "#2a6f97", "#e07a2f", "#8a8f98"
-# What is drawn of the history: the panel, the label, the colour.
-LINES = {
-    "train_loss": (0, "training rows", GREY),
-    "valid_loss": (0, "held-out rows", BLUE),
-    "train_accuracy": (1, "training rows", GREY),
-    "valid_accuracy": (1, "held-out rows", BLUE),
-}
 
 
 # --- Real tables that need no download ----------------------------------------------------------------------------
@@ -116,37 +108,12 @@ def compare(title, X, y, models, scores):
 
 def draw(clf, path):
     """Loss and accuracy by epoch: a thin line per network until it stops, a dot where its weights are taken from."""
-    history = pd.DataFrame(clf.history_)
-    epochs = np.arange(1, len(history) + 1)
-    members = {name: np.array(history[f"member_{name}"].tolist()) for name in LINES}
-    stops = [last_change(curve) for curve in members["train_loss"].T]
-    best = members["valid_loss"].argmin(0)
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
-    for name, (panel, label, color) in LINES.items():
-        ax = axes[panel]
-        for m, stop in enumerate(stops):
-            ax.plot(epochs[: stop + 1], members[name][: stop + 1, m], color=color, alpha=0.35, linewidth=0.8)
-        ax.plot(epochs, members[name].mean(1), color=color, linewidth=2.4, label=label)
-        if name.startswith("valid"):
-            kept = members[name][best, np.arange(len(best))]
-            ax.plot(epochs[best], kept, "o", color=ORANGE, markersize=5, label="kept weights, one dot a network")
-    for ax, title in zip(axes, ["Log loss (lower is better)", "Accuracy (higher is better)"], strict=True):
-        ax.set_title(title, loc="left", fontsize=11)
-        ax.set_xlabel("epoch")
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(alpha=0.25)
-    axes[0].set_yscale("log")
-    axes[0].legend(frameon=False, fontsize=9)
-    axes[1].set_ylim(0.9, 1.005)
-    figure.suptitle(f"Breast cancer: {clf.ensemble_size} networks train side by side (thin lines), and their mean")
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
-
-
-def last_change(curve):
-    """The last epoch of a network that trained: afterwards its curve keeps its last value."""
-    changes = np.flatnonzero(np.diff(curve))
-    return changes[-1] + 1 if len(changes) else 0
+    display = TrainingCurveDisplay.from_estimator(clf, kind=["loss", "accuracy"])
+    display.ax_[0].set_yscale("log")
+    display.ax_[1].set_ylim(0.9, 1.005)
+    display.figure_.suptitle("Breast cancer: networks that train side by side (thin lines), and their mean")
+    display.figure_.savefig(path, dpi=150)
+    plt.close(display.figure_)
 
 
 def save_and_load(clf, path):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import sknn.callbacks as callbacks
     import sknn.export as export
+    import sknn.inspection as inspection
     import sknn.model_selection as model_selection
     from sknn._classifier import NeuralClassifier
     from sknn._from_sklearn import from_sklearn
@@ -26,12 +27,13 @@ __all__ = [
     "callbacks",
     "export",
     "from_sklearn",
+    "inspection",
     "load",
     "model_selection",
     "save",
 ]
 
-_SUBMODULES = ("callbacks", "export", "model_selection")
+_SUBMODULES = ("callbacks", "export", "inspection", "model_selection")
 _HOMES = {
     "NeuralClassifier": "sknn._classifier",
     "NeuralRegressor": "sknn._regressor",

@@ -37,6 +37,7 @@ AUTO_BATCH = (
 AUTO_SMALL, AUTO_MEMBERS_OF_SMALL, AUTO_MEMBERS = 1024, 12, 6  # rows of a small table, and networks in an ensemble
 AUTO_EMBEDDED_COLUMNS = 100  # periodic embeddings of more columns cost more than they give
 CPU = torch.device("cpu")
+GRADIENT_NORM = "gradient_norm"  # among the metrics, but not one of predictions
 
 Seed = tuple[int, int]  # of the estimator, and the member's number
 
@@ -131,7 +132,8 @@ def hold_out(n_rows: int, fraction: float, strata: np.ndarray | None, seed: Seed
 
 def make_plan(est: Any, data: TrainingSet, seeds: list[Seed]) -> Plan:
     n, rates = len(seeds), dropout_rates(est) if est.module is None else ()
-    metrics = [est.metrics] if isinstance(est.metrics, str) else list(est.metrics or [])
+    wanted = [est.metrics] if isinstance(est.metrics, str) else list(est.metrics or [])
+    metrics = [name for name in wanted if name != GRADIENT_NORM]
     return Plan(
         seeds=seeds,
         batch_size=batch_size(est, len(data.train_rows[0])),
@@ -147,6 +149,8 @@ def make_plan(est: Any, data: TrainingSet, seeds: list[Seed]) -> Plan:
         watch=[watched_metric(est, est.scoring)] * n if data.valid_rows and est.scoring != "loss" else [],
         restore_best=bool(data.valid_rows),
         metrics={getattr(name, "__name__", str(name)): [estimator_metric(est, name)] * n for name in metrics},
+        gradient_norm=GRADIENT_NORM in wanted,
+        verbose=int(est.verbose),
     )
 
 
@@ -261,7 +265,7 @@ DIFFERS = (
 def trains_with_others(est: Any) -> bool:
     """Whether the training is that of a built-in network, in steps, with nobody looking on."""
     in_steps = isinstance(est.solver, str) and est.solver != "lbfgs"
-    return in_steps and est.module is None and not est.callbacks and not est.verbose and not est.warm_start
+    return in_steps and est.module is None and not est.callbacks and not est.warm_start
 
 
 def shape_of(est: Any) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
+from sknn.diagnosis import TrainingWarning, advice, diagnose
+from sknn.history import frame_of, records_of
 from sknn.network.flat import FlatNetwork
 from sknn.network.layers import Linear
 from sknn.network.mlp import MLP
@@ -19,12 +21,14 @@ DIVERGED = (
     "callbacks=[skorch.callbacks.GradientNormClipping(1.0)], scaling='auto', or look for extreme values in y."
 )
 
+CALLER_OF_FIT = 7  # levels above where a fit's warnings are given
+
 # The docstrings' entries for what both estimators have.
 ATTRIBUTES = """coefs_, intercepts_ : list of ndarray
         Weights and biases of the linear layers, as in scikit-learn's MLP; with several members they have a leading
         members axis.
     history_ : list of dict
-        A record per epoch; `pandas.DataFrame(history_)` makes a table of it.
+        A record per epoch; `history_frame()` makes a table of it.
     loss_, best_loss_ : float
         The last and the smallest training loss; `best_loss_` is None if rows were held out.
     loss_curve_ : list of float
@@ -70,10 +74,14 @@ class FittedAttributes:
 
     def _warn(self, net: TrainingNet, complete: bool) -> None:
         if net.stopped_by_ == "user":
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            warnings.warn("Training interrupted by user.", stacklevel=CALLER_OF_FIT)
         if net.diverged_:
-            advice = DIVERGED.format(epoch=min(net.diverged_.values()))
-            warnings.warn(f"{advice} The weights of the best epoch before are kept.", stacklevel=5)
+            lost = DIVERGED.format(epoch=min(net.diverged_.values()))
+            warnings.warn(f"{lost} The weights of the best epoch before are kept.", stacklevel=CALLER_OF_FIT)
+        elif complete:
+            hint = advice(diagnose(net.history[-self.n_iter_ :]), net.progress_.waiting)
+            if hint is not None:
+                warnings.warn(hint, TrainingWarning, stacklevel=CALLER_OF_FIT)
         solver, schedule, max_iter = (getattr(self, name) for name in ("solver", "learning_rate", "max_iter"))
         is_open_ended = solver == "lbfgs" or SCHEDULES[schedule].open_ended
         if complete and is_open_ended and net.ran_out_ and net.stopped_by_ is None:
@@ -81,7 +89,7 @@ class FittedAttributes:
                 f"Maximum iterations (max_iter={max_iter}) reached and the optimization hasn't converged yet. "
                 "Raise max_iter, or use learning_rate='cosine', which ends by itself.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=CALLER_OF_FIT,
             )
 
     def _fitted_net(self, name: str) -> TrainingNet:
@@ -101,13 +109,34 @@ class FittedAttributes:
 
     @property
     def history_(self) -> list[dict[str, Any]]:
-        """A record per epoch, ready for `pandas.DataFrame`.
+        """A record per epoch.
 
         Training and validation loss, metrics (means over members; with several members also `member_...` lists), the
-        gap (validation loss / training loss), the learning rate, and seconds.
+        gap (validation loss / training loss), the learning rate, seconds, training rows per second (of all members
+        together), and the diagnosis: None, 'overfitting', 'divergence' or 'flat' (see `sknn.diagnosis.diagnose`).
         """
         net = self._fitted_net("history_")
-        return [_record(row | net.members_.get(epoch, {})) for epoch, row in enumerate(net.history, 1)]
+        return records_of(net.history, net.members_)
+
+    def history_frame(self, members: bool = False) -> Any:
+        """The history as a table.
+
+        Parameters
+        ----------
+        members : bool, default=False
+            Whether to give each member's own numbers, instead of their means.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Indexed by epoch or, with `members`, by epoch and member.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        return frame_of(self.history_, members)
 
     @property
     def coefs_(self) -> list[np.ndarray]:
@@ -126,13 +155,3 @@ class FittedAttributes:
         layers = [layer for layer in network.layers if isinstance(layer, Linear)]
         arrays = [tensor_of(layer).detach().cpu().numpy() for layer in layers]
         return [array[0] if network.n_members == 1 else array for array in arrays]
-
-
-def _record(row: dict[str, Any]) -> dict[str, Any]:
-    """An epoch of skorch's history in our names."""
-    record = {name: value for name, value in row.items() if name != "batches" and not name.endswith("batch_count")}
-    if "dur" in record:
-        record["seconds"] = record.pop("dur")
-    if record.get("train_loss") and "valid_loss" in record:
-        record["gap"] = record["valid_loss"] / record["train_loss"]
-    return record

@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator, _clone_parametrized, _fit_context
 from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils._param_validation import InvalidParameterError, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
-from skorch.callbacks import LRScheduler, PrintLog
+from skorch.callbacks import LRScheduler
 from torch import Tensor
 
 from sknn._assembly import (
@@ -38,6 +38,7 @@ from sknn._attributes import DIVERGED, FittedAttributes
 from sknn._callbacks import can_be_pickled, copy_callback
 from sknn._device import resolve_device, threads
 from sknn._encoding import MAX_LEVELS, ONE_HOT_LEVELS, Encoded, FeatureEncoder, check_table
+from sknn._html import training_html
 from sknn._parameters import Parameters
 from sknn._state import move_net, net_from_state, state_of_net
 from sknn.batches import Table
@@ -251,15 +252,14 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         self._publish(net.initialize_untrained(), complete=False)
 
     def _training_callbacks(self) -> list:
-        """Copies of the callbacks, and one that prints if we are to be verbose."""
+        """Copies of the callbacks."""
         schedulers = [c for c in self.callbacks or [] if isinstance(c[1] if isinstance(c, tuple) else c, LRScheduler)]
         if schedulers and self.learning_rate != "constant":
             raise ValueError(
                 f"callbacks hold an LRScheduler, and learning_rate={self.learning_rate!r} is a schedule of its own; "
                 "use learning_rate='constant' with it."
             )
-        callbacks = [copy_callback(callback) for callback in self.callbacks or []]
-        return [*callbacks, PrintLog()] if self.verbose else callbacks
+        return [copy_callback(callback) for callback in self.callbacks or []]
 
     def _check_rows(self, X: Any, y: Any, sample_weight: Any, reset: bool, name: str = "") -> Rows:
         X = self._check_X(X, reset)
@@ -444,6 +444,11 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         if self.callbacks is not None:
             fresh.callbacks = [copy_callback(callback) for callback in self.callbacks]
         return fresh
+
+    def _html_repr(self) -> str:
+        """What a notebook shows: scikit-learn's representation, and below it the training."""
+        is_trained = "net_" in self.__dict__ and len(self.net_.history) > 0
+        return super()._html_repr() + (training_html(self.history_, self.n_iter_) if is_trained else "")
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

@@ -8,9 +8,11 @@ training (splitting, scoring, errors, verbosity, metadata) is scikit-learn's own
 
 import contextlib
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -227,7 +229,11 @@ class BatchedFits(ParallelBackendBase):
         n_jobs = default if self.n_jobs is None else self.n_jobs
         n_shares = 1 if n_jobs is None else min(backend.effective_n_jobs(n_jobs), len(self.tasks))
         networks = [i for i, task in enumerate(self.tasks) if "train" in task.arguments]
-        if n_shares <= 1 or on_a_gpu(self.tasks, networks):
+        gpus = gpus_of(self.tasks, networks)
+        if len(gpus) > 1:
+            run_on_gpus(self.tasks, gpus, report)
+            return
+        if n_shares <= 1 or gpus:
             run_tasks(self.tasks, report)
             return
         shares = shares_of(self.tasks, n_shares) if networks else [[i] for i in range(len(self.tasks))]
@@ -252,10 +258,38 @@ def shares_of(tasks: Sequence[Task], n_shares: int) -> list[list[int]]:
     return [part.tolist() for part in np.array_split(order, n_shares)]
 
 
-def on_a_gpu(tasks: Sequence[Task], networks: Sequence[int]) -> bool:
-    """Whether the networks train on a GPU, which is one process's."""
+def gpus_of(tasks: Sequence[Task], networks: Sequence[int]) -> list[int]:
+    """The GPUs that the networks train on, which are one process's: all there are, unless the networks name one."""
     network = tasks[networks[0]].network() if networks else None
-    return network is not None and resolve_device(network.device).type == "cuda"
+    device = None if network is None else resolve_device(network.device)
+    if device is None or device.type != "cuda":
+        return []
+    return list(range(torch.cuda.device_count())) if device.index is None else [device.index]
+
+
+def run_on_gpus(tasks: Sequence[Task], gpus: Sequence[int], report: Callable[[int, Any], None]) -> None:
+    """Run tasks on several GPUs, with a thread for each, which takes one share of equal networks after the other."""
+    shares, lock = deque(shares_of(tasks, len(gpus))), threading.Lock()
+
+    def take() -> list[int] | None:
+        with lock:
+            return shares.popleft() if shares else None
+
+    def work(gpu: int) -> None:
+        with torch.cuda.device(gpu):
+            while places := take():
+                results = run_part([tasks[i] for i in places])
+                with lock:
+                    for place, result in zip(places, results, strict=True):
+                        report(place, result)
+                        tasks[place].forget()
+
+    with ThreadPoolExecutor(len(gpus)) as pool:
+        try:
+            for done in [pool.submit(work, gpu) for gpu in gpus]:
+                done.result()
+        finally:
+            shares.clear()  # after an error or an interrupt, no thread begins another
 
 
 def unfinished(task: Task) -> Any:

@@ -1,5 +1,6 @@
 """Training on all rows at once by scipy's L-BFGS-B, member after member, with the network's own gradient."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from sknn._callbacks import is_raised_by_code
 from sknn.batches import Batch, smooth_labels
 from sknn.plan import TrainingSet
 from sknn.training import TrainingNet
+from sknn.training_progress import TrainingProgress, progress_of
+
+Curve = list[tuple[float, float]]  # the loss after each iteration, and its seconds
 
 
 class FullBatchNet(TrainingNet):
@@ -38,10 +42,11 @@ class FullBatchNet(TrainingNet):
         self._observers: list = []
         self._held_out = data.valid_rows
         self.module_.train()
-        curves: list[list[float]] = [[] for _ in range(n)]
+        curves: list[Curve] = [[] for _ in range(n)]
         try:
-            for m in range(n):
-                self._minimise(data, m, curves[m])
+            with progress_of(self.plan.verbose, n, self.plan.max_iter * n) as progress:
+                for m in range(n):
+                    self._minimise(data, m, curves[m], progress)
         except KeyboardInterrupt:
             self.stopped_by_ = "user"
         self.module_.eval()
@@ -52,14 +57,14 @@ class FullBatchNet(TrainingNet):
             for seen, rows, curve in zip(self.rows_seen_, data.train_rows, curves, strict=True)
         ]
         try:
-            self._replay(data, [curve for curve in curves if curve])
+            self._replay(data, curves)
         except KeyboardInterrupt as interrupt:
             self.stopped_by_ = "callback" if is_raised_by_code(interrupt) else "user"
         return self
 
-    def _minimise(self, data: TrainingSet, m: int, curve: list[float]) -> None:
+    def _minimise(self, data: TrainingSet, m: int, curve: Curve, progress: TrainingProgress) -> None:
         """Move member m's weights to a minimum, noting its loss after each iteration."""
-        network = self.module_
+        network, started = self.module_, time.perf_counter()
         batch = self._whole(data, m)
 
         def loss_and_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -68,8 +73,13 @@ class FullBatchNet(TrainingNet):
             return self._loss_and_gradient(batch), network.flat_grad[m].double().cpu().numpy().copy()
 
         def note(intermediate_result: Any) -> None:
-            curve.append(float(intermediate_result.fun))
+            nonlocal started
+            now = time.perf_counter()
+            curve.append((float(intermediate_result.fun), now - started))
+            started = now
             reached[:] = intermediate_result.x
+            own = {"network": m + 1} if network.n_members > 1 else {}
+            progress.update(own | {"epoch": len(curve), "train_loss": curve[-1][0]})
 
         start = network.flat[m].detach().double().cpu().numpy().copy()
         reached = start.copy()
@@ -111,12 +121,15 @@ class FullBatchNet(TrainingNet):
             penalty = self.optimizer_.penalise(batch.weight_sum, batch.members)
             return float(loss if penalty is None else loss + penalty[0])
 
-    def _replay(self, data: TrainingSet, curves: list[list[float]]) -> None:
+    def _replay(self, data: TrainingSet, curves: list[Curve]) -> None:
         """Write the iterations into the history; a member that has converged keeps its last loss."""
         datasets, self._smallest = data.datasets(), {}
-        for i in range(max(map(len, curves), default=0)):
+        for i in range(max(map(len, curves))):
             self.notify("on_epoch_begin", **datasets)
             self._row = list.__getitem__(self.history, -1)
             self.history.new_batch()
-            self._record_mean("train_loss", [curve[min(i, len(curve) - 1)] for curve in curves])
+            self._record_mean("train_loss", [curve[min(i, len(curve) - 1)][0] for curve in curves if curve])
+            going_on = [m for m, curve in enumerate(curves) if i < len(curve)]
+            self._row["rows"] = sum(len(data.train_rows[m]) for m in going_on)
+            self._row["dur"] = sum(curves[m][i][1] for m in going_on)
             self.notify("on_epoch_end", **datasets)

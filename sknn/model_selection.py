@@ -32,12 +32,12 @@ DIFFERENCES = """Scores are those of scikit-learn's search: a network among othe
 - `fit_time` is a fit's share of the time of what trained with it;
 - the steps of a pipeline before the network are fitted once for each fold and setting of theirs;
 - `n_jobs` counts processes among which the fits are shared out (or, under `joblib.parallel_config`, workers of a
-  cluster); on a GPU everything stays in one process;
+  cluster); on GPUs everything stays in one process, with a share for each of them;
 - `verbose` shows a bar over the fits, with the best score so far, if tqdm is installed;
 - Ctrl-C ends a grid or a randomized search with what is finished: the other candidates' scores are NaN.
 
 Candidates that cannot train with others do so on their own: other estimators, custom modules, solver='lbfgs' or a class
-of torch, and estimators with callbacks, `warm_start` or `verbose`.
+of torch, and estimators with callbacks or `warm_start`.
 """
 
 

@@ -58,6 +58,8 @@ class Plan:
     watch: list[Metric] = field(default_factory=list)  # of the validation rows, larger is better; without it, the loss
     restore_best: bool = False
     metrics: dict[str, list[Metric]] = field(default_factory=dict)
+    gradient_norm: bool = False
+    verbose: int = 0
 
 
 class Progress:

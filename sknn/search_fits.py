@@ -2,6 +2,7 @@
 
 import inspect
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from sklearn.utils.validation import _check_method_params
 from sknn._assembly import encoding_of, key_of, layout_of, shape_of, trains_with_others
 from sknn._base import BaseNeural
 from sknn.batches import Table
+from sknn.diagnosis import TrainingWarning
 from sknn.plan import TrainingSet
 from sknn.training import TrainingNet
 
@@ -122,7 +124,8 @@ class Fit:
         if self.error is not None:
             raise self.error
         assert self.net is not None
-        self.network._conclude(self.net)
+        with warnings.catch_warnings(action="ignore", category=TrainingWarning):  # a search tries what may be too much
+            self.network._conclude(self.net)
         return estimator
 
     @property

@@ -40,6 +40,7 @@ from sknn.network.metrics import weighted_mean
 from sknn.network.optimizers import FlatOptimizer
 from sknn.network.schedules import SCHEDULES, invscaling
 from sknn.plan import Plan, Progress, TrainingSet
+from sknn.training_progress import progress_of
 
 CAPTURED_NUMBERS = 1 << 24  # gathered at once for a recording: a GPU has no cache to stay in
 NOT_PICKLED = ("optimizer_", "callbacks_", "_observers", "_held_out")
@@ -85,6 +86,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
     ran_out_: list[int]
     _row: dict[str, Any]  # the epoch's record in the history
     _smallest: dict[str, float]  # of each loss
+    _norms: Tensor | None  # of the gradients of each member's batches, if they are asked for
     _chunks_of: tuple[list[int], list[list[Block]]]  # the members' numbers of rows, and what `_chunks` made of them
 
     def __init__(
@@ -162,63 +164,37 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             self.optimizer_epochs_ = epochs
         return self
 
-    def take_over(self, company: "TrainingNet", places: list[int]) -> "TrainingNet":
-        """Become what a net that trained our members among others has made of them, at these places of it."""
-        self.initialize()
-        del self.optimizer_
-        self._smallest = {}
-        self.module_.tie(company.module_.flat[places].clone())
-        self.module_.eval()
-        own = dict(enumerate(places))
-        self.epochs_, self.rows_seen_ = [company.epochs_[m] for m in places], [company.rows_seen_[m] for m in places]
-        self.diverged_ = {k: company.diverged_[m] for k, m in own.items() if m in company.diverged_}
-        self.lost_ = [k for k, m in own.items() if m in company.lost_]
-        self.ran_out_ = [k for k, m in own.items() if m in company.ran_out_]
-        self.stopped_by_ = company.stopped_by_
-        for name in ("best", "best_epoch", "waiting"):
-            setattr(self.progress_, name, [getattr(company.progress_, name)[m] for m in places])
-        self.progress_.best_rows = [None] * len(places)
-        share = len(places) / company.module_.n_members
-        for epoch, row in enumerate(company.history[: max(self.epochs_)], 1):
-            self._row = {"batches": [], "epoch": epoch, "dur": row["dur"] * share}
-            list.append(self.history, self._row)
-            of_all = company.members_[epoch]
-            for name, values in of_all.items():
-                if name != "member_learning_rate":
-                    self._record_mean(name.removeprefix("member_"), [values[m] for m in places])
-            rates = [of_all["member_learning_rate"][m] for m in places]
-            self._row["learning_rate"] = next(rate for rate, n in zip(rates, self.epochs_, strict=True) if n >= epoch)
-            if len(places) > 1:
-                self._members_of_epoch()["member_learning_rate"] = rates
-        for name in ("_row", "_smallest"):
-            self.__dict__.pop(name, None)
-        return self
-
     # --- The ladder ----------------------------------------------------------------------------------------------
 
     def fit_loop(self, X: TrainingSet, y: None = None, epochs: int | None = None, **kwargs: Any) -> "TrainingNet":
         data = X
         self._begin(data)
         datasets = data.datasets() if self.callbacks_ else {}
+        most = self.plan.max_iter if epochs is None else epochs
         try:
-            for _ in range(self.plan.max_iter if epochs is None else epochs):
-                started = time.perf_counter()
-                self.notify("on_epoch_begin", **datasets)
-                self._row = list.__getitem__(self.history, -1)  # skorch's own indexing copies the whole history
-                if self.callbacks_:
-                    self.optimizer_.refresh()  # one of them may have frozen something
-                self._record_rates()
-                self.run_single_epoch(data, True, "train", self.train_step)
-                self.run_single_epoch(data, False, "valid", self.validation_step)
-                self._record_epoch(time.perf_counter() - started)
-                self.notify("on_epoch_end", **datasets)
-                if not self._retire_members(stops=epochs is None):
-                    break
+            with progress_of(self.plan.verbose, self.module_.n_members, most) as progress:
+                for _ in range(most):
+                    self._train_epoch(data, datasets)
+                    progress.update(self._row)
+                    self.notify("on_epoch_end", **datasets)
+                    if not self._retire_members(stops=epochs is None):
+                        break
         except KeyboardInterrupt as interrupt:
             self.stopped_by_ = "callback" if is_raised_by_code(interrupt) else "user"
         finally:
             self._end()
         return self
+
+    def _train_epoch(self, data: TrainingSet, datasets: dict[str, Any]) -> None:
+        started = time.perf_counter()
+        self.notify("on_epoch_begin", **datasets)
+        self._row = list.__getitem__(self.history, -1)  # skorch's own indexing copies the whole history
+        if self.callbacks_:
+            self.optimizer_.refresh()  # one of them may have frozen something
+        self._record_rates()
+        self.run_single_epoch(data, True, "train", self.train_step)
+        self.run_single_epoch(data, False, "valid", self.validation_step)
+        self._record_epoch(time.perf_counter() - started)
 
     def run_single_epoch(
         self, iterator: TrainingSet, training: bool, prefix: str, step_fn: Callable, **fit_params: Any
@@ -257,6 +233,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         """One pass over each member's rows in the given order; return the members' losses."""
         sizes, count = [r.shape[0] for r in rows], 0
         losses = self._zeros(len(rows), -(-max(sizes) // self.plan.batch_size))  # of each member's batches
+        self._norms, n_batches = torch.zeros_like(losses) if self.plan.gradient_norm else None, [0] * len(rows)
         take = partial(self._observed, step_fn, data, prefix="train") if self._observers else step_fn
         for blocks in self._chunks(sizes, data):
             chunk = Chunk(data.table, rows, blocks, blocks[0].runs(sizes), self._noise, self._smoothing)
@@ -270,7 +247,11 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             if self.plan.metrics:
                 outputs.add(chunk.members, chunk.by_member(z), chunk.by_member(chunk.rows))
             count += chunk.n_batches
-        self._row["train_batch_count"] = count
+            for k in range(*chunk.members.indices(len(rows))):
+                n_batches[k] += chunk.n_batches
+        self._row |= {"train_batch_count": count, "rows": sum(sizes)}
+        if self._norms is not None:
+            self._values["gradient_norm"] = self._norms.cumsum(1)[:, -1] / losses.new_tensor(n_batches)
         # Summed one after another, for the last bits of other sums depend on where the chunks begin.
         return losses.cumsum(1)[:, -1] / losses.new_tensor(sizes)
 
@@ -303,6 +284,9 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             batch.inputs, batch.noise, lambda z: gradient(z, batch.target).mul_(batch.scale), batch.members
         )
         penalty = optimizer.penalise(batch.weight_sum, batch.members)
+        if self._norms is not None:
+            norms = self.module_.flat_grad[batch.members].norm(dim=1)
+            self._norms[batch.members, batch.start // self.plan.batch_size] = norms
         if self._observers:
             self.notify("on_grad_computed", named_parameters=list(self.module_.named_parameters()), batch=batch)
         for i, run in enumerate(batch.runs):
@@ -348,7 +332,8 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         self._noise = DropoutNoise(list(zip(widths, rates, strict=True)), noise, device)
         self._smoothing = self.module_.flat.new_tensor(plan.label_smoothing) if any(plan.label_smoothing) else None
         self._captured = None
-        if can_record(self.module_, self.optimizer_, self.criterion_) and not self.callbacks_:
+        is_watched = self.callbacks_ or plan.gradient_norm
+        if can_record(self.module_, self.optimizer_, self.criterion_) and not is_watched:
             self._captured = CapturedSteps(self.module_, self.optimizer_, self.train_step, self._count)
         self._observers = [callback for _, callback in self.callbacks_ if watches_batches(callback)]
 
@@ -477,6 +462,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         for name in (
             "_final",
             "_values",
+            "_norms",
             "_chunks_of",
             "_row",
             "_by_share",

@@ -45,7 +45,7 @@ def train_together(nets: Sequence[TrainingNet], datasets: Sequence[TrainingSet])
     if len(nets) > 1:
         for i, net in enumerate(nets):
             places = {k: place for place, (j, k) in enumerate(members) if j == i}
-            net.take_over(company, [places[k] for k in range(net.module.n_members)])
+            take_over(net, company, [places[k] for k in range(net.module.n_members)])
 
 
 def joined_net(nets: Sequence[TrainingNet], members: Members) -> TrainingNet:
@@ -100,3 +100,35 @@ def joined_tables(tables: Sequence[Table]) -> Table:
         None if first.weight is None else torch.cat([table.weight for table in tables]),  # type: ignore[misc]
         first.n_choices,
     )
+
+
+def take_over(net: TrainingNet, company: TrainingNet, places: list[int]) -> None:
+    """Let a net become what another, that trained its members among others, has made of them at these places."""
+    net.initialize()
+    del net.optimizer_
+    net._smallest = {}
+    net.module_.tie(company.module_.flat[places].clone())
+    net.module_.eval()
+    own = dict(enumerate(places))
+    net.epochs_, net.rows_seen_ = [company.epochs_[m] for m in places], [company.rows_seen_[m] for m in places]
+    net.diverged_ = {k: company.diverged_[m] for k, m in own.items() if m in company.diverged_}
+    net.lost_ = [k for k, m in own.items() if m in company.lost_]
+    net.ran_out_ = [k for k, m in own.items() if m in company.ran_out_]
+    net.stopped_by_ = company.stopped_by_
+    for name in ("best", "best_epoch", "waiting"):
+        setattr(net.progress_, name, [getattr(company.progress_, name)[m] for m in places])
+    net.progress_.best_rows = [None] * len(places)
+    for epoch, row in enumerate(company.history[: max(net.epochs_)], 1):
+        rows = sum(seen // n for seen, n in zip(net.rows_seen_, net.epochs_, strict=True) if n >= epoch)
+        net._row = {"batches": [], "epoch": epoch, "rows": rows, "dur": row["dur"] * rows / row["rows"]}
+        list.append(net.history, net._row)
+        of_all = company.members_[epoch]
+        for name, values in of_all.items():
+            if name != "member_learning_rate":
+                net._record_mean(name.removeprefix("member_"), [values[m] for m in places])
+        rates = [of_all["member_learning_rate"][m] for m in places]
+        net._row["learning_rate"] = next(rate for rate, n in zip(rates, net.epochs_, strict=True) if n >= epoch)
+        if len(places) > 1:
+            net._members_of_epoch()["member_learning_rate"] = rates
+    for name in ("_row", "_smallest"):
+        net.__dict__.pop(name, None)

@@ -6,6 +6,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sknn import NeuralClassifier, NeuralRegressor
 
+# The checks fit noise, and with parameters that suit no table.
+pytestmark = pytest.mark.filterwarnings("ignore::sknn.diagnosis.TrainingWarning")
+
 DRAWS = "repeating a row changes which rows are held out and which batches are drawn"
 DRAWN = {
     "check_sample_weight_equivalence_on_dense_data": DRAWS,

@@ -228,6 +228,15 @@ def test_scaling_none_leaves_the_target_alone(diabetes):
     assert reg.loss_curve_[0] > 1000  # half the squared error of y itself
 
 
+@pytest.mark.parametrize("options", [{}, {"numeric_embedding": "periodic"}, {"batch_norm": True}, {"scaling": None}])
+def test_products_in_bfloat16_learn_as_well(cancer, options):
+    X, y = cancer
+    params = QUICK | dict(max_iter=20) | options
+    full, low = (NeuralClassifier(**params | dict(precision=name)).fit(X, y) for name in ("float32", "bfloat16"))
+    assert not np.array_equal(full.predict_proba(X), low.predict_proba(X))
+    assert low.score(X, y) > full.score(X, y) - 0.02
+
+
 # --- Weights ------------------------------------------------------------------------------------------------------
 
 WHOLE = dict(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -139,3 +140,14 @@ def test_onnx_pipeline_predicts_without_torch_what_predict_gives(tmp_path):
     assert float(printed.split("Largest difference from predict: ")[1].split()[0]) < 1e-3
     assert "12 levels, most often 'clinic 11'" in printed
     assert (tmp_path / "diabetes.onnx").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(("name", "pictures"), [("training_curve.py", 2), ("displays.py", 1)])
+def test_displays_are_drawn_and_closed(name, pictures, tmp_path):
+    open_before = plt.get_fignums()
+    load(name)["main"](tmp_path / "pictures")
+    drawn = list((tmp_path / "pictures").glob("*.png"))
+
+    assert len(drawn) == pictures
+    assert all(10_000 < path.stat().st_size < 100_000 for path in drawn)
+    assert plt.get_fignums() == open_before

@@ -12,6 +12,9 @@ from sklearn.preprocessing import scale
 
 from sknn import NeuralClassifier, NeuralRegressor, from_sklearn
 
+# A few epochs of some solvers do not get far.
+pytestmark = pytest.mark.filterwarnings("ignore::sknn.diagnosis.TrainingWarning")
+
 EPOCHS = 25
 TOLERANCE = {"float32": 1e-4, "float64": 1e-8}
 

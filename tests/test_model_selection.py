@@ -1,5 +1,6 @@
 """Searches and cross-validations: the answers of scikit-learn's own, from networks that train together."""
 
+import contextlib
 import gc
 import inspect
 import os
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.model_selection as theirs
+import torch
 from scipy.stats import loguniform
 from sklearn.base import clone, is_classifier
 from sklearn.compose import make_column_transformer
@@ -301,6 +303,63 @@ def test_a_dask_cluster_of_two_workers():
     np.testing.assert_array_equal(result["test_score"], expected)
     assert {est["scale"].process_ for est in result["estimator"]} == workers
     assert len(workers) == 2
+
+
+class Gpus:
+    """Stands in for `torch.cuda.device`: notes which thread computes on which of two GPUs, that are the CPU."""
+
+    def __init__(self, monkeypatch):
+        self.threads = {}
+        monkeypatch.setattr(batched_fits_module, "gpus_of", lambda *args: [0, 1])
+        monkeypatch.setattr(torch.cuda, "device", self.entered)
+
+    @contextlib.contextmanager
+    def entered(self, gpu):
+        self.threads[gpu] = threading.current_thread()
+        yield
+
+
+def test_on_several_gpus_each_takes_its_share(monkeypatch):
+    search = ours.GridSearchCV(CLF, {"hidden_layer_sizes": [(8,), (4, 4)], **GRID}, cv=2, refit=False)
+    expected = search.fit(X, y).cv_results_
+    gpus, trained = Gpus(monkeypatch), []
+    whole = TrainingNet.fit_loop
+    monkeypatch.setattr(
+        TrainingNet, "fit_loop", lambda *args, **k: trained.append(threading.current_thread()) or whole(*args, **k)
+    )
+    results = search.fit(X, y).cv_results_
+
+    assert_equal_results(results, {name: values for name, values in expected.items() if name != "group"})
+    assert set(gpus.threads) == {0, 1}
+    assert set(trained) == set(gpus.threads.values())
+    assert threading.current_thread() not in trained
+
+
+def test_an_error_on_one_gpu_ends_the_search(monkeypatch):
+    Gpus(monkeypatch)
+    shares = []
+
+    def failing(tasks):
+        shares.append(tasks)
+        raise OSError("the driver has gone")
+
+    monkeypatch.setattr(batched_fits_module, "run_part", failing)
+    with pytest.raises(OSError, match="the driver has gone"):
+        ours.cross_val_score(CLF, X, y, cv=theirs.ShuffleSplit(64, random_state=0))
+    assert len(shares) <= 2
+
+
+def test_the_gpus_are_all_there_are_or_the_one_that_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+
+    def gpus_for(device):
+        tasks = [batched_fits_module.Task(None, {"estimator": clone(CLF).set_params(device=device), "train": None})]
+        return batched_fits_module.gpus_of(tasks, [0])
+
+    assert gpus_for("cpu") == []
+    assert gpus_for("auto") == gpus_for("cuda") == [0, 1, 2]
+    assert gpus_for("cuda:1") == [1]
 
 
 # --- What scikit-learn's searches do with any estimator -------------------------------------------------------------

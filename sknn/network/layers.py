@@ -13,6 +13,7 @@ is a pair of functions with nothing left to look up.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -82,17 +83,22 @@ class Layer(nn.Module):
         They hold for these views and so many rows, and share what the one saves for the other.  With `reuse` the output
         is overwritten by that of the next batch.
         """
-        saved: Any = None
+        return bound(self.run, self.backward, params, grads, wanted)
 
-        def forward(x: Any, noise: Tensor | None = None) -> Tensor:
-            nonlocal saved
-            y, saved = self.run(x, params, noise)
-            return y
 
-        def backward(grad: Tensor) -> Tensor | None:
-            return self.backward(grad, saved, params, grads, wanted)
+def bound(run: Callable, pull_back: Callable, params: Views, grads: Views, wanted: bool) -> tuple[Forward, Backward]:
+    """Two functions as `Layer.bind` gives them, of a layer's `run` and `backward`."""
+    saved: Any = None
 
-        return forward, backward
+    def forward(x: Any, noise: Tensor | None = None) -> Tensor:
+        nonlocal saved
+        y, saved = run(x, params, noise)
+        return y
+
+    def backward(grad: Tensor) -> Tensor | None:
+        return pull_back(grad, saved, params, grads, wanted)
+
+    return forward, backward
 
 
 class Linear(Layer):
@@ -151,8 +157,8 @@ class Linear(Layer):
     def bind(
         self, params: Views, grads: Views, rows: int, wanted: bool, reuse: bool = False
     ) -> tuple[Forward, Backward]:
-        if self.product_dtype is not None:
-            return super().bind(params, grads, rows, wanted, reuse)
+        if self.product_dtype is not None:  # a subclass's run and backward take more than weight and bias
+            return bound(partial(Linear.run, self), partial(Linear.backward, self), params, grads, wanted)
         (weight, bias), (weight_grad, bias_grad) = params, grads
         product = product_with(weight, bias, rows, reuse)
         weight_gradient = transposed_product_into(weight_grad, rows)

@@ -164,18 +164,19 @@ def test_linear_starts_within_glorots_bound(gain):
     assert 0.9 * bound < fresh["bias"].abs().max() <= bound
 
 
-def test_linear_in_bfloat16_products_is_close_and_keeps_the_parameters_type():
-    low, full = Linear(64, 32, product_dtype=torch.bfloat16), Linear(64, 32)
+@pytest.mark.parametrize("kind", [Linear, ScaledLinear])
+def test_products_in_bfloat16_are_close_and_keep_the_parameters_type(kind):
+    low, full = kind(64, 32, product_dtype=torch.bfloat16), kind(64, 32)
     params = tuple(p.float() for p in parameters_of(full).values())
     x, grad = rows(64).float(), rows(32, seed=4).float()
     results = []
     for layer in (low, full):
         with torch.inference_mode():
             grads = tuple(torch.empty_like(p) for p in params)
-            y, saved = layer.run(x, params)
-            results.append([y, layer.backward(grad.clone(), saved, params, grads, True), *grads])
+            forward, backward = layer.bind(params, grads, x.shape[1], True)
+            results.append([forward(x), backward(grad.clone()), *grads])
     assert {t.dtype for t in results[0]} == {torch.float32}
-    for name, got, expected in zip(("y", "x", "weight", "bias"), *results, strict=True):
+    for name, got, expected in zip(("y", "x", *full.shapes), *results, strict=True):
         assert (got - expected).norm() < 0.01 * expected.norm(), name
     assert not torch.equal(results[0][0], results[1][0])
 

@@ -1,0 +1,110 @@
+"""The losses of a training as HTML: a small picture in SVG, made without matplotlib.
+
+Text and axes take the colour of the page, and the lines are neither light nor dark, so that the picture suits light and
+dark pages alike.  It needs nothing from elsewhere.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from sknn._curves import PARTS, TrainingCurves
+
+WIDTH, HEIGHT = 480, 180
+LEFT, RIGHT, TOP, BOTTOM = 64, 24, 24, 32  # around the curves
+COLOURS = {"train": "#2b8cc4", "valid": "#e0702b"}
+DASHES = {"train": ' stroke-dasharray="6 3"', "valid": ""}
+STYLE = "display: block; max-width: 100%; height: auto; font: 11px sans-serif"
+
+
+class Frame:
+    """Where epochs and losses lie in the picture."""
+
+    def __init__(self, epochs: np.ndarray, values: np.ndarray) -> None:
+        self.epochs = float(epochs[0]), float(epochs[-1])
+        self.values = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+
+    def x(self, epoch: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * _share(epoch, *self.epochs)
+
+    def y(self, value: float) -> float:
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * _share(value, *self.values)
+
+
+def training_html(records: Iterable[Mapping[str, Any]], n_iter: int) -> str:
+    """The losses of a training, and the epochs that were best in the last `n_iter`, as HTML."""
+    curves = TrainingCurves(records)
+    losses = {part: curves.curve(f"{part}_loss").mean for part in PARTS if f"{part}_loss" in curves.names}
+    values = np.concatenate(list(losses.values()))
+    frame = Frame(curves.epochs, values[np.isfinite(values)])
+    best = sorted({epoch for epoch in curves.best_epochs(n_iter) if epoch is not None})
+    lines = [_line(frame, curves.epochs, values, part) for part, values in losses.items()]
+    shapes = "".join([*_axes(frame), *lines, *_marks(frame, best), *_key(list(losses), best)])
+    words = _in_words(curves, losses)
+    return (
+        f'<details open="open" class="sknn-training"><summary>{words}</summary>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" style="{STYLE}" '
+        f'fill="currentColor" role="img" aria-label="{words}">{shapes}</svg></details>'
+    )
+
+
+def _share(value: float, low: float, high: float) -> float:
+    """How far a value has come from low to high; half of it if they are the same."""
+    width = high / 2 - low / 2  # halves, so that the difference of the largest floats is one
+    return (value / 2 - low / 2) / width if width > 0 else 0.5
+
+
+def _in_words(curves: TrainingCurves, losses: dict[str, np.ndarray]) -> str:
+    n = len(curves.epochs)
+    members = f" of {curves.n_members} members" if curves.n_members > 1 else ""
+    ends = [f"{PARTS[part]} {values[-1]:.3g}" for part, values in losses.items() if np.isfinite(values[-1])]
+    return f"{n} epoch{'s' if n > 1 else ''}{members}" + (f"; last loss: {', '.join(ends)}" if ends else "")
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text}</text>'
+
+
+def _axes(frame: Frame) -> list[str]:
+    """Lines below and left of the curves, and where they begin and end."""
+    bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
+    path = f'<path d="M{LEFT - 8} {TOP}V{bottom + 8}H{right}" fill="none" stroke="currentColor" stroke-opacity="0.5"/>'
+    first, *last = sorted(set(frame.epochs))
+    epochs = [_text(frame.x(epoch), bottom + 22, f"{epoch:g}", "middle") for epoch in last]
+    values = [_text(LEFT - 12, frame.y(value) + 4, f"{value:.3g}", "end") for value in sorted(set(frame.values))]
+    return [path, _text(frame.x(first), bottom + 22, f"epoch {first:g}", "middle"), *epochs, *values]
+
+
+def _line(frame: Frame, epochs: np.ndarray, values: np.ndarray, part: str) -> str:
+    """A curve, interrupted where there is no value; a value that stands alone is a dot, by the line's round ends."""
+    steps, goes_on = [], False
+    for epoch, value in zip(epochs, values, strict=True):
+        if is_there := bool(np.isfinite(value)):
+            point = f"{frame.x(epoch):.1f} {frame.y(value):.1f}"
+            steps.append(f"L{point}" if goes_on else f"M{point}h0")
+        goes_on = is_there
+    return f'<path d="{"".join(steps)}" {_stroke(part, width=2 if len(epochs) > 1 else 6)}/>'
+
+
+def _stroke(part: str, width: int = 2) -> str:
+    return f'fill="none" stroke="{COLOURS[part]}" stroke-width="{width}" stroke-linecap="round"{DASHES[part]}'
+
+
+def _marks(frame: Frame, best: list[int]) -> list[str]:
+    """A triangle on the axis for each epoch that was a member's best."""
+    bottom = HEIGHT - BOTTOM + 8
+    return [f'<path d="M{frame.x(epoch):.1f} {bottom - 7}l4 7h-8z" fill="{COLOURS["valid"]}"/>' for epoch in best]
+
+
+def _key(parts: list[str], best: list[int]) -> list[str]:
+    """What is what, above the curves."""
+    shapes = []
+    for i, part in enumerate(parts):
+        x = LEFT + 110 * i
+        shapes += [f'<path d="M{x} 12h24" {_stroke(part)}/>', _text(x + 30, 16, f"{PARTS[part]} loss", "start")]
+    if best:
+        x = LEFT + 110 * len(parts)
+        mark = f'<path d="M{x + 12} 8l4 7h-8z" fill="{COLOURS["valid"]}"/>'
+        shapes += [mark, _text(x + 22, 16, "best epoch" + "s" * (len(best) > 1), "start")]
+    return shapes

@@ -1,0 +1,58 @@
+"""A training that ends in time."""
+
+import time
+from typing import Any
+
+from skorch.callbacks import Callback
+
+
+class TimeBudget(Callback):
+    """Ends a training before it has taken so many seconds, with the best model so far.
+
+    Parameters
+    ----------
+    seconds : float
+        Wall time for the epochs; what comes before them (encoding the table) and after does not count.
+
+    Attributes
+    ----------
+    seconds_per_epoch_ : float
+        The longest epoch so far.
+
+    Raises
+    ------
+    ValueError
+        At the begin of the training, if `seconds` is not positive.
+
+    Notes
+    -----
+    A training ends when another epoch, as long as the longest so far, would not end in time; the first epoch is always
+    taken.  With validation rows (`early_stopping` or `X_val`) each member gets back the weights of its best epoch, else
+    the last weights are kept.  A cosine schedule is spread over `max_iter` epochs, however many there is time for: with
+    a budget that is much shorter, choose a smaller `max_iter`, or `learning_rate="constant"`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sknn import NeuralClassifier
+    >>> from sknn.callbacks import TimeBudget
+    >>> clf = NeuralClassifier(max_iter=100_000, n_iter_no_change=100_000, callbacks=[TimeBudget(0.5)], random_state=0)
+    >>> clf.fit(*load_iris(return_X_y=True)).n_iter_ < 100_000
+    True
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        if not self.seconds > 0:
+            raise ValueError(f"seconds={self.seconds!r} of TimeBudget must be a positive number of seconds.")
+        self.started_ = self.epoch_started_ = time.monotonic()
+        self.seconds_per_epoch_ = 0.0
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        now = time.monotonic()
+        self.seconds_per_epoch_ = max(self.seconds_per_epoch_, now - self.epoch_started_)
+        self.epoch_started_ = now
+        if now + self.seconds_per_epoch_ > self.started_ + self.seconds:
+            raise KeyboardInterrupt  # by which callbacks of skorch end a training

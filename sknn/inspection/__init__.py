@@ -1,0 +1,7 @@
+"""Displays of trainings and networks, and a network's layers as a table."""
+
+from sknn.inspection.network_display import NetworkDisplay
+from sknn.inspection.network_summary import NetworkSummary, summary
+from sknn.inspection.training_curve import TrainingCurveDisplay
+
+__all__ = ["NetworkDisplay", "NetworkSummary", "TrainingCurveDisplay", "summary"]

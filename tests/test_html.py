@@ -1,0 +1,173 @@
+"""What a notebook shows of an estimator: scikit-learn's representation, and the training below it."""
+
+import re
+import warnings
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import sklearn
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.datasets import load_iris
+from sklearn.model_selection import GridSearchCV
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_html_repr
+
+from sknn import NeuralClassifier, from_sklearn
+from sknn._html import COLOURS, HEIGHT, WIDTH, training_html
+
+X, y = load_iris(return_X_y=True)
+SMALL = {"hidden_layer_sizes": 8, "max_iter": 6, "random_state": 0}
+CURVE = 'class="sknn-training"'
+
+
+def html_of(estimator):
+    return estimator._repr_mimebundle_()["text/html"]
+
+
+def picture(records, n_iter=100):
+    """The words above the picture, and the picture's elements."""
+    box = ElementTree.fromstring(training_html(records, n_iter))
+    return box.find("summary").text, box.find("{*}svg")
+
+
+def texts_of(svg):
+    return [text.text for text in svg.findall("{*}text")]
+
+
+def numbers_of(path):
+    return np.array(re.findall(r"[ML]([\d.]+) ([\d.]+)", path.get("d")), dtype=float).reshape(-1, 2)
+
+
+def curves_of(svg):
+    """The lines of the training and of the validation loss, without those of the key."""
+    lines = [svg.findall(f"{{*}}path[@stroke='{colour}']") for colour in COLOURS.values()]
+    return [numbers_of(paths[0]) for paths in lines if paths]
+
+
+def of_losses(train, valid=None):
+    rows = [{"epoch": i, "train_loss": loss} for i, loss in enumerate(train, 1)]
+    return rows if valid is None else [row | {"valid_loss": loss} for row, loss in zip(rows, valid, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def clf():
+    return NeuralClassifier(**SMALL, ensemble_size=2).fit(X, y)
+
+
+def test_scikit_learns_representation_comes_first_and_is_left_as_it_is(clf):
+    html, own = html_of(clf), estimator_html_repr(clf)
+    ids = re.compile(r"sk-(container|estimator)-id-\d+")
+
+    assert ids.sub("", html.partition('<details open="open" ' + CURVE)[0]) == ids.sub("", own)
+    assert "hidden_layer_sizes" in own
+
+
+def test_the_training_is_shown_once_below_it(clf):
+    html = html_of(clf)
+
+    assert html.count(CURVE) == 1
+    assert clf._repr_html_().count(CURVE) == 1
+    assert f"<summary>{clf.n_iter_} epochs of 2 members; last loss: training {clf.loss_:.3g}, validation " in html
+
+
+def test_the_plain_text_is_scikit_learns(clf):
+    assert clf._repr_mimebundle_()["text/plain"] == repr(clf)
+
+
+def test_without_diagrams_there_is_no_html(clf):
+    with sklearn.config_context(display="text"):
+        assert not hasattr(clf, "_repr_html_")
+        assert "text/html" not in clf._repr_mimebundle_()
+
+
+def test_an_estimator_without_a_training_has_no_curve():
+    with warnings.catch_warnings(action="ignore"):  # five epochs are a few
+        mlp = MLPClassifier((4,), max_iter=5, random_state=0).fit(X, y)
+
+    assert CURVE not in html_of(NeuralClassifier())
+    assert CURVE not in html_of(from_sklearn(mlp))
+
+
+def test_pipelines_and_searches_are_scikit_learns_own(clf):
+    pipe = make_pipeline(StandardScaler(), NeuralClassifier(**SMALL, ensemble_size=1)).fit(X, y)
+    search = GridSearchCV(NeuralClassifier(**SMALL, ensemble_size=1), {"dropout": [0.0]}, cv=2).fit(X, y)
+
+    for each in (pipe, search):
+        assert CURVE not in html_of(each)
+        assert "NeuralClassifier" in html_of(each)
+    assert CURVE in html_of(pipe[-1])
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "adamw"])
+def test_every_solver_has_a_picture_that_is_well_formed(solver):
+    clf = NeuralClassifier(**SMALL, solver=solver, ensemble_size=1)
+    with warnings.catch_warnings(action="ignore"):  # six iterations are a few
+        clf.fit(X, y)
+    words, svg = picture(clf.history_, clf.n_iter_)
+
+    assert words.startswith(f"{len(clf.history_)} epochs; last loss: training")
+    assert len(curves_of(svg)) == (1 if solver == "lbfgs" else 2)
+
+
+def test_lines_go_through_the_losses():
+    _, svg = picture(of_losses([4.0, 2.0, 1.0], [3.0, 2.5, 4.0]))
+    train, valid = curves_of(svg)
+
+    lowest, highest = train[2, 1], train[0, 1]
+    np.testing.assert_allclose((lowest - train[:, 1]) / (lowest - highest), [1, 1 / 3, 0], atol=1e-3)
+    np.testing.assert_allclose((lowest - valid[:, 1]) / (lowest - highest), [2 / 3, 0.5, 1], atol=1e-3)
+    np.testing.assert_allclose(np.diff(train[:, 0]), (train[2, 0] - train[0, 0]) / 2)
+
+
+def test_axes_and_key_are_labelled():
+    _, svg = picture(of_losses([4.0, 2.0, 1.0], [3.0, 2.5, 4.5]))
+
+    assert texts_of(svg) == ["epoch 1", "3", "1", "4.5", "training loss", "validation loss", "best epoch"]
+
+
+def test_a_triangle_marks_each_best_epoch_of_the_last_fit():
+    records = of_losses([4.0, 3.0, 2.0, 1.0], [0.5, 3.0, 2.0, 4.0])
+    _, svg = picture(records, n_iter=3)
+    triangle, in_key = svg.findall(f"{{*}}path[@fill='{COLOURS['valid']}']")
+
+    assert numbers_of(triangle)[0, 0] == curves_of(svg)[0][2, 0]
+    assert numbers_of(in_key)[0, 1] < numbers_of(triangle)[0, 1]
+
+
+def test_a_curve_is_interrupted_where_the_loss_is_not_finite():
+    _, svg = picture(of_losses([2.0, 1.0, np.nan, np.inf, 1.5, 1.0]))
+    path = svg.findall(f"{{*}}path[@stroke='{COLOURS['train']}']")[0].get("d")
+
+    assert re.sub(r"[\d. ]", "", path) == "MhLMhL"
+
+
+def test_a_single_epoch_is_a_dot():
+    words, svg = picture(of_losses([2.0]))
+
+    assert words == "1 epoch; last loss: training 2"
+    assert svg.find(f"{{*}}path[@stroke='{COLOURS['train']}']").get("stroke-width") == "6"
+
+
+def test_nothing_comes_from_elsewhere_and_the_page_gives_the_colour(clf):
+    html = training_html(clf.history_, clf.n_iter_)
+
+    assert re.findall(r"https?://[^\"]+", html) == ["http://www.w3.org/2000/svg"]
+    assert not {"href", "src", "<script", "url("} & set(re.findall(r"href|src|<script|url\(", html))
+    assert 'fill="currentColor"' in html
+
+
+LOSSES = st.floats(width=64)
+
+
+@given(st.lists(st.tuples(LOSSES, LOSSES), min_size=1, max_size=5))
+def test_any_losses_make_a_picture_within_its_frame(pairs):
+    _, svg = picture(of_losses(*zip(*pairs, strict=True)))
+
+    for curve in curves_of(svg):
+        assert (curve >= 0).all()
+        assert (curve <= [WIDTH, HEIGHT]).all()
+        assert np.isfinite(curve).all()

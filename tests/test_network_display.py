@@ -1,0 +1,113 @@
+"""The display of a network: a line for each layer and tensor, and histograms that tell the weights."""
+
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from sklearn.datasets import load_iris
+from sklearn.exceptions import NotFittedError
+from torch import nn
+
+from sknn import NeuralClassifier
+from sknn.inspection import NetworkDisplay, summary
+
+X, y = load_iris(return_X_y=True)
+SMALL = {"hidden_layer_sizes": (8, 4), "max_iter": 2, "ensemble_size": 2, "random_state": 0}
+
+
+@pytest.fixture(autouse=True)
+def pyplot_as_it_was():
+    """Settings are left alone; figures are those of one test."""
+    plt.close("all")
+    before = dict(mpl.rcParams)
+    yield
+    plt.close("all")
+    assert dict(mpl.rcParams) == before
+
+
+@pytest.fixture(scope="module")
+def clf():
+    return NeuralClassifier(**SMALL).fit(X, y)
+
+
+def texts_of(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def test_layers_and_tensors_have_a_line_each_from_the_input_downwards(clf):
+    display = NetworkDisplay.from_estimator(clf)
+    left = [(text.get_position()[1], text.get_text()) for text in display.ax_.texts if text.get_position()[0] < 5]
+
+    assert [place for place, _ in left] == list(range(len(left)))
+    assert [text for _, text in left[:5]] == [
+        "layers.0  ScaledLinear → 8",
+        "weight  4 x 8",
+        "bias  1 x 8",
+        "scale  4 x 1",
+        "layers.1  Activation(silu) → 8",
+    ]
+    assert display.ax_.yaxis_inverted()
+
+
+def test_outlines_have_the_shape_of_the_histograms(clf):
+    network = summary(clf)
+    display = NetworkDisplay(network).plot()
+    tensor, line = network.layers[0].tensors[0], display.lines_[0]
+
+    heights = line.get_ydata().max() - line.get_ydata()[:-1]
+    np.testing.assert_allclose(heights / heights.max(), tensor.histogram / tensor.histogram.max(), atol=1e-12)
+    assert line.get_label() == "layers.0.weight"
+    assert len(display.lines_) == sum(len(layer.tensors) for layer in network.layers)
+
+
+def test_numbers_stand_beside_the_histograms(clf):
+    weight = summary(clf).layers[0].tensors[0]
+
+    texts = texts_of(NetworkDisplay.from_estimator(clf).ax_)
+    assert {"parameters", "mean", "std", "max", "near 0", "-max", "+max"} <= set(texts)
+    assert {"32", f"{weight.mean:.3f}", f"{weight.std:.3f}", f"{weight.near_zero:.1%}"} <= set(texts)
+
+
+def test_the_title_tells_the_estimator(clf):
+    assert NetworkDisplay.from_estimator(clf).ax_.get_title(loc="left") == summary(clf).title
+
+
+def test_no_text_lies_on_another(clf):
+    display = NetworkDisplay.from_estimator(clf)
+    display.figure_.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in display.ax_.texts]
+
+    pairs = [(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :]]
+    assert not any(a.overlaps(b) for a, b in pairs)
+    assert all(display.figure_.bbox.x0 <= box.x0 and box.x1 <= display.figure_.bbox.x1 for box in boxes)
+
+
+def test_it_is_drawn_on_the_axes_and_in_the_colour_that_are_given(clf):
+    figure, ax = plt.subplots()
+    display = NetworkDisplay.from_estimator(clf, ax=ax, color="green")
+
+    assert (display.ax_, display.figure_) == (ax, figure)
+    assert {line.get_color() for line in display.lines_} == {"green"}
+    assert plt.get_fignums() == [figure.number]
+
+
+def test_a_custom_module_is_drawn_with_the_shapes_that_its_rows_give():
+    clf = NeuralClassifier(module=nn.Linear, ensemble_size=1, max_iter=1, random_state=0).fit(X, y)
+
+    assert "module  Linear" in texts_of(NetworkDisplay.from_estimator(clf).ax_)
+    assert "module  Linear → 3" in texts_of(NetworkDisplay.from_estimator(clf, X).ax_)
+
+
+def test_an_estimator_has_to_be_fitted():
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        NetworkDisplay.from_estimator(NeuralClassifier())
+    assert plt.get_fignums() == []
+
+
+def test_matplotlib_is_asked_for_by_its_extra(clf, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+    with pytest.raises(ImportError, match=r"NetworkDisplay.plot needs matplotlib; .* pip install 'sknn\[plot\]'"):
+        NetworkDisplay(summary(clf)).plot()

@@ -1,0 +1,71 @@
+"""A training that ends in time."""
+
+import time
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer
+
+from sknn import NeuralClassifier
+from sknn.callbacks import TimeBudget
+
+X, y = load_breast_cancer(return_X_y=True)
+ENDLESS = {
+    "hidden_layer_sizes": 8,
+    "max_iter": 10**6,
+    "n_iter_no_change": np.inf,
+    "ensemble_size": 1,
+    "random_state": 0,
+}
+
+
+class SlowEpochs(TimeBudget):
+    """A clock of its own: each epoch takes a second."""
+
+    def on_epoch_end(self, net, **kwargs):
+        self.started_ -= 1
+        self.epoch_started_ -= 1
+        super().on_epoch_end(net, **kwargs)
+
+
+def test_a_training_ends_before_an_epoch_that_would_not():
+    clf = NeuralClassifier(**ENDLESS, callbacks=[SlowEpochs(5.5)]).fit(X, y)
+
+    assert clf.n_iter_ == 5
+
+
+def test_the_first_epoch_is_always_taken():
+    assert NeuralClassifier(**ENDLESS, callbacks=[TimeBudget(1e-9)]).fit(X, y).n_iter_ == 1
+
+
+def test_the_best_model_so_far_is_kept():
+    clf = NeuralClassifier(**ENDLESS, learning_rate="constant", callbacks=[SlowEpochs(40)]).fit(X, y)
+    losses = [record["valid_loss"] for record in clf.history_]
+    same = NeuralClassifier(**ENDLESS | {"max_iter": int(np.argmin(losses)) + 1}, learning_rate="constant")
+    with pytest.warns(match="Maximum iterations"):
+        same.fit(X, y)
+
+    assert np.argmin(losses) < len(losses) - 1
+    np.testing.assert_array_equal(clf.predict_proba(X), same.predict_proba(X))
+
+
+@pytest.mark.filterwarnings("ignore::sknn.diagnosis.TrainingWarning")  # however far it comes in that time
+def test_real_seconds_count():
+    started = time.monotonic()
+    clf = NeuralClassifier(**ENDLESS, callbacks=[TimeBudget(0.3)]).fit(X, y)
+
+    assert 1 < clf.n_iter_ < 10**6
+    assert time.monotonic() - started < 60  # a million epochs would take an hour
+
+
+def test_each_fit_has_the_whole_budget():
+    clf = NeuralClassifier(**ENDLESS, callbacks=[SlowEpochs(3.5)])
+
+    assert clf.fit(X, y).n_iter_ == clf.fit(X, y).n_iter_ == 3
+    assert not [name for name in vars(clf.callbacks[0]) if name.endswith("_")]
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+def test_a_budget_of_no_time_is_refused(seconds):
+    with pytest.raises(ValueError, match="of TimeBudget must be a positive number of seconds"):
+        NeuralClassifier(**ENDLESS, callbacks=[TimeBudget(seconds)]).fit(X, y)
