@@ -184,6 +184,13 @@ def test_a_program_that_predicts_something_else_is_not_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_low_precision_is_kept_within_what_it_is():
+    estimator = NeuralClassifier(precision="bfloat16", **QUICK).fit(NUMBERS, LABELS)
+    program = to_torch_program(estimator).module()
+
+    np.testing.assert_allclose(program(torch.tensor(NUMBERS)).numpy(), estimator.predict_proba(NUMBERS), atol=2e-2)
+
+
 def test_what_has_no_program_is_refused():
     pipeline = make_pipeline(StandardScaler(), NeuralClassifier())
 
