@@ -52,7 +52,7 @@ def pack(document: str, arrays: dict[str, np.ndarray]) -> bytes:
     data = _safetensors().save(arrays | {DIGEST: digest}, {METADATA: document})
     if _is_too_large(data):
         raise ValueError(
-            f"the model holds {len(document)} bytes of text and numbers besides its arrays (a vocabulary, perhaps), and "
+            f"the model holds {len(document)} bytes of text besides its arrays (a vocabulary, perhaps), and "
             f"a file takes {MAX_DOCUMENT} bytes and {MAX_BRACKETS} brackets; make it smaller, by max_features perhaps"
         )
     return data
