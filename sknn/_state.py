@@ -120,7 +120,9 @@ def net_from_state(est: Any, state: Mapping[str, Any]) -> TrainingNet:
         network.get_parameter(name).requires_grad_(False)
     _restore_noise(network, state)
     plan = Plan(seeds=[], batch_size=int(state["net"]["batch_size"]), max_iter=int(est.max_iter))
-    net = make_net(built, network, plan, []).initialize_untrained()
+    net = make_net(built, network, plan, [])
+    solver, net.optimizer = net.optimizer, lambda network: None  # `resume` makes one if training goes on
+    net.initialize_untrained().optimizer = solver
     del net.optimizer_
     list.extend(net.history, state["history"])
     for name in OF_THE_PROGRESS:

@@ -222,7 +222,7 @@ def check(made: Any) -> None:
         Naming the class.
     """
     if isinstance(made, BaseEstimator):
-        missing = [name for name in made._get_param_names() if name not in made.__dict__]
+        missing = [name for name in made._get_param_names() if not hasattr(made, name)]
         if missing:
             raise ValueError(f"a {type(made).__name__} lacks the parameters {missing}")
         if hasattr(made, "_parameter_constraints"):  # not a LabelEncoder

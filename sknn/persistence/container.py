@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-MAX_DOCUMENT = 64 << 20  # bytes of the header; parsed, JSON takes some thirty times its length in memory
+# Of the header, whose JSON takes up to fifty times its length in memory: bytes, and brackets, which take the most.
+MAX_DOCUMENT, MAX_BRACKETS = 64 << 20, 1 << 20
 METADATA, DIGEST = "sknn", "sha256"
 START = b'{"__metadata__":{"sknn":'  # of the header
 DTYPES = {
@@ -49,12 +50,17 @@ def pack(document: str, arrays: dict[str, np.ndarray]) -> bytes:
     """
     digest = np.frombuffer(_digest(document, arrays), dtype=np.uint8)
     data = _safetensors().save(arrays | {DIGEST: digest}, {METADATA: document})
-    if int.from_bytes(data[:8], "little") > MAX_DOCUMENT:
+    if _is_too_large(data):
         raise ValueError(
-            f"the model holds {len(document) >> 20} MB besides its arrays (a vocabulary, perhaps), and a file takes "
-            f"{MAX_DOCUMENT >> 20} MB; make it smaller, with max_features for example"
+            f"the model holds {len(document)} bytes of text besides its arrays (a vocabulary, perhaps), and "
+            f"a file takes {MAX_DOCUMENT} bytes and {MAX_BRACKETS} brackets; make it smaller, by max_features perhaps"
         )
     return data
+
+
+def _is_too_large(data: bytes) -> bool:
+    size = int.from_bytes(data[:8], "little")
+    return size > MAX_DOCUMENT or data.count(b"[", 8, 8 + size) + data.count(b"{", 8, 8 + size) > MAX_BRACKETS
 
 
 def unpack(data: bytes) -> tuple[str, dict[str, np.ndarray]]:
@@ -65,8 +71,8 @@ def unpack(data: bytes) -> tuple[str, dict[str, np.ndarray]]:
     if len(data) < 8 or size > len(data) - 8:
         is_ours = data[8:].startswith(START) or (len(data) > 8 and START.startswith(data[8:]))
         raise InvalidFileError("is cut off" if is_ours else f"is no model saved by sknn; {what_it_looks_like(data)}")
-    if size > MAX_DOCUMENT:
-        raise InvalidFileError(f"declares a header of {size} bytes, more than the {MAX_DOCUMENT} that are read")
+    if _is_too_large(data):
+        raise InvalidFileError(f"has a header of {size} bytes; {MAX_DOCUMENT} and {MAX_BRACKETS} brackets are read")
     header = parse_json(data[8 : 8 + size].decode())
     if not isinstance(header, dict) or METADATA not in header.get("__metadata__", {}):
         raise InvalidFileError("is a safetensors file, but no model saved by sknn: its metadata has no entry 'sknn'")

@@ -215,7 +215,8 @@ def mutant(data, content, rng):
     kind = rng.random()
     with np.errstate(all="ignore"):
         if kind < 0.4:
-            return "bytes", mutate_bytes(data, rng)
+            mutated = mutate_bytes(data, rng)
+            return "bytes", mutated if mutated != data else data[:-1]
         if kind < 0.5:
             return "header", mutate_header(data, rng)
         document, arrays = json.loads(content[0]), dict(content[1])

@@ -57,8 +57,16 @@ def test_a_document_beyond_the_limit_is_refused(monkeypatch):
     monkeypatch.setattr(container, "MAX_DOCUMENT", 1000)
     with pytest.raises(ValueError, match="besides its arrays"):
         pack("x" * 1000, {})
-    with pytest.raises(ValueError, match=r"declares a header of .* more than the 1000 that are read"):
+    with pytest.raises(ValueError, match=r"has a header of 2000 bytes; 1000 and \d+ brackets are read"):
         unpack(with_header(b"{" * 2000, b""))
+
+
+def test_so_are_more_brackets_than_memory_is_kept_for():
+    """An empty list takes three bytes of a file, and fifty times as many in memory."""
+    with pytest.raises(ValueError, match="besides its arrays"):
+        pack("[" + ",".join(["[]"] * container.MAX_BRACKETS) + "]", {})
+    with pytest.raises(ValueError, match=r"has a header of \d+ bytes; \d+ and 1048576 brackets are read"):
+        unpack(with_header(b"[" * (container.MAX_BRACKETS + 1), b""))
 
 
 @pytest.mark.parametrize("at", range(0, 600, 7))

@@ -331,7 +331,6 @@ def parameters_of(document):
     ("change", "message"),
     [
         (lambda d: parameters_of(d).update(alpha=-1), "'alpha' parameter of NeuralRegressor must be"),
-        (lambda d: parameters_of(d).pop("alpha"), r"lacks the parameters \['alpha'\]"),
         (lambda d: parameters_of(d).update(predict=1), "sets 'predict' of a NeuralRegressor"),
         (lambda d: parameters_of(d).update(__class__=1), "sets '__class__' of a NeuralRegressor"),
         (lambda d: parameters_of(d).update(_parameter_constraints={"map": {}}), "sets '_parameter_constraints'"),
@@ -352,6 +351,23 @@ def test_forged_documents_are_refused(change, message, reg, path):
     forge(path, change)
     with pytest.raises(InvalidFileError, match=message):
         load(path)
+
+
+def test_a_parameter_that_an_old_file_lacks_has_its_default(reg, path):
+    save(reg, path)
+    forge(path, lambda document: parameters_of(document).pop("weight_decay"))
+    assert load(path).get_params() == reg.get_params()
+
+
+def test_a_step_without_a_parameter_is_refused(path):
+    save(make_pipeline(StandardScaler()).fit(X), path)
+    forge(path, lambda document: path_to_scaler(document).pop("with_mean"))
+    with pytest.raises(InvalidFileError, match=r"a StandardScaler lacks the parameters \['with_mean'\]"):
+        load(path)
+
+
+def path_to_scaler(document):
+    return parameters_of(document)["steps"][0]["tuple"][1]["object"]["state"]["map"]
 
 
 # --- Devices and packages ---------------------------------------------------------------------------------------------
