@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import sknn.export as export
     import sknn.inspection as inspection
     import sknn.model_selection as model_selection
+    from sknn._autolog import autolog
     from sknn._classifier import NeuralClassifier
     from sknn._from_sklearn import from_sklearn
     from sknn._regressor import NeuralRegressor
@@ -24,6 +25,7 @@ __all__ = [
     "NeuralRegressor",
     "OnnxPredictor",
     "__version__",
+    "autolog",
     "callbacks",
     "export",
     "from_sklearn",
@@ -38,6 +40,7 @@ _HOMES = {
     "NeuralClassifier": "sknn._classifier",
     "NeuralRegressor": "sknn._regressor",
     "OnnxPredictor": "sknn.onnx_predictor",
+    "autolog": "sknn._autolog",
     "from_sklearn": "sknn._from_sklearn",
     "load": "sknn.persistence",
     "save": "sknn.persistence",

@@ -7,7 +7,7 @@ import contextlib
 import copy
 import difflib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -35,7 +35,7 @@ from sknn._assembly import (
     what_stays,
 )
 from sknn._attributes import DIVERGED, FittedAttributes
-from sknn._callbacks import can_be_pickled, copy_callback
+from sknn._callbacks import can_be_pickled, copy_callback, instantiated
 from sknn._device import resolve_device, threads
 from sknn._encoding import MAX_LEVELS, ONE_HOT_LEVELS, Encoded, FeatureEncoder, check_table
 from sknn._html import training_html
@@ -152,9 +152,9 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
             If a step does not fit on the device.
         """
         goes_on = self.warm_start and hasattr(self, "net_")
-        with self._all_or_nothing():
+        with self._all_or_nothing(), self._followed(X, y, complete=True) as callbacks:
             table, n_rows = self._encode_all(X, y, sample_weight, X_val, y_val, sample_weight_val, reset=not goes_on)
-            self._train(table, n_rows, goes_on, epochs=None)
+            self._train(table, n_rows, goes_on, epochs=None, callbacks=callbacks)
         return self
 
     @contextlib.contextmanager
@@ -174,9 +174,9 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
         goes_on = hasattr(self, "net_")
-        with self._all_or_nothing():
+        with self._all_or_nothing(), self._followed(X, y, complete=False) as callbacks:
             table, n_rows = self._encode_all(X, y, sample_weight, reset=not goes_on, classes=classes)
-            self._train(table, n_rows, goes_on, epochs=1)
+            self._train(table, n_rows, goes_on, epochs=1, callbacks=callbacks)
         return self
 
     def _encode_all(
@@ -204,21 +204,21 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         device = resolve_device(self.device) if reset else self.device_
         return self._make_table([rows] if held is None else [rows, held], device), rows.y.shape[0]
 
-    def _train(self, table: Table, n_rows: int, goes_on: bool, epochs: int | None) -> None:
+    def _train(self, table: Table, n_rows: int, goes_on: bool, epochs: int | None, callbacks: list) -> None:
         """Train a new network, or the one there is; for `max_iter` epochs, or so many as partial_fit asks for."""
-        net, data = self._prepare(table, n_rows, goes_on, epochs)
+        net, data = self._prepare(table, n_rows, goes_on, epochs, callbacks)
         with self._memory_advice(net.plan.batch_size), self._threads(net):
             net.partial_fit(data, epochs=epochs)
         self._conclude(net, complete=epochs is None)
 
     def _prepare(
-        self, table: Table, n_rows: int, goes_on: bool = False, epochs: int | None = None
+        self, table: Table, n_rows: int, goes_on: bool = False, epochs: int | None = None, callbacks: Sequence = ()
     ) -> tuple[TrainingNet, TrainingSet]:
         """A net that is ready to train, and the rows of each of its members."""
         n_members = self.net_.module_.n_members if goes_on else ensemble_size(self, n_rows if epochs is None else None)
         seeds = member_seeds(self, n_members)
         data = split(self, table, n_rows, seeds, holds_out=self.early_stopping and epochs is None)
-        plan, callbacks = make_plan(self, data, seeds), self._training_callbacks()
+        plan, callbacks = make_plan(self, data, seeds), list(callbacks)
         with self._memory_advice(plan.batch_size):
             if goes_on:
                 solver = make_solver(self, n_members)
@@ -259,7 +259,18 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
                 f"callbacks hold an LRScheduler, and learning_rate={self.learning_rate!r} is a schedule of its own; "
                 "use learning_rate='constant' with it."
             )
-        return [copy_callback(callback) for callback in self.callbacks or []]
+        return [instantiated(copy_callback(callback)) for callback in self.callbacks or []]
+
+    @contextlib.contextmanager
+    def _followed(self, X: Any, y: Any, complete: bool) -> Iterator[list]:
+        """The callbacks of a training; those that have a `follow` frame the whole fit, and not its epochs alone."""
+        callbacks = self._training_callbacks()
+        with contextlib.ExitStack() as frames:
+            for callback in callbacks:
+                follow = getattr(callback[1] if isinstance(callback, tuple) else callback, "follow", None)
+                if follow is not None:
+                    frames.enter_context(follow(self, X, y, complete))
+            yield callbacks
 
     def _check_rows(self, X: Any, y: Any, sample_weight: Any, reset: bool, name: str = "") -> Rows:
         X = self._check_X(X, reset)

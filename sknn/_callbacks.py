@@ -20,6 +20,13 @@ def copy_callback(callback: Any) -> Any:
     return fresh
 
 
+def instantiated(callback: Any) -> Any:
+    """A callback that may have been given as its class."""
+    if isinstance(callback, tuple):
+        return callback[0], instantiated(callback[1])
+    return callback() if isinstance(callback, type) else callback
+
+
 def can_be_pickled(value: Any) -> bool:
     try:
         pickle.dumps(value)

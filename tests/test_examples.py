@@ -14,10 +14,12 @@ from matplotlib import pyplot as plt
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def run(name, folder):
-    """What the program prints, run in a folder of its own with warnings as errors."""
-    command = [sys.executable, "-W", "error", str(EXAMPLES / name)]
-    done = subprocess.run(command, cwd=folder, env=os.environ | {"MPLBACKEND": "Agg"}, capture_output=True, text=True)
+def run(name, folder, ignored=()):
+    """What the program prints, run in a folder of its own with warnings as errors, but for those `ignored`."""
+    filters = [part for each in ("error", *ignored) for part in ("-W", each)]
+    command = [sys.executable, *filters, str(EXAMPLES / name)]
+    settings = {"MPLBACKEND": "Agg", "MLFLOW_DISABLE_TELEMETRY": "true", "WANDB_ERROR_REPORTING": "false"}
+    done = subprocess.run(command, cwd=folder, env=os.environ | settings, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -133,15 +135,6 @@ def test_flaml_search_takes_the_network_as_a_learner(tmp_path):
     assert float(printed.split("accuracy ")[1]) > 0.9
 
 
-def test_onnx_pipeline_predicts_without_torch_what_predict_gives(tmp_path):
-    printed = run("onnx_pipeline.py", tmp_path)
-
-    assert "Inputs: age (double), sex (string)" in printed
-    assert float(printed.split("Largest difference from predict: ")[1].split()[0]) < 1e-3
-    assert "12 levels, most often 'clinic 11'" in printed
-    assert (tmp_path / "diabetes.onnx").stat().st_size > 10_000
-
-
 @pytest.mark.parametrize(("name", "pictures"), [("training_curve.py", 2), ("displays.py", 1)])
 def test_displays_are_drawn_and_closed(name, pictures, tmp_path):
     open_before = plt.get_fignums()
@@ -151,3 +144,45 @@ def test_displays_are_drawn_and_closed(name, pictures, tmp_path):
     assert len(drawn) == pictures
     assert all(10_000 < path.stat().st_size < 100_000 for path in drawn)
     assert plt.get_fignums() == open_before
+
+
+def test_tracking_in_tensorboard_makes_a_run_for_each_fit(tmp_path):
+    printed = run("tracking_tensorboard.py", tmp_path)
+
+    runs = [folder.name for folder in (tmp_path / "runs").iterdir()]
+    assert len(runs) == 3
+    assert all(f"  {name}\n" in printed for name in runs)
+
+
+def test_tracking_in_weights_and_biases_needs_no_connection(tmp_path):
+    printed = run("tracking_wandb.py", tmp_path)
+
+    (folder,) = (tmp_path / "wandb").glob("offline-run-*")
+    assert next(folder.glob("run-*.wandb")).stat().st_size > 1000
+    assert f"Now type: wandb sync wandb/{folder.name}" in printed
+
+
+# MLflow's own: of its queries by sqlalchemy, of its digest of a pandas table, and at its import.
+OF_MLFLOW = [
+    "ignore::DeprecationWarning:mlflow.store.tracking.sqlalchemy_store",
+    "ignore::DeprecationWarning:mlflow.data.digest_utils",
+    "ignore::UserWarning:mlflow.types.type_hints",
+]
+
+
+def test_tracking_in_mlflow_logs_a_fit_and_a_search(tmp_path):
+    printed = run("tracking_mlflow.py", tmp_path, OF_MLFLOW)
+
+    assert "The stored model predicts the same: True" in printed
+    assert [line.split()[0] for line in printed.splitlines()[2:4]] == ["watched", "RandomizedSearchCV"]
+    assert printed.count("candidate") == 4
+    assert (tmp_path / "mlflow.db").exists()
+
+
+def test_onnx_pipeline_predicts_without_torch_what_predict_gives(tmp_path):
+    printed = run("onnx_pipeline.py", tmp_path)
+
+    assert "Inputs: age (double), sex (string)" in printed
+    assert float(printed.split("Largest difference from predict: ")[1].split()[0]) < 1e-3
+    assert "12 levels, most often 'clinic 11'" in printed
+    assert (tmp_path / "diabetes.onnx").stat().st_size > 10_000

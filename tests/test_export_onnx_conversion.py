@@ -208,3 +208,19 @@ def test_a_model_around_ours_that_skl2onnx_gets_wrong_is_refused():
 
     with pytest.raises(ValueError, match="from the CalibratedClassifierCV on: predict_proba gives"):
         to_onnx(model, X)
+
+
+def test_a_converter_that_loses_digits_in_every_way_is_refused():
+    model = make_pipeline(StandardScaler(), PolynomialFeatures(2), NeuralRegressor(**SMALL)).fit(X, Y)
+
+    with pytest.raises(ValueError, match=r"from step 'polynomialfeatures' \(PolynomialFeatures\) on: transform"):
+        to_onnx(model, X)
+
+
+def test_strings_beside_numbers_between_two_other_steps_are_refused():
+    first = make_column_transformer((StandardScaler(), ["a"]), ("passthrough", ["e"]), verbose_feature_names_out=False)
+    second = make_column_transformer((DENSE, ["e"]), remainder="passthrough")
+    model = make_pipeline(first.set_output(transform="pandas"), second, NeuralRegressor(**SMALL)).fit(FRAME, Y)
+
+    with pytest.raises(ValueError, match=r"step 'columntransformer-2' \(ColumnTransformer\)"):
+        to_onnx(model, FRAME)

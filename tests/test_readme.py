@@ -49,7 +49,7 @@ def test_a_page_has_no_python_block_that_is_not_run(page):
     assert len(blocks(page)) == (ROOT / page).read_text().count("```python") > 0
 
 
-@pytest.mark.parametrize("page", [*PAGES, "docs/design.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", [*PAGES, "docs/design.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/tracking.md"])
 def test_links_to_files_lead_somewhere(page):
     path = ROOT / page
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text())
