@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
+TENSORFLOW := .venv-tensorflow
 PIP_FLAGS := --quiet --quiet --disable-pip-version-check --no-input
 
 # The floors of pyproject.toml.  torch stays at the version of constraints.txt, the one whose build for the CPU the
@@ -13,7 +14,7 @@ OLDEST_VERSIONS := numpy==2.0.0 scipy==1.13.0 scikit-learn==1.7.0 skorch==1.1.0 
 	tensorboard==2.18.0 pyparsing==3.1.2 joblib==1.4.0 dask==2025.1.0 distributed==2025.1.0 optuna==4.0.0 \
 	optuna-integration==4.0.0 flaml==2.3.0 lightgbm==4.5.0 tqdm==4.66.0 xgboost-cpu==2.1.3
 
-.PHONY: demo test lint bench test-oldest clean
+.PHONY: demo test lint bench test-oldest test-tensorflow clean
 .DEFAULT_GOAL := help
 
 help:  ## What there is to make
@@ -33,11 +34,14 @@ lint: $(VENV)/.ready  ## Style and types
 test-oldest: $(OLDEST)/.ready  ## All tests with the oldest versions that are supported
 	@$(OLDEST)/bin/python -m pytest
 
+test-tensorflow: $(TENSORFLOW)/.ready  ## The tests that need TensorFlow, in an environment with it (1.4 GB)
+	@$(TENSORFLOW)/bin/python -m pytest -m tensorflow tests/export tests/test_cli.py
+
 bench: $(VENV)/.ready  ## Speed and memory beside the peers; writes docs/benchmarks.md
 	@$(VENV)/bin/python -m benchmarks
 
 clean:  ## Remove the environments and everything that was made
-	rm -rf $(VENV) $(OLDEST) demo dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(TENSORFLOW) demo dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find sknn tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment that was there before the stamp is kept, and brought up to date.
@@ -51,4 +55,10 @@ $(OLDEST)/.ready: pyproject.toml Makefile
 	@echo "Setting up $(OLDEST) (the first time takes a minute or two) ..."
 	@test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
 	@$(OLDEST)/bin/python -m pip install $(PIP_FLAGS) -e '.[test]' $(OLDEST_VERSIONS)
+	@touch $@
+
+$(TENSORFLOW)/.ready: pyproject.toml constraints.txt
+	@echo "Setting up $(TENSORFLOW) (the first time takes a few minutes) ..."
+	@test -x $(TENSORFLOW)/bin/python || $(PYTHON) -m venv $(TENSORFLOW)
+	@$(TENSORFLOW)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[test,tensorflow]'
 	@touch $@

@@ -1,9 +1,60 @@
-"""Neural networks that behave like any scikit-learn estimator."""
+"""Neural networks that behave like any scikit-learn estimator.
 
-from sknn._autolog import autolog
-from sknn._classifier import NeuralClassifier
-from sknn._from_sklearn import from_sklearn
-from sknn._regressor import NeuralRegressor
+The public names are loaded when they are first asked for (Scientific Python's SPEC 1,
+https://scientific-python.org/specs/spec-0001), so that a program that only predicts does not wait for torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import sknn.callbacks as callbacks
+    import sknn.export as export
+    import sknn.inspection as inspection
+    import sknn.model_selection as model_selection
+    from sknn._autolog import autolog
+    from sknn._classifier import NeuralClassifier
+    from sknn._from_sklearn import from_sklearn
+    from sknn._regressor import NeuralRegressor
+    from sknn.onnx_predictor import OnnxPredictor
+    from sknn.persistence import load, save
 
 __version__ = "0.1.0.dev0"
-__all__ = ["NeuralClassifier", "NeuralRegressor", "__version__", "autolog", "from_sklearn"]
+__all__ = [
+    "NeuralClassifier",
+    "NeuralRegressor",
+    "OnnxPredictor",
+    "__version__",
+    "autolog",
+    "callbacks",
+    "export",
+    "from_sklearn",
+    "inspection",
+    "load",
+    "model_selection",
+    "save",
+]
+
+_SUBMODULES = ("callbacks", "export", "inspection", "model_selection")
+_HOMES = {
+    "NeuralClassifier": "sknn._classifier",
+    "NeuralRegressor": "sknn._regressor",
+    "OnnxPredictor": "sknn.onnx_predictor",
+    "autolog": "sknn._autolog",
+    "from_sklearn": "sknn._from_sklearn",
+    "load": "sknn.persistence",
+    "save": "sknn.persistence",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -202,7 +202,7 @@ def make_custom(est: Any, data: TrainingSet, seeds: list[Seed], kinds: Precision
     in_features = data.table.width if numbers.ndim == 2 else tuple(numbers.shape[1:])
     starts = [stream(*seed, "weights", CPU).initial_seed() for seed in seeds]
     modules = [build_module(est.module, in_features, est._network_outputs(), start) for start in starts]
-    network = CustomNetwork(modules, kinds.dtype)
+    network = CustomNetwork(modules, kinds.dtype, in_features)
     network.seed([stream(*seed, "noise", CPU).initial_seed() for seed in seeds])
     check_output(est, network, data.table.inputs(data.train_rows[0][None, :2].expand(len(seeds), -1)))
     return network

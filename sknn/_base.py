@@ -4,6 +4,7 @@ X, y -> validate -> encode -> table on the device -> TrainingNet.fit -> attribut
 """
 
 import contextlib
+import copy
 import difflib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +40,7 @@ from sknn._device import resolve_device, threads
 from sknn._encoding import MAX_LEVELS, ONE_HOT_LEVELS, Encoded, FeatureEncoder, check_table
 from sknn._html import training_html
 from sknn._parameters import Parameters
+from sknn._state import move_net, net_from_state, state_of_net
 from sknn.batches import Table
 from sknn.network.flat import Inputs
 from sknn.network.losses import Loss
@@ -465,7 +467,24 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
             kept = [callback for callback in self.callbacks if can_be_pickled(callback)]
             if len(kept) < len(self.callbacks):
                 state = state | {"callbacks": kept}
+        if "net_" in state:
+            state = {name: value for name, value in state.items() if name != "net_"} | {"_net": state_of_net(self)}
         return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        net = state.get("_net")
+        super().__setstate__({name: value for name, value in state.items() if name != "_net"})
+        if net is not None:
+            self.net_ = net_from_state(self, net)
+
+    def __deepcopy__(self, memo: dict) -> Self:
+        """A copy on the same device, where a pickle comes back on the CPU."""
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        if "net_" in self.__dict__:
+            move_net(copied.net_, self.device_)
+        return copied
 
 
 def _take(X: Any, rows: Any) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/user_guide.md", "docs/watching.md", "docs/export.md"]
+PAGES = ["README.md", "docs/user_guide.md", "docs/export.md", "docs/deploying.md", "docs/watching.md", "docs/saving.md"]
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

@@ -1,11 +1,13 @@
-"""Trained pipelines for other programs: one ONNX graph of the whole."""
+"""Trained models for other programs: ONNX, TensorFlow and torch."""
 
 import importlib.util
 
 from sknn.export.onnx_converters import register_all
 from sknn.export.onnx_export import to_onnx
+from sknn.export.saved_model import to_saved_model
+from sknn.export.torch_program import to_torch_program
 
 if importlib.util.find_spec("skl2onnx") is not None:  # so that skl2onnx's own functions know our estimators, too
     register_all()
 
-__all__ = ["to_onnx"]
+__all__ = ["to_onnx", "to_saved_model", "to_torch_program"]

@@ -18,6 +18,8 @@ class CustomNetwork(FlatNetwork):
     modules : list of nn.Module
         Of one architecture.  Their parameters and floating-point buffers become views of one flat buffer.
     dtype : torch.dtype
+    in_features : int, tuple of int or None
+        What the modules were made for, if anyone is to make such modules again.
 
     Notes
     -----
@@ -27,8 +29,14 @@ class CustomNetwork(FlatNetwork):
 
     can_shrink = False  # its modules stay with it
 
-    def __init__(self, modules: list[nn.Module], dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        modules: list[nn.Module],
+        dtype: torch.dtype = torch.float32,
+        in_features: int | tuple[int, ...] | None = None,
+    ) -> None:
         super().__init__()
+        self.in_features = in_features
         self.members = nn.ModuleList(module.to(dtype) for module in modules)
         self.random_states: list[Tensor] | None = None
         first = self.members[0]
@@ -100,13 +108,17 @@ class CustomNetwork(FlatNetwork):
         for module in self.members:
             memo = {id(p): _detached(p) for p in (*module.parameters(), *module.buffers())}
             modules.append(copy.deepcopy(module, memo))
-        return _restore_custom, (modules, self.flat.dtype, self.training, self.random_states)
+        return _restore_custom, (modules, self.flat.dtype, self.in_features, self.training, self.random_states)
 
 
 def _restore_custom(
-    modules: list[nn.Module], dtype: torch.dtype, training: bool, random_states: list[Tensor] | None
+    modules: list[nn.Module],
+    dtype: torch.dtype,
+    in_features: int | tuple[int, ...] | None,
+    training: bool,
+    random_states: list[Tensor] | None,
 ) -> CustomNetwork:
-    network = CustomNetwork(modules, dtype).train(training)
+    network = CustomNetwork(modules, dtype, in_features).train(training)
     network.random_states = None if random_states is None else list(random_states)
     return network
 

@@ -1,0 +1,225 @@
+"""A fitted net as plain data (numbers, strings, lists, dicts, numpy arrays), and back: what every way of saving keeps.
+
+Weights go by their names, so that the data does not depend on how a network lays them out in its buffer.  Nothing of
+the rows, the callbacks or the device is kept, and the solver's state only if `partial_fit` is to go on with it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sknn._assembly import CPU, make_net
+from sknn._device import stream
+from sknn.network.custom import CustomNetwork, build_module
+from sknn.network.flat import Entry, FlatNetwork
+from sknn.network.mlp import MLP
+from sknn.plan import Plan
+from sknn.training import TrainingNet
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+# What a net knows of its trainings, besides the weights.
+OF_THE_NET = ("rows_seen_", "optimizer_epochs_", "keeps_optimizer", "members_", "batch_size")
+OF_THE_LAST_FIT = ("epochs_", "stopped_by_", "diverged_", "lost_", "ran_out_")
+OF_THE_PROGRESS = ("best", "best_epoch", "waiting")
+
+
+# --- A net as plain data ------------------------------------------------------------------------------------------
+
+
+def state_of_net(est: Any) -> dict[str, Any]:
+    """Plain data from which `net_from_state` makes the estimator's net again."""
+    net = est.net_
+    network = net.module_
+    return {
+        "network": _description(network),
+        "numbers": _numbers_by_name(network, network.flat) | _counters(network),
+        "frozen": [name for name, p in network.named_parameters() if not p.requires_grad],
+        "noise": _noise_states(network) if est.warm_start or net.keeps_optimizer else None,
+        "optimizer": _solver_state(net),
+        "history": [dict(row) for row in net.history],
+        "progress": {name: list(getattr(net.progress_, name)) for name in OF_THE_PROGRESS},
+        "net": {name: getattr(net, name) for name in OF_THE_NET},
+        "last_fit": {name: getattr(net, name) for name in OF_THE_LAST_FIT},
+    }
+
+
+def _description(network: FlatNetwork) -> dict[str, Any]:
+    """What it takes to build the network, without its numbers."""
+    if isinstance(network, CustomNetwork):
+        return {"in_features": network.in_features, "dtype": NAMES[network.flat.dtype]}
+    config: dict[str, Any] = {name: value for name, value in network.config.items() if name != "n_members"}  # type: ignore[union-attr, operator]
+    return config | {name: NAMES.get(config[name]) for name in ("dtype", "product_dtype")}
+
+
+def _named(network: FlatNetwork) -> dict[str, Entry]:
+    """The network's entries by the names of the parameters; of a custom network, by those in the user's module."""
+    owners = {module: name for name, module in network.named_modules()}
+    return {f"{owners[entry.owner]}.{entry.name}".removeprefix("members.0."): entry for entry in network.entries}
+
+
+def _numbers_by_name(network: FlatNetwork, buffer: Tensor) -> dict[str, np.ndarray]:
+    """Copies of the parts of a buffer (M, row length): arrays (M, *shape)."""
+    buffer = buffer.detach().cpu()
+    return {name: network.view(buffer, entry).numpy().copy() for name, entry in _named(network).items()}
+
+
+def _counters(network: FlatNetwork) -> dict[str, np.ndarray]:
+    """A custom module's buffers that are no floats, and so not in the flat buffer: (M, *shape)."""
+    if not isinstance(network, CustomNetwork):
+        return {}
+    buffers = [dict(member.named_buffers()) for member in network.members]
+    names = [name for name, buffer in buffers[0].items() if not buffer.is_floating_point()]
+    return {name: torch.stack([own[name].cpu() for own in buffers]).numpy() for name in names}
+
+
+def _noise_states(network: FlatNetwork) -> list[np.ndarray] | None:
+    """States of the generators from which custom modules draw; those of a GPU mean nothing elsewhere."""
+    states = getattr(network, "random_states", None)
+    return None if states is None or network.flat.is_cuda else [state.numpy().copy() for state in states]
+
+
+def _solver_state(net: TrainingNet) -> dict[str, Any] | None:
+    if not net.keeps_optimizer:
+        return None
+    state = net.optimizer_.state_dict() if "optimizer_" in net.__dict__ else net.__dict__.get("optimizer_state")
+    if state is None:
+        return None
+    network = net.module_
+    buffers = {name: _numbers_by_name(network, buffer) for name, buffer in state["state"].items()}
+    return _map_leaves(state, Tensor, lambda t: t.detach().cpu().numpy().copy()) | {"state": buffers}
+
+
+def _map_leaves(tree: Any, kind: type, function: Any) -> Any:
+    """Nested dicts, lists and tuples with a function of every leaf of a kind in its place."""
+    if isinstance(tree, dict):
+        return {key: _map_leaves(value, kind, function) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(_map_leaves(value, kind, function) for value in tree)
+    return function(tree) if isinstance(tree, kind) else tree
+
+
+# --- And back -----------------------------------------------------------------------------------------------------
+
+
+def net_from_state(est: Any, state: Mapping[str, Any]) -> TrainingNet:
+    """The net that `state_of_net` described, on the CPU, of an estimator whose other attributes are there.
+
+    Raises
+    ------
+    ValueError
+        If the numbers do not fit the network, or the network does not fit the encoders.
+    """
+    built = _as_built(est)
+    network = _network(built, state["network"], state["numbers"])
+    for name in state["frozen"]:
+        network.get_parameter(name).requires_grad_(False)
+    _restore_noise(network, state)
+    plan = Plan(seeds=[], batch_size=int(state["net"]["batch_size"]), max_iter=int(est.max_iter))
+    net = make_net(built, network, plan, [])
+    solver, net.optimizer = net.optimizer, lambda network: None  # `resume` makes one if training goes on
+    net.initialize_untrained().optimizer = solver
+    del net.optimizer_
+    list.extend(net.history, state["history"])
+    for name in OF_THE_PROGRESS:
+        setattr(net.progress_, name, list(state["progress"][name]))
+    for part, names in {"net": OF_THE_NET, "last_fit": OF_THE_LAST_FIT}.items():
+        for name in names:
+            setattr(net, name, state[part][name])
+    if state["optimizer"] is not None:
+        buffers = {name: _packed(network, numbers) for name, numbers in state["optimizer"]["state"].items()}
+        rest = {name: value for name, value in state["optimizer"].items() if name != "state"}
+        net.optimizer_state = _map_leaves(rest, np.ndarray, torch.from_numpy) | {"state": buffers}
+    return net
+
+
+def _as_built(est: Any) -> Any:
+    """The estimator with the parameters that its network was built with, should they have been changed since."""
+    built: Any = object.__new__(type(est))
+    then = {name: value for name, value in est._built_with.items() if name != "solver"}
+    if (est.solver == "lbfgs") != (est._built_with["solver"] == "lbfgs"):
+        then["solver"] = "adamw" if est.solver == "lbfgs" else "lbfgs"
+    built.__dict__ = est.__dict__ | then
+    return built
+
+
+def _network(built: Any, description: Mapping[str, Any], numbers: Mapping[str, np.ndarray]) -> FlatNetwork:
+    """The network with its numbers; checked before any memory is asked for, as a file may say anything."""
+    dtype = DTYPES[description["dtype"]]
+    n_members = min((len(array) for array in numbers.values()), default=0)
+    if n_members < 1:
+        raise ValueError("the network has no members")
+    if built.module is not None:
+        outputs = built._network_outputs()
+        modules = [build_module(built.module, description["in_features"], outputs, 0) for _ in range(n_members)]
+        network: FlatNetwork = CustomNetwork(modules, dtype, description["in_features"])
+        _restore_counters(network, numbers)
+    else:
+        network = _empty_mlp(built, {**description, "dtype": dtype}, len(numbers))
+    own = {name: numbers[name] for name in numbers if name not in _counters(network)}
+    network.tie(_packed(network, own))
+    return network.eval()
+
+
+def _empty_mlp(built: Any, config: dict[str, Any], n_arrays: int) -> MLP:
+    """An MLP of no members, which costs no memory, if the encoders give what it takes."""
+    if config["product_dtype"] is not None:
+        config["product_dtype"] = DTYPES[config["product_dtype"]]
+    features = built._features
+    needed = (features.n_numbers_, tuple(features.n_levels_), built._network_outputs())
+    given = (config["n_numbers"], tuple(config["n_levels"]), config["n_outputs"])
+    if needed != given:
+        raise ValueError(f"the encoders and the target need a network of sizes {needed}, and it has {given}")
+    if len(config["hidden"]) > n_arrays:
+        raise ValueError(f"{len(config['hidden'])} hidden layers can't come from {n_arrays} arrays")
+    return MLP(**config, n_members=0)
+
+
+def _packed(network: FlatNetwork, numbers: Mapping[str, np.ndarray]) -> Tensor:
+    """A buffer (M, row length) of the network, filled with arrays by name."""
+    entries = _named(network)
+    if entries.keys() != numbers.keys():
+        raise ValueError(f"the network has numbers named {sorted(entries)}, and those given are {sorted(numbers)}")
+    dtype, n_members = network.flat.dtype, len(next(iter(numbers.values())))
+    for name, entry in entries.items():
+        wanted, got = (n_members, *entry.shape), numbers[name].shape
+        if wanted != got or str(numbers[name].dtype) != NAMES[dtype]:
+            raise ValueError(f"{name} has to be {NAMES[dtype]} of shape {wanted}; got {numbers[name].dtype} of {got}")
+    buffer = torch.zeros(n_members, network.flat.shape[1], dtype=dtype)
+    for name, entry in entries.items():
+        network.view(buffer, entry).copy_(torch.from_numpy(numbers[name]))
+    return buffer
+
+
+def _restore_counters(network: FlatNetwork, numbers: Mapping[str, np.ndarray]) -> None:
+    for name, present in _counters(network).items():
+        if name not in numbers or numbers[name].shape != present.shape or numbers[name].dtype != present.dtype:
+            raise ValueError(f"the module's buffer {name} has to be {present.dtype} of shape {present.shape}")
+        for member, value in zip(network.members, numbers[name], strict=True):  # type: ignore[arg-type]
+            member.get_buffer(name).copy_(torch.as_tensor(value))
+
+
+def _restore_noise(network: FlatNetwork, state: Mapping[str, Any]) -> None:
+    """Give custom modules the generators they had, or new ones, the same each time."""
+    if not isinstance(network, CustomNetwork):
+        return
+    if state["noise"] is not None:
+        network.random_states = [torch.from_numpy(noise.copy()) for noise in state["noise"]]
+        return
+    _seed_noise(network, len(state["history"]))
+
+
+def _seed_noise(network: CustomNetwork, epochs: int) -> None:
+    network.seed([stream(0, m, "noise", CPU, epochs).initial_seed() for m in range(network.n_members)])
+
+
+def move_net(net: TrainingNet, device: torch.device) -> None:
+    """Bring a net that has just been made from plain data to a device."""
+    network = net.module_.to(device)
+    net.device = str(device)
+    if isinstance(network, CustomNetwork) and device.type == "cuda":
+        _seed_noise(network, len(net.history))

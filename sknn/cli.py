@@ -1,0 +1,155 @@
+"""The command line: `sknn export`, or `python -m sknn export`.
+
+A command is a function that adds its arguments to a parser, and one that runs them.  Exit codes: 0; 1 for a command
+that failed, with one line on stderr; 2 for arguments that make no sense.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import sknn
+
+EPILOG = """\
+examples:
+  sknn export churn.sknn --to onnx --sample customers.parquet
+  sknn export churn.sknn --to savedmodel --output serving/churn/1
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        By default those of the process.
+
+    Returns
+    -------
+    int
+        The exit code: 0, or 1 if the command failed.
+
+    Raises
+    ------
+    SystemExit
+        With 2 for arguments that make no sense, with 0 after ``--help`` and ``--version``.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except Exception as error:  # whatever goes wrong is one line, and no traceback
+        print(f"sknn {options.command}: error: {_one_line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("sknn", description="Neural networks that behave like scikit-learn estimators.")
+    parser.add_argument("--version", action="version", version=f"sknn {sknn.__version__}")
+    commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="command")
+    _add_export(commands)
+    return parser
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+# --- sknn export --------------------------------------------------------------------------------------------------
+
+
+def _add_export(commands: Any) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="write a saved model for another runtime",
+        description="Write a saved model for another runtime.\nIt is checked against the model before it is written.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, help="a file that sknn.save has written")
+    parser.add_argument(
+        "--to",
+        required=True,
+        choices=list(FORMATS),
+        help="onnx: a file for ONNX Runtime and sknn.OnnxPredictor; savedmodel: a folder for TensorFlow; pt2: a "
+        "torch.export program, of a lone estimator only",
+    )
+    parser.add_argument(
+        "--sample",
+        type=Path,
+        metavar="FILE",
+        help="rows of the training table, .csv or .parquet: the inputs get the types of their columns, and the result "
+        "is checked with them. A pipeline needs it; a lone estimator knows its columns, and takes numbers as float64 "
+        "and categories as strings without it",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="PATH", help="where to write; by default beside the model, with another ending"
+    )
+    parser.set_defaults(run=_export)
+
+
+def _export(options: argparse.Namespace) -> None:
+    write, ending = FORMATS[options.to]
+    output = options.output or options.model.with_name(options.model.stem + ending)
+    model = sknn.load(options.model, device="cpu")
+    sample = None if options.sample is None else _read_sample(options.sample, model)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write(model, sample, output)
+    print(f"{output}: {type(model).__name__} with {model.n_features_in_} columns")
+
+
+def _read_sample(path: Path, model: Any) -> Any:
+    """The model's columns of a file; an array if it was fitted without names."""
+    if path.suffix not in READERS:
+        raise ValueError(f"--sample {path}: the file has to end in {' or '.join(READERS)}")
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError("--sample needs pandas; install it with: pip install pandas") from error
+    frame = getattr(pd, READERS[path.suffix])(path)
+    if not hasattr(model, "feature_names_in_"):
+        return frame.to_numpy()
+    missing = [name for name in model.feature_names_in_ if name not in frame]
+    if missing:
+        raise ValueError(f"--sample {path}: lacks columns that the model was fitted with: {missing}")
+    return frame[list(model.feature_names_in_)]
+
+
+def _to_onnx(model: Any, sample: Any, output: Path) -> None:
+    from sknn.export import to_onnx
+    from sknn.export.made_up_rows import forget_data, sample_of
+    from sknn.persistence.files import write_atomically
+
+    program = to_onnx(model, sample_of(model) if sample is None else sample)
+    if sample is None:
+        forget_data(program)
+    write_atomically(output, program.SerializeToString())
+
+
+def _to_saved_model(model: Any, sample: Any, output: Path) -> None:
+    # TensorFlow's news about processors: only here, where the process is ours.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    from sknn.export import to_saved_model
+
+    to_saved_model(model, sample, output)
+
+
+def _to_torch_program(model: Any, sample: Any, output: Path) -> None:
+    from sknn.export import to_torch_program
+
+    to_torch_program(model, sample, output)
+
+
+FORMATS: dict[str, tuple[Callable[[Any, Any, Path], None], str]] = {
+    "onnx": (_to_onnx, ".onnx"),
+    "savedmodel": (_to_saved_model, "_savedmodel"),
+    "pt2": (_to_torch_program, ".pt2"),
+}
+READERS = {".csv": "read_csv", ".parquet": "read_parquet"}

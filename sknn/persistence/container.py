@@ -1,0 +1,136 @@
+"""The file as bytes: arrays and a JSON document in one safetensors container, with a digest over both.
+
+The document is the only entry, `sknn`, of the container's metadata.  The tensor `sha256` holds the digest of everything
+else: it tells damage, not forgery.  What reads a file here trusts no number in it before it has been compared with the
+number of bytes that are there.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+
+# Of the header, whose JSON takes up to fifty times its length in memory: bytes, and brackets, which take the most.
+MAX_DOCUMENT, MAX_BRACKETS = 64 << 20, 1 << 20
+METADATA, DIGEST = "sknn", "sha256"
+START = b'{"__metadata__":{"sknn":'  # of the header
+DTYPES = {
+    "BOOL": "bool",
+    **{f"I{8 * n}": f"int{8 * n}" for n in (1, 2, 4, 8)},
+    **{f"U{8 * n}": f"uint{8 * n}" for n in (1, 2, 4, 8)},
+    **{f"F{8 * n}": f"float{8 * n}" for n in (2, 4, 8)},
+}  # the types of tensors that are used, and what numpy calls them
+
+# How files of other kinds begin.
+OTHER_FORMATS = {
+    b"\x80": "a pickle (of pickle, joblib or cloudpickle), which can run any code; load it with what wrote it, if you "
+    "trust where it is from",
+    b"PK\x03\x04": "a zip archive (as of skops, torch.save or numpy.savez); load it with the library that wrote it",
+    b"\x08": "a protocol buffer (as of ONNX); ONNX models are run by onnxruntime",
+    b"\x89HDF": "an HDF5 file (as of Keras)",
+    b"\x93NUMPY": "an array of numpy.save",
+    b"\x1f\x8b": "a gzip archive",
+    **{b"x" + level: "a compressed pickle (of joblib), which can run any code" for level in (b"\x01", b"^", b"\x9c")},
+    b"{": "a text in JSON",
+}
+
+
+class InvalidFileError(ValueError):
+    """A file that can't be loaded: no model of sknn, damaged, forged, of a newer version, or asking for a parameter."""
+
+
+def pack(document: str, arrays: dict[str, np.ndarray]) -> bytes:
+    """The bytes of a file.
+
+    Raises
+    ------
+    ValueError
+        If the document is longer than what is read again.
+    """
+    digest = np.frombuffer(_digest(document, arrays), dtype=np.uint8)
+    data = _safetensors().save(arrays | {DIGEST: digest}, {METADATA: document})
+    if _is_too_large(data):
+        raise ValueError(
+            f"the model holds {len(document)} bytes of text besides its arrays (a vocabulary, perhaps), and "
+            f"a file takes {MAX_DOCUMENT} bytes and {MAX_BRACKETS} brackets; make it smaller, by max_features perhaps"
+        )
+    return data
+
+
+def _is_too_large(data: bytes) -> bool:
+    size = int.from_bytes(data[:8], "little")
+    return size > MAX_DOCUMENT or data.count(b"[", 8, 8 + size) + data.count(b"{", 8, 8 + size) > MAX_BRACKETS
+
+
+def unpack(data: bytes) -> tuple[str, dict[str, np.ndarray]]:
+    """The document and the arrays in the bytes of a file; InvalidFileError unless it is one of ours, and unchanged."""
+    if not data:
+        raise InvalidFileError("is empty")
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or size > len(data) - 8:
+        is_ours = data[8:].startswith(START) or (len(data) > 8 and START.startswith(data[8:]))
+        raise InvalidFileError("is cut off" if is_ours else f"is no model saved by sknn; {what_it_looks_like(data)}")
+    if _is_too_large(data):
+        raise InvalidFileError(f"has a header of {size} bytes; {MAX_DOCUMENT} and {MAX_BRACKETS} brackets are read")
+    header = parse_json(data[8 : 8 + size].decode())
+    if not isinstance(header, dict) or METADATA not in header.get("__metadata__", {}):
+        raise InvalidFileError("is a safetensors file, but no model saved by sknn: its metadata has no entry 'sknn'")
+    foreign = {entry.get("dtype") for name, entry in header.items() if name != "__metadata__"} - DTYPES.keys()
+    if foreign:
+        raise InvalidFileError(f"holds arrays of the types {sorted(map(str, foreign))}, which sknn does not write")
+    document, library = header["__metadata__"][METADATA], _safetensors()
+    try:
+        arrays = library.load(data)
+    except Exception as error:  # SafetensorError, which is no ValueError
+        raise InvalidFileError(f"is cut off or damaged: {error}") from error
+    digest = arrays.pop(DIGEST, np.zeros(0, dtype=np.uint8))
+    if digest.tobytes() != _digest(document, arrays):
+        raise InvalidFileError("is damaged: its content does not match its digest; copy or save it again")
+    return document, {name: np.array(array) for name, array in arrays.items()}  # aligned, and their own
+
+
+def what_it_looks_like(data: bytes) -> str:
+    """What the first bytes of a foreign file say."""
+    kinds = [kind for start, kind in OTHER_FORMATS.items() if data.startswith(start)]
+    return f"it looks like {kinds[0]}" if kinds else "it looks like nothing that is known here"
+
+
+def parse_json(text: str) -> Any:
+    """Standard JSON: no key twice, no NaN."""
+    try:
+        return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise InvalidFileError("holds JSON that is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise InvalidFileError(f"is damaged: its JSON breaks off ({error})") from error
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = dict(pairs)
+    if len(keys) < len(pairs):
+        raise InvalidFileError("holds JSON with a key twice")
+    return keys
+
+
+def _refuse_constant(name: str) -> None:
+    raise InvalidFileError(f"holds {name}, which is no JSON")
+
+
+def _digest(document: str, arrays: dict[str, np.ndarray]) -> bytes:
+    digest = hashlib.sha256(document.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.digest()
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError(
+            "sknn.save and sknn.load need safetensors; install it with: pip install 'sknn[persistence]'"
+        ) from error
+    return safetensors.numpy

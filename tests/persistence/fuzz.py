@@ -1,0 +1,296 @@
+"""Mutated files, loaded one after another: `python -m tests.persistence.fuzz COUNT SEED` prints what became of them.
+
+A process of its own, so that a crash of the interpreter is seen, memory can be limited, and an audit hook can listen
+for anything that runs code.
+"""
+
+import contextlib
+import copy
+import json
+import resource
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, SplineTransformer, StandardScaler
+from torch import nn
+
+import sknn
+from sknn import NeuralClassifier, NeuralRegressor
+from sknn.persistence import InvalidFileError
+from sknn.persistence.classes import CLASSES, FUNCTIONS, TYPES
+from sknn.persistence.codec import READERS
+from sknn.persistence.container import pack, unpack
+
+N = 30
+TINY = dict(hidden_layer_sizes=(3,), max_iter=1, ensemble_size=1, random_state=0, n_threads=1)
+RUNS_CODE = (
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "subprocess.Popen",
+    "exec",
+    "compile",
+    "socket.connect",
+)
+MORE_MEMORY = 1 << 30  # than the process has after its first loads
+HOSTILE = [
+    *(None, True, -1, 0, 1, 2, 7, 1 << 31, 1 << 63, -(1 << 63), 10**30, 0.5, -1e308, 1e308, "", "x", "0" * 1000),
+    *("os.system", "builtins.eval", "subprocess.Popen", "pickle.loads", "../../etc/passwd", "__reduce__", "nan"),
+    *([], [[]], [0], {}, {"map": {}}, {"tuple": []}, {"float": "nan"}, {"float": "inf"}, {"same": 0}, {"same": 99}),
+    *({"type": "numpy.float32"}, {"function": "numpy.exp"}, {"scalar": ["int64", 1 << 62]}, {"given": "module"}),
+    *({"type": "torch.optim.SGD"}, {"function": "os.system"}, {"object": {"class": "os.system", "state": {"map": {}}}}),
+    *({"object": {"class": "builtins.slice", "state": [0, 1 << 62, 1]}}, {"dtype": "<U999999999"}, {"dtype": "|O"}),
+]  # fmt: skip
+NAMES = ["__class__", "__dict__", "__reduce__", "predict", "_validate_params", "_parameter_constraints", "classes_", ""]
+LISTED = [f"{module}.{name}" for t in (CLASSES, TYPES, FUNCTIONS) for module, names in t.items() for name in names]
+WHICH = [0, 1, 3] * 5 + [2]  # of the samples comes next; the pipeline takes longest
+
+
+class Net(nn.Module):
+    def __init__(self, in_features, out_features):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(in_features, 2), nn.BatchNorm1d(2), nn.Linear(2, out_features))
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+def samples():
+    """Small models, and rows to predict: (bytes of the file, rows, what has to be given)."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(N, 2))
+    frame = pd.DataFrame(X, columns=["u", "v"]).assign(
+        city=["Oslo", "Rome", None] * 10, code=[f"c{i % 9}" for i in range(N)]
+    )
+    text = frame.assign(text=["good fun", "bad film", "so so"] * 10)
+    y = X[:, 0] + X[:, 1] ** 2
+    labels = np.where(y > y.mean(), "up", "down")
+    steps = [
+        ("numbers", make_pipeline(SimpleImputer(), StandardScaler(), SplineTransformer(3)), ["u"]),
+        (
+            "bins",
+            KBinsDiscretizer(3, quantile_method="averaged_inverted_cdf", random_state=np.random.RandomState(0)),
+            ["v"],
+        ),
+        ("city", OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=11), ["city"]),
+        ("code", OneHotEncoder(drop="first", sparse_output=False), ["code"]),
+        ("text", TfidfVectorizer(), "text"),
+    ]
+    small = dict(TINY, scaling=None)
+    models = [
+        (NeuralClassifier(**TINY, numeric_embedding="periodic").fit(frame, labels), frame, {}),
+        (NeuralRegressor(**TINY, solver="sgd", loss="quantile", quantile=(0.2, 0.8)).partial_fit(X, y), X, {}),
+        (make_pipeline(ColumnTransformer(steps), NeuralClassifier(**small)).fit(text, labels), text, {}),
+        (NeuralRegressor(**TINY, module=Net).fit(frame, y), frame, {"module": Net}),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for model, rows, given in models:
+            sknn.save(model, Path(folder, "model.sknn"))
+            yield Path(folder, "model.sknn").read_bytes(), rows, given
+
+
+# --- Mutations ----------------------------------------------------------------------------------------------------
+
+
+def places(tree):
+    """(container, key) of every value in a tree of JSON."""
+    found, containers = [], [tree]
+    for container in containers:
+        items = list(container.items() if isinstance(container, dict) else enumerate(container))
+        found += [(container, key) for key, _ in items]
+        containers += [value for _, value in items if isinstance(value, dict | list)]
+    return found
+
+
+def mutate_bytes(data, rng):
+    data = bytearray(data)
+    at = int(rng.integers(len(data) if rng.random() < 0.5 else min(len(data), 400)))
+    match rng.integers(5):
+        case 0:
+            data[at] ^= 1 << rng.integers(8)
+        case 1:
+            data[at : at + int(rng.integers(1, 9))] = rng.bytes(int(rng.integers(0, 9)))
+        case 2:
+            del data[at:]
+        case 3:
+            data[:8] = int(rng.choice([0, 1, len(data), 1 << 20, (1 << 63) - 1])).to_bytes(8, "little")
+        case 4:
+            data[at:at] = data[: int(rng.integers(1, 200))]
+    return bytes(data)
+
+
+def mutate_header(data, rng):
+    """Other types, shapes and offsets of tensors, as the container declares them; keys that occur twice."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    name = str(rng.choice([name for name in header if name != "__metadata__"]))
+    entry = header[name]
+    match rng.integers(5):
+        case 0:
+            entry["dtype"] = str(rng.choice(["F64", "F32", "U8", "BOOL", "BF16", "C64", "F4", "os.system"]))
+        case 1:
+            entry["shape"] = [int(n) for n in rng.choice([0, 1, 2, 1 << 31, (1 << 63) - 1], size=rng.integers(4))]
+        case 2:
+            entry["data_offsets"] = [int(n) for n in rng.choice([0, 1, 8, 1 << 20, (1 << 63) - 1], size=2)]
+        case 3:
+            header[str(rng.choice([*header, "../x", "__metadata__"]))] = header.pop(name)
+        case 4:
+            header["__metadata__"] = rng.choice([{}, {"sknn": ""}, {"sknn": "[" * 100_000}, {"sknn": "{}"}, {"x": "y"}])
+    text = json.dumps(header)
+    if rng.random() < 0.1:
+        text = text[:-1] + ', "sha256": ' + json.dumps(header.get("sha256")) + "}"
+    return len(text.encode()).to_bytes(8, "little") + text.encode() + data[8 + size :]
+
+
+def mutate_document(document, arrays, rng):
+    """Values swapped, replaced, removed, renamed; the digest will be right."""
+    for _ in range(int(rng.integers(1, 4))):
+        spots = places(document)
+        numbers = [(t, k) for t, k in spots if isinstance(t[k], int | float)]
+        named = [(t, k) for t, k in spots if k in ("class", "function", "type", "tensor")]
+        if not numbers or not named:
+            return  # hardly anything is left
+        tree, key = spots[rng.integers(len(spots))]
+        match rng.integers(8):
+            case 0 | 1:
+                tree[key] = copy.deepcopy(HOSTILE[rng.integers(len(HOSTILE))])
+            case 2:
+                other, place = spots[rng.integers(len(spots))]
+                tree[key] = copy.deepcopy(other[place])
+            case 3:
+                del tree[key]
+            case 4 if isinstance(tree, dict):
+                tree[str(rng.choice([*NAMES, *READERS, key]))] = tree.pop(key)
+            case 5:
+                tree, key = numbers[rng.integers(len(numbers))]
+                tree[key] = [-1, 0, 1, 3, 10**6, 1 << 40, 1 << 70, 0.1][rng.integers(8)]
+            case 6:
+                tree, key = named[rng.integers(len(named))]
+                tree[key] = str(rng.choice([*LISTED, *arrays, "os.system", "builtins.exec", "sknn.load"]))
+            case 7:
+                tree[key] = [tree[key]] if rng.random() < 0.9 else nested(tree[key], 100)
+
+
+def nested(value, depth):
+    for _ in range(depth):
+        value = {"tuple": [value]}
+    return value
+
+
+def mutate_arrays(arrays, rng):
+    for _ in range(int(rng.integers(1, 3))):
+        name = str(rng.choice(list(arrays)))
+        array = arrays[name].copy()
+        match rng.integers(7):
+            case 0:
+                array = array.T.copy() if array.ndim != 1 else array[::-1].copy()
+            case 1:
+                array = array.reshape(-1) if rng.random() < 0.5 else array[None]
+            case 2:
+                array = array.astype(str(rng.choice(["float32", "float64", "int64", "uint8", "bool", "int8"])))
+            case 3 if array.size and array.dtype.kind in "iuf":
+                extreme = [np.nan, np.inf, 1e300] if array.dtype.kind == "f" else [0, -1, 100, 1 << 62, 1 << 20]
+                array.ravel()[rng.integers(array.size)] = np.array(rng.choice(extreme)).astype(array.dtype)
+            case 4:
+                array = array[:-1] if array.ndim and len(array) else np.zeros((3, 0), array.dtype)
+            case 5:
+                array = arrays[str(rng.choice(list(arrays)))]
+            case 6:
+                array = np.resize(array, rng.integers(1, 5, size=rng.integers(4)))
+        arrays[name] = array
+
+
+def mutant(data, content, rng):
+    kind = rng.random()
+    with np.errstate(all="ignore"):
+        if kind < 0.4:
+            mutated = mutate_bytes(data, rng)
+            return "bytes", mutated if mutated != data else data[:-1]
+        if kind < 0.5:
+            return "header", mutate_header(data, rng)
+        document, arrays = json.loads(content[0]), dict(content[1])
+        if kind < 0.84:
+            with contextlib.suppress(RecursionError):  # of copying what is nested too deeply already
+                mutate_document(document, arrays, rng)
+            return "document", pack(json.dumps(document), arrays)
+        mutate_arrays(arrays, rng)
+        return "arrays", pack(json.dumps(document), arrays)
+
+
+# --- What becomes of them -------------------------------------------------------------------------------------------
+
+
+class Ear:
+    """Hears what runs code, while it listens; an audit hook cannot be taken away."""
+
+    def __init__(self):
+        self.listens, self.heard = False, Counter()
+        sys.addaudithook(self.hear)
+
+    def hear(self, event, args):
+        parses_only = event == "compile" and args[1] == "<unknown>"  # ast.literal_eval, of a string for a dtype
+        if self.listens and event.startswith(RUNS_CODE) and not parses_only:
+            self.heard[f"{event} {args}"[:300]] += 1
+
+
+def main(count, seed):
+    warnings.simplefilter("ignore")
+    rng, found = np.random.default_rng(seed), list(samples())
+    contents = [unpack(data) for data, _, _ in found]
+    in_memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    path = Path(tempfile.mkdtemp(dir=in_memory), "model.sknn")
+    for data, rows, given in found:
+        path.write_bytes(data)
+        model = sknn.load(path, **given)
+        model.predict(rows)
+        repr(model)  # the first time imports what prints it
+    for name in [f"{module}.{name}" for module, names in CLASSES.items() for name in names]:
+        sknn.persistence.classes.class_named(name)  # the first time imports its module
+    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + MORE_MEMORY,) * 2)
+    resident, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    ear, results, others = Ear(), Counter(), Counter()
+    for i in range(count):
+        which = WHICH[i % len(WHICH)]
+        data, rows, given = found[which]
+        kind, mutated = mutant(data, contents[which], rng)
+        path.write_bytes(mutated)
+        ear.listens = True
+        outcome = become_of(path, rows, given, others)
+        ear.listens = False
+        results[f"{kind}: {outcome}"] += 1
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident) >> 10
+    seconds = time.process_time() - started
+    print(json.dumps({"results": results, "others": others, "heard": ear.heard, "grown_mb": grown, "seconds": seconds}))
+
+
+def become_of(path, rows, given, others):
+    try:
+        model = sknn.load(path, **given)
+    except InvalidFileError as error:
+        if isinstance(error.__cause__, MemoryError):
+            others[f"memory: {error}"[-300:]] += 1
+        return "refused"
+    except BaseException as error:
+        others[repr(error)[:300]] += 1
+        return "another error"
+    try:
+        model.predict(rows)
+    except Exception:
+        return "loaded, does not predict"
+    return "loaded, predicts"
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,121 @@
+"""Files on disk: the old one or the new one, whatever happens in between."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sknn.persistence import files
+from sknn.persistence.files import as_path, write_atomically
+
+# Of the package only the one file, so that processes start quickly.
+WRITER = """
+import itertools, runpy, sys
+from pathlib import Path
+
+write_atomically = runpy.run_path(sys.argv[1])["write_atomically"]
+print("ready", flush=True)
+for i in itertools.count():
+    write_atomically(Path(sys.argv[2]), bytes([i % 256]) * 300_000)
+"""
+
+
+def test_a_process_that_is_killed_at_any_moment_leaves_a_whole_file(tmp_path):
+    path, rng = tmp_path / "model.sknn", np.random.default_rng(0)
+    path.write_bytes(b"old" * 100_000)
+    seen = set()
+    for _ in range(12):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, files.__file__, str(path)], stdout=subprocess.PIPE)
+        assert writer.stdout.readline() == b"ready\n"
+        for _ in range(5):  # a file at every moment, while it writes
+            time.sleep(rng.uniform(0, 0.01))
+            content = path.read_bytes()
+            assert len(content) == 300_000
+            assert len(set(content)) == 1 or content == b"old" * 100_000
+        writer.send_signal(signal.SIGKILL)
+        assert writer.wait() == -signal.SIGKILL
+        writer.stdout.close()
+        content = path.read_bytes()
+        assert len(content) == 300_000
+        seen.add(content[:1])
+    assert seen != {b"o"}  # it did write
+    assert all(
+        file == path or (file.name.startswith(".model.sknn.") and file.suffix == ".tmp") for file in tmp_path.iterdir()
+    )
+
+
+class FailedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(step, tmp_path, monkeypatch):
+    def fail(*args):
+        raise FailedError
+
+    path = tmp_path / "model.sknn"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(FailedError):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
+    calls, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append("fsync"), fsync(fd)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("replace"), replace(a, b)))
+    write_atomically(tmp_path / "model.sknn", b"new")
+    assert calls == ["fsync", "replace", "fsync"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_modes_are_those_of_any_new_file_or_of_the_one_that_is_replaced(tmp_path):
+    (tmp_path / "plain").write_bytes(b"")
+    write_atomically(tmp_path / "new", b"x")
+    assert (tmp_path / "new").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    (tmp_path / "plain").chmod(0o640)
+    write_atomically(tmp_path / "plain", b"x")
+    assert stat.S_IMODE((tmp_path / "plain").stat().st_mode) == 0o640
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "model.sknn").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "folder" / "model.sknn")
+    write_atomically(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "folder" / "model.sknn").read_bytes() == b"new"
+
+
+def test_a_name_as_long_as_the_file_system_takes(tmp_path):
+    path = tmp_path / ("m" * 250 + ".sknn")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("path", [3, None, b"model", ["model"], open])
+def test_what_names_no_file_is_refused(path):
+    with pytest.raises(TypeError, match=r"^path=.* has to be the name of a file, as a str or a pathlib\.Path; got "):
+        as_path(path)
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(IsADirectoryError, match=r"is a folder; name a file in it, such as '.*model\.sknn'"):
+        as_path(tmp_path)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder '.*nowhere'; make it first"):
+        write_atomically(tmp_path / "nowhere" / "model.sknn", b"")
+
+
+def test_paths_of_any_kind():
+    assert as_path("a/model.sknn") == as_path(Path("a/model.sknn")) == Path("a/model.sknn")

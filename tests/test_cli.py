@@ -1,0 +1,209 @@
+"""The command line, as a shell sees it: what it prints, where, and with which exit code."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.compose import make_column_transformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+import sknn
+from sknn import NeuralClassifier, NeuralRegressor, OnnxPredictor
+from sknn.cli import main
+from sknn.export.torch_encoder import raw_tensors
+
+rng = np.random.default_rng(0)
+QUICK = {"hidden_layer_sizes": (4,), "max_iter": 1, "ensemble_size": 1, "random_state": 0}
+FRAME = pd.DataFrame(
+    {
+        "size": rng.normal(size=60),
+        "city": rng.choice(["Oslo", "Rome", None], 60),
+        "shelf": rng.integers(0, 4, 60),
+    }
+)
+LABELS = rng.choice(["u", "v"], 60)
+
+
+def run(*arguments, folder, **environment):
+    """A real process, with warnings as errors."""
+    command = [sys.executable, "-W", "error", "-m", "sknn", *map(str, arguments)]
+    environment = os.environ | environment
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A folder with a saved estimator, a pipeline, one fitted on an array, and the table."""
+    folder = tmp_path_factory.mktemp("models")
+    columns = make_column_transformer((StandardScaler(), ["size", "shelf"]), (OneHotEncoder(), ["city"]))
+    sknn.save(NeuralClassifier(**QUICK).fit(FRAME, LABELS), folder / "model.sknn")
+    known = FRAME.assign(city=FRAME["city"].fillna("?"))
+    sknn.save(make_pipeline(columns, NeuralClassifier(**QUICK)).fit(known, LABELS), folder / "pipeline.sknn")
+    sknn.save(NeuralRegressor(**QUICK).fit(FRAME[["size", "shelf"]].to_numpy(), FRAME["size"]), folder / "array.sknn")
+    FRAME.assign(label=LABELS)[["label", "shelf", "city", "size"]].to_csv(folder / "table.csv", index=False)
+    known.to_parquet(folder / "known.parquet")
+    return folder
+
+
+# --- In a process of its own --------------------------------------------------------------------------------------
+
+
+def test_a_model_becomes_an_onnx_file_with_the_types_of_a_table(models, tmp_path):
+    done = run("export", models / "model.sknn", "--to", "onnx", "--sample", models / "table.csv", "--output",
+               tmp_path / "new" / "m.onnx", folder=tmp_path)  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{tmp_path / 'new' / 'm.onnx'}: NeuralClassifier with 3 columns\n"
+    predictor, model = OnnxPredictor(tmp_path / "new" / "m.onnx"), sknn.load(models / "model.sknn")
+    np.testing.assert_allclose(predictor.predict_proba(FRAME), model.predict_proba(FRAME), atol=1e-6)
+    assert [one["type"] for one in predictor.metadata["features"]] == ["double", "string", "int64"]
+    assert predictor.metadata["data"]["n_rows"] == 60
+
+
+def test_a_failure_is_one_line_and_exit_code_1(tmp_path):
+    done = run("export", "nothing.sknn", "--to", "onnx", folder=tmp_path)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "sknn export: error: nothing.sknn: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "sknn: error: the following arguments are required: command"),
+        (["export", "model.sknn"], "sknn export: error: the following arguments are required: --to"),
+        (["export", "model.sknn", "--to", "tflite"], "invalid choice: 'tflite' (choose from"),
+        (["exprot"], "invalid choice: 'exprot'"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_exit_code_2(arguments, message, tmp_path):
+    done = run(*arguments, folder=tmp_path)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: sknn")
+    assert message in done.stderr
+
+
+def test_help_and_version_come_at_once(tmp_path):
+    (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
+    path = os.pathsep.join([str(tmp_path), str(Path(sknn.__file__).parent.parent)])
+    shown = run("export", "--help", folder=tmp_path, PYTHONPATH=path, COLUMNS="80")
+
+    assert shown.returncode == 0, shown.stderr
+    assert "sknn export churn.sknn --to onnx --sample customers.parquet" in shown.stdout
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+    assert run("--version", folder=tmp_path, PYTHONPATH=path).stdout == f"sknn {sknn.__version__}\n"
+
+
+def test_the_script_is_the_same_as_the_module():
+    project = Path(sknn.__file__).parent.parent / "pyproject.toml"
+    module, _, function = tomllib.loads(project.read_text())["project"]["scripts"]["sknn"].partition(":")
+
+    assert getattr(importlib.import_module(module), function) is main
+
+
+# --- In this one --------------------------------------------------------------------------------------------------
+
+
+def test_a_lone_estimator_knows_its_columns_but_not_the_data(models, capsys):
+    assert main(["export", str(models / "model.sknn"), "--to", "onnx"]) == 0
+
+    predictor, model = OnnxPredictor(models / "model.onnx"), sknn.load(models / "model.sknn")
+    np.testing.assert_allclose(predictor.predict_proba(FRAME), model.predict_proba(FRAME), atol=1e-6)
+    assert [one["type"] for one in predictor.metadata["features"]] == ["double", "string", "double"]
+    assert predictor.metadata["data"] is None
+    assert capsys.readouterr().out == f"{models / 'model.onnx'}: NeuralClassifier with 3 columns\n"
+
+
+def test_an_estimator_of_an_array_knows_its_columns_too(models):
+    assert main(["export", str(models / "array.sknn"), "--to", "onnx"]) == 0
+
+    X, model = FRAME[["size", "shelf"]].to_numpy(), sknn.load(models / "array.sknn")
+    np.testing.assert_allclose(OnnxPredictor(models / "array.onnx").predict(X), model.predict(X), rtol=1e-4, atol=1e-6)
+
+
+def test_a_pipeline_is_exported_with_a_sample(models):
+    arguments = ["export", str(models / "pipeline.sknn"), "--to", "onnx"]
+    assert main([*arguments, "--sample", str(models / "known.parquet")]) == 0
+
+    known = pd.read_parquet(models / "known.parquet")
+    predictor, model = OnnxPredictor(models / "pipeline.onnx"), sknn.load(models / "pipeline.sknn")
+    np.testing.assert_allclose(predictor.predict_proba(known), model.predict_proba(known), atol=1e-5)
+
+
+@pytest.mark.parametrize("sample", [[], ["--sample", "table.csv"]])
+def test_a_program_of_torch_has_the_ending_pt2(models, sample, monkeypatch):
+    monkeypatch.chdir(models)
+    assert main(["export", "model.sknn", "--to", "pt2", *sample]) == 0
+
+    model, files = sknn.load("model.sknn"), {"sknn.json": ""}
+    program = torch.export.load("model.pt2", extra_files=files).module()
+    expected = model.predict_proba(FRAME)
+    np.testing.assert_allclose(program(*raw_tensors(model._features, FRAME)).numpy(), expected, atol=1e-6)
+    assert json.loads(files["sknn.json"])["numbers"] == ["size", "shelf"]
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("sample", [[], ["--sample", "table.csv"]])
+def test_a_saved_model_is_a_folder(models, sample, tmp_path):
+    import tensorflow as tf
+
+    output = tmp_path / "serving" / "1"
+    done = run(
+        "export", "model.sknn", "--to", "savedmodel", "--output", output, *sample, folder=models, PYTHONWARNINGS=""
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "serving_default" in tf.saved_model.load(str(output)).signatures
+    metadata = json.loads((output / "assets.extra" / "sknn.json").read_text())
+    assert (metadata["data"] is None) == (not sample)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pipeline.sknn", "--to", "onnx"], "A Pipeline does not know the types of its columns; give some rows"),
+        (["pipeline.sknn", "--to", "pt2"], "got Pipeline; give the last step of a pipeline, or export all of it"),
+        (["table.csv", "--to", "onnx"], "'table.csv' can't be loaded: it"),
+        (
+            ["model.sknn", "--to", "onnx", "--sample", "table.xlsx"],
+            "--sample table.xlsx: the file has to end in .csv or",
+        ),
+        (["model.sknn", "--to", "onnx", "--sample", "nothing.csv"], "nothing.csv: No such file or directory"),
+        (
+            ["model.sknn", "--to", "onnx", "--sample", "empty.csv"],
+            "lacks columns that the model was fitted with: ['size",
+        ),
+        (
+            ["array.sknn", "--to", "onnx", "--sample", "table.csv"],
+            "X has 4 features, but NeuralRegressor is expecting 2",
+        ),
+    ],
+)
+def test_what_cannot_be_exported_is_said_in_one_line(models, arguments, message, monkeypatch, capsys):
+    monkeypatch.chdir(models)
+    Path("empty.csv").write_text("label\n")
+
+    assert main(["export", *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("sknn export: error: ")
+    assert message in err
+
+
+def test_what_is_not_installed_is_named_with_its_extra(models, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+
+    assert main(["export", str(models / "model.sknn"), "--to", "savedmodel"]) == 1
+    assert capsys.readouterr().err == (
+        "sknn export: error: to_saved_model needs tensorflow; install it with: pip install 'sknn[tensorflow]'\n"
+    )

@@ -1,0 +1,427 @@
+"""A model predicts without torch or scikit-learn what the estimator predicts, from any kind of table."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import (
+    BooleanTensorType,
+    DoubleTensorType,
+    FloatTensorType,
+    Int64TensorType,
+    StringTensorType,
+)
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from sknn import NeuralClassifier, NeuralRegressor, OnnxPredictor, export
+from sknn._encoding import as_level, as_numbers, is_missing
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(60, 4))
+LABELS = np.array(["no", "yes"])[(X[:, 0] + X[:, 1] > 0).astype(int)]
+FRAME = pd.DataFrame(
+    {"size": X[:, 0], "shelf": rng.integers(0, 4, 60), "city": rng.choice(["Oslo", "Rome", ""], 60), "new": X[:, 2] > 0}
+)
+FRAME_TYPES = [
+    ("size", DoubleTensorType([None, 1])),
+    ("shelf", Int64TensorType([None, 1])),
+    ("city", StringTensorType([None, 1])),
+    ("new", BooleanTensorType([None, 1])),
+]
+
+
+def predictor_of(model, metadata=None, n_threads=1):
+    if metadata is not None:
+        onnx.helper.set_model_props(model, {"sknn": json.dumps(metadata)})
+    return OnnxPredictor(model.SerializeToString(), n_threads=n_threads)
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return LogisticRegression().fit(X, LABELS)
+
+
+@pytest.fixture(scope="module")
+def array_model(classifier):
+    return to_onnx(classifier, X[:1], options={"zipmap": False})
+
+
+@pytest.fixture(scope="module")
+def frame_pipeline():
+    columns = make_column_transformer(
+        (StandardScaler(), ["size", "shelf"]), (OneHotEncoder(), ["city"]), ("passthrough", ["new"])
+    )
+    return make_pipeline(columns, LogisticRegression()).fit(FRAME, LABELS)
+
+
+@pytest.fixture(scope="module")
+def frame_predictor(frame_pipeline):
+    # The converter of skl2onnx joins a column of booleans to numbers only if it is one of these.
+    types = [*FRAME_TYPES[:3], ("new", FloatTensorType([None, 1]))]
+    return predictor_of(to_onnx(frame_pipeline, initial_types=types, options={"zipmap": False}))
+
+
+def one_input_model(dtype, output_dtype=None, shape=(None, 1), name="x"):
+    """A graph that gives back what it got."""
+    node = onnx.helper.make_node("Identity", [name], ["out"])
+    type_in = onnx.helper.make_tensor_value_info(name, dtype, shape)
+    type_out = onnx.helper.make_tensor_value_info("out", output_dtype or dtype, shape)
+    graph = onnx.helper.make_graph([node], "echo", [type_in], [type_out])
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+
+def echo(dtype):
+    """What reaches the graph of a column of this type."""
+    return predictor_of(one_input_model(dtype), {"features": [{"name": "x"}]})
+
+
+ECHO_TEXT, ECHO_NUMBER = echo(onnx.TensorProto.STRING), echo(onnx.TensorProto.DOUBLE)
+
+
+# --- The same predictions -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", [X, X.astype(np.float32), X.tolist(), np.asfortranarray(X), X.astype(object)])
+def test_arrays_of_any_kind_give_the_estimators_probabilities(classifier, array_model, table):
+    predictor = predictor_of(array_model)
+
+    np.testing.assert_allclose(predictor.predict_proba(table), classifier.predict_proba(X), atol=1e-6)
+    np.testing.assert_array_equal(predictor.predict(table), classifier.predict(X))
+
+
+def test_integers_are_numbers_too(classifier, array_model):
+    table = np.arange(8).reshape(2, 4)
+
+    np.testing.assert_allclose(
+        predictor_of(array_model).predict_proba(table), classifier.predict_proba(table), atol=1e-6
+    )
+
+
+def test_a_file_predicts_like_its_content(array_model, tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(array_model.SerializeToString())
+
+    np.testing.assert_array_equal(OnnxPredictor(path).predict(X), predictor_of(array_model).predict(X))
+    np.testing.assert_array_equal(OnnxPredictor(str(path)).predict(X), predictor_of(array_model).predict(X))
+
+
+def test_probabilities_that_come_as_a_dict_per_row_become_an_array(classifier):
+    predictor = predictor_of(to_onnx(classifier, X[:1].astype(np.float32)))
+
+    np.testing.assert_allclose(predictor.predict_proba(X), classifier.predict_proba(X), atol=1e-6)
+
+
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_a_regressor_gives_values_and_has_no_probabilities(n_outputs):
+    y = X[:, :2] @ np.ones((2, n_outputs))
+    regressor = LinearRegression().fit(X, y[:, 0] if n_outputs == 1 else y)
+    predictor = predictor_of(to_onnx(regressor, X[:1]))
+
+    np.testing.assert_allclose(predictor.predict(X), regressor.predict(X), atol=1e-5)
+    assert not hasattr(predictor, "predict_proba")
+    with pytest.raises(AttributeError, match="holds a regressor, which has no 'predict_proba'"):
+        predictor.predict_proba(X)
+
+
+def test_threads_change_nothing(array_model):
+    one, two = predictor_of(array_model), predictor_of(array_model, n_threads=2)
+
+    np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        NeuralClassifier(),
+        NeuralClassifier(ensemble_size=1, scaling="quantile"),
+        NeuralRegressor(),
+        NeuralRegressor(loss="quantile", quantile=(0.1, 0.9)),
+    ],
+    ids=repr,
+)
+def test_an_exported_network_predicts_from_the_raw_table(estimator):
+    estimator.set_params(hidden_layer_sizes=4, max_iter=2, random_state=0)
+    frame = FRAME.assign(city=FRAME["city"].replace("", None))
+    y = LABELS if isinstance(estimator, NeuralClassifier) else 1e3 + X[:, 0]
+    predictor = predictor_of(export.to_onnx(estimator.fit(frame, y), frame))
+
+    assert predictor.feature_names_in_.tolist() == estimator.feature_names_in_.tolist()
+    assert predictor.n_features_in_ == estimator.n_features_in_
+    assert predictor.metadata["estimator"] == type(estimator).__name__
+    for table in (frame[["new", "city", "shelf", "size"]], frame.head(1), frame.to_dict("records")):
+        expected = frame.head(1) if len(table) == 1 else frame
+        if isinstance(estimator, NeuralRegressor):
+            np.testing.assert_allclose(predictor.predict(table), estimator.predict(expected), rtol=1e-6)
+            continue
+        np.testing.assert_array_equal(predictor.predict(table), estimator.predict(expected))
+        np.testing.assert_allclose(predictor.predict_proba(table), estimator.predict_proba(expected), atol=1e-6)
+        np.testing.assert_array_equal(predictor.classes_, estimator.classes_)
+
+
+@pytest.mark.parametrize("labels", [LABELS, LABELS == "no", (LABELS == "no") * 2 - 1, (LABELS == "no") * 1.0], ids=str)
+def test_labels_have_the_type_of_the_training(labels):
+    estimator = NeuralClassifier(hidden_layer_sizes=4, max_iter=1, random_state=0).fit(X, labels)
+    predictor = predictor_of(export.to_onnx(estimator, X))
+
+    np.testing.assert_array_equal(predictor.predict(X), estimator.predict(X))
+    assert predictor.predict(X).dtype.kind == labels.dtype.kind
+    assert predictor.classes_.dtype.kind == labels.dtype.kind
+    assert not hasattr(predictor, "feature_names_in_")
+
+
+# --- Tables with names --------------------------------------------------------------------------------------------
+
+
+def tables():
+    shuffled = FRAME[["new", "city", "size", "shelf"]]
+    return {
+        "pandas": FRAME,
+        "pandas, other order": shuffled,
+        "pandas, other types": FRAME.astype(
+            {"city": "category", "shelf": "Float64", "size": "float32", "new": "boolean"}
+        ),
+        "polars": pl.from_pandas(shuffled),
+        "dict": FRAME.to_dict("list"),
+        "dict of arrays": {name: FRAME[name].to_numpy() for name in shuffled},
+        "records": FRAME.to_dict("records"),
+        "array of objects": FRAME.to_numpy(dtype=object),
+        "rows": FRAME.to_numpy(dtype=object).tolist(),
+        "with another column": FRAME.assign(id=range(60)),
+    }
+
+
+@pytest.mark.parametrize("table", [pytest.param(table, id=name) for name, table in tables().items()])
+def test_tables_of_any_kind_give_the_pipelines_probabilities(frame_pipeline, frame_predictor, table):
+    np.testing.assert_allclose(frame_predictor.predict_proba(table), frame_pipeline.predict_proba(FRAME), atol=1e-6)
+
+
+def test_names_of_inputs_are_names_of_columns(frame_predictor):
+    assert frame_predictor.feature_names_in_.tolist() == ["size", "shelf", "city", "new"]
+    assert frame_predictor.n_features_in_ == 4
+    assert frame_predictor.metadata == {}
+    assert not hasattr(frame_predictor, "classes_")
+
+
+def test_missing_columns_are_named(frame_predictor):
+    match = re.escape("X lacks columns that the model was fitted with: ['shelf', 'new']. It has ['size', 'city'].")
+    with pytest.raises(ValueError, match=match):
+        frame_predictor.predict(FRAME[["size", "city"]])
+
+
+def test_a_record_without_a_value_is_named(frame_predictor):
+    records = FRAME.head(2).to_dict("records")
+    del records[1]["city"]
+
+    with pytest.raises(ValueError, match=r"Row 1 of X lacks columns .*: \['city'\]; give None"):
+        frame_predictor.predict(records)
+
+
+def test_columns_of_different_lengths_are_refused(frame_predictor):
+    columns = FRAME.to_dict("list") | {"city": ["Oslo"]}
+
+    with pytest.raises(ValueError, match=r"The columns of X have different lengths: \[1, 60\]"):
+        frame_predictor.predict(columns)
+
+
+def test_columns_may_be_named_by_numbers():
+    frame = pd.DataFrame(X)
+    estimator = NeuralClassifier(hidden_layer_sizes=4, max_iter=1, random_state=0).fit(frame, LABELS)
+    predictor = predictor_of(export.to_onnx(estimator, frame))
+
+    for table in (frame, frame[[3, 1, 0, 2]], X):
+        np.testing.assert_array_equal(predictor.predict(table), estimator.predict(frame))
+
+
+def test_metadata_names_the_columns_of_one_wide_input(classifier, array_model):
+    metadata = {"features": [{"name": name} for name in "abcd"], "classes": ["no", "yes"]}
+    predictor = predictor_of(onnx.ModelProto.FromString(array_model.SerializeToString()), metadata)
+    frame = pd.DataFrame(X, columns=list("abcd"))[list("dbca")]
+
+    np.testing.assert_allclose(predictor.predict_proba(frame), classifier.predict_proba(X), atol=1e-6)
+    assert predictor.classes_.tolist() == ["no", "yes"]
+    assert predictor.metadata == metadata
+
+
+def test_names_are_refused_by_a_model_that_knows_none(array_model):
+    with pytest.raises(ValueError, match=r"fitted without names; give an array of 4 columns in the order of the fit"):
+        predictor_of(array_model).predict(pd.DataFrame(X))
+
+
+def test_several_wide_inputs_share_out_the_columns():
+    first = onnx.helper.make_tensor_value_info("first", onnx.TensorProto.FLOAT, (None, 2))
+    second = onnx.helper.make_tensor_value_info("second", onnx.TensorProto.DOUBLE, (None, 1))
+    out = onnx.helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, (None, 3))
+    nodes = [
+        onnx.helper.make_node("Cast", ["second"], ["cast"], to=onnx.TensorProto.FLOAT),
+        onnx.helper.make_node("Concat", ["first", "cast"], ["out"], axis=1),
+    ]
+    graph = onnx.helper.make_graph(nodes, "echo", [first, second], [out])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    predictor = predictor_of(model, {"features": [{"name": name} for name in "abc"]})
+
+    np.testing.assert_allclose(predictor.predict(X[:, :3]), X[:, :3], rtol=1e-6)
+    np.testing.assert_allclose(
+        predictor.predict(pd.DataFrame(X[:, [2, 1, 0]], columns=list("cba"))), X[:, :3], rtol=1e-6
+    )
+
+
+# --- Types and missing values -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "column", [[1.5, None], np.array([1.5, np.nan]), pd.Series([1.5, pd.NA], dtype="Float64"), pl.Series([1.5, None])]
+)
+def test_missing_numbers_are_nan(column):
+    np.testing.assert_array_equal(echo(onnx.TensorProto.DOUBLE).predict({"x": column}), [1.5, np.nan])
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        ["a", None],
+        ["a", np.nan],
+        np.array(["a", None], dtype=object),
+        pd.Series(["a", None]),
+        pd.Series(["a", pd.NA], dtype="string"),
+        pd.Series(["a", None], dtype="category"),
+        pl.Series(["a", None]),
+    ],
+)
+def test_missing_strings_are_empty(column):
+    assert echo(onnx.TensorProto.STRING).predict({"x": column}).tolist() == ["a", ""]
+
+
+# ONNX Runtime ends a string at its first NUL.
+WORDS = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
+
+
+@given(st.lists(WORDS | st.integers() | st.floats() | st.booleans() | st.none() | st.just(pd.NA), min_size=1))
+def test_a_category_has_the_name_that_the_estimator_gives_it(column):
+    texts = ECHO_TEXT.predict({"x": column}).tolist()
+
+    assert texts == ["" if is_missing(value) else as_level(value) for value in column]
+
+
+@given(st.lists(st.floats(-1e300, 1e300) | st.integers(-(2**60), 2**60) | st.booleans() | st.none(), min_size=1))
+def test_numbers_are_those_that_the_estimator_reads(column):
+    for values in (column, np.array(column, dtype=object), pd.Series(column, dtype=object)):
+        np.testing.assert_array_equal(
+            ECHO_NUMBER.predict({"x": values}), as_numbers(np.array(column, dtype=object)), strict=True
+        )
+
+
+def test_a_fraction_is_no_integer():
+    predictor = echo(onnx.TensorProto.INT64)
+
+    assert predictor.predict({"x": [1.0, 2.0]}).tolist() == [1, 2]
+    for column in ([1.5], [np.nan], [None]):
+        with pytest.raises(
+            ValueError, match="Column 'x' holds values that the model's type for it, int64, cannot hold"
+        ):
+            predictor.predict({"x": column})
+
+
+@pytest.mark.parametrize("column", [["3"], ["a", 1.0], np.array(["2020-01-01"], dtype="datetime64[D]")])
+def test_what_is_no_number_is_refused_where_a_number_was(column):
+    with pytest.raises(ValueError, match="Column 'x' held numbers in fit, and holds something else now"):
+        echo(onnx.TensorProto.FLOAT).predict({"x": column})
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e39])
+def test_what_the_models_type_cannot_hold_is_refused(array_model, value):
+    with pytest.raises(ValueError, match="contains infinity or a value too large for float32"):
+        echo(onnx.TensorProto.FLOAT).predict({"x": [value]})
+
+
+# --- Shapes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", [X[0], X[0].tolist(), FRAME.iloc[0]])
+def test_one_row_alone_is_refused_with_advice(array_model, row):
+    with pytest.raises(
+        ValueError, match=r"Expected a 2D array, .* X\.reshape\(1, -1\) of an array, frame\.iloc\[\[0\]\]"
+    ):
+        predictor_of(array_model).predict(row)
+
+
+def test_one_record_alone_is_refused_with_advice(frame_predictor):
+    with pytest.raises(ValueError, match=r"Column 'size' has shape \(\); .* give lists of one value"):
+        frame_predictor.predict(FRAME.iloc[0].to_dict())
+
+
+def test_another_number_of_columns_is_refused_in_scikit_learns_words(array_model):
+    with pytest.raises(ValueError, match="X has 3 features, but OnnxPredictor is expecting 4 features as input"):
+        predictor_of(array_model).predict(X[:, :3])
+
+
+def test_no_rows_are_refused(array_model, frame_predictor):
+    for predictor, table in [(predictor_of(array_model), X[:0]), (frame_predictor, FRAME.head(0))]:
+        with pytest.raises(ValueError, match=r"Found array with 0 sample\(s\)"):
+            predictor.predict(table)
+
+
+def test_rows_of_more_dimensions_keep_their_shape():
+    predictor = predictor_of(one_input_model(onnx.TensorProto.FLOAT, shape=(None, 1, 8, 8)))
+    images = rng.normal(size=(3, 1, 8, 8))
+
+    np.testing.assert_allclose(predictor.predict(images), images, rtol=1e-6)
+    with pytest.raises(
+        ValueError, match=r"X has rows of shape \(1, 8, 7\), but the model takes rows of shape \(1, 8, 8\)"
+    ):
+        predictor.predict(images[..., :7])
+
+
+# --- Files that are no models -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x80\x04pickle"])
+def test_what_is_no_onnx_file_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+
+    for model, what in [(path, re.escape(str(path))), (content, f"{len(content)} bytes")]:
+        with pytest.raises(ValueError, match=f"{what}.* is not an ONNX model that ONNX Runtime .* can run"):
+            OnnxPredictor(model)
+
+
+def test_a_missing_file_is_pythons_own_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.onnx"):
+        OnnxPredictor(tmp_path / "nothing.onnx")
+
+
+def test_an_input_of_an_unknown_type_is_refused():
+    with pytest.raises(ValueError, match=r"input 'x' is a tensor\(uint8\); OnnxPredictor knows \['tensor\(bool\)'"):
+        predictor_of(one_input_model(onnx.TensorProto.UINT8))
+
+
+def test_without_onnx_runtime_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+
+    with pytest.raises(ImportError, match=r"needs onnxruntime; install it with: pip install 'sknn\[onnx\]'"):
+        OnnxPredictor(b"")
+
+
+def test_a_process_that_predicts_loads_neither_torch_nor_scikit_learn(array_model, classifier, tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(array_model.SerializeToString())
+    code = (
+        "import sys\nfrom sknn import OnnxPredictor\n"
+        f"print(OnnxPredictor({str(path)!r}).predict({X[:3].tolist()}).tolist())\n"
+        "assert not {'torch', 'sklearn', 'skorch', 'scipy', 'pandas'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(classifier.predict(X[:3]).tolist())
