@@ -4,7 +4,6 @@ It prints a table of scores for each data set, draws the training curves into de
 is loaded again and predicts.
 """
 
-import pickle
 import time
 import warnings
 from pathlib import Path
@@ -24,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from sknn import NeuralClassifier, NeuralRegressor
+from sknn import NeuralClassifier, NeuralRegressor, load, save
 from sknn.inspection import TrainingCurveDisplay
 
 mpl.use("Agg")
@@ -117,9 +116,9 @@ def draw(clf, path):
 
 
 def save_and_load(clf, path):
-    """Write the fitted model to a file, and read it again."""
-    path.write_bytes(pickle.dumps(clf))
-    return pickle.loads(path.read_bytes())
+    """Write the fitted model to a file without code in it, and read it again."""
+    save(clf, path)
+    return load(path)
 
 
 def main():
@@ -138,9 +137,9 @@ def main():
     draw(clf, FOLDER / "training.png")
     print("\n  Training curves:  demo/training.png")
 
-    path = FOLDER / "model.pkl"
+    path = FOLDER / "model.sknn"
     loaded = save_and_load(clf, path)
-    print(f"  Saved model:      demo/model.pkl, {path.stat().st_size / 1e6:.1f} MB")
+    print(f"  Saved model:      demo/model.sknn, {path.stat().st_size / 1e6:.1f} MB")
     same = np.array_equal(loaded.predict_proba(X_test), clf.predict_proba(X_test))
     print(
         f"  Loaded again:     {'the same probabilities' if same else 'OTHER PROBABILITIES'} for {len(X_test)} new rows"

@@ -104,7 +104,7 @@ def test_demo_draws_the_training_and_saves_a_model_that_predicts_the_same(demo, 
     settings = {"ensemble_size": 2, "max_iter": 3, "metrics": ["accuracy"], "random_state": 0}
     clf = demo["NeuralClassifier"](**settings).fit(X, y)
     demo["draw"](clf, tmp_path / "training.png")
-    loaded = demo["save_and_load"](clf, tmp_path / "model.pkl")
+    loaded = demo["save_and_load"](clf, tmp_path / "model.sknn")
 
     assert (tmp_path / "training.png").stat().st_size > 10_000
     np.testing.assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))
