@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sknn._classifier import NeuralClassifier
     from sknn._from_sklearn import from_sklearn
     from sknn._regressor import NeuralRegressor
+    from sknn.history.diagnosis import TrainingWarning
     from sknn.onnx_predictor import OnnxPredictor
     from sknn.persistence import load, save
 
@@ -24,6 +25,7 @@ __all__ = [
     "NeuralClassifier",
     "NeuralRegressor",
     "OnnxPredictor",
+    "TrainingWarning",
     "__version__",
     "autolog",
     "callbacks",
@@ -40,6 +42,7 @@ _HOMES = {
     "NeuralClassifier": "sknn._classifier",
     "NeuralRegressor": "sknn._regressor",
     "OnnxPredictor": "sknn.onnx_predictor",
+    "TrainingWarning": "sknn.history.diagnosis",
     "autolog": "sknn._autolog",
     "from_sklearn": "sknn._from_sklearn",
     "load": "sknn.persistence",

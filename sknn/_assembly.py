@@ -16,15 +16,15 @@ from sklearn.utils import check_random_state
 from sknn._device import Precision, resolve_precision, stream
 from sknn._encoding import quantiles
 from sknn._scoring import estimator_metric, watched_metric
-from sknn.batches import Table
-from sknn.full_batch import FullBatchNet
 from sknn.network.custom import CustomNetwork, build_module, check_factory
 from sknn.network.embeddings import PIECEWISE_BINS
 from sknn.network.flat import FlatNetwork, Inputs
 from sknn.network.mlp import MLP
 from sknn.network.optimizers import SGD, Adam, FlatOptimizer, Rates, TorchOptimizer
-from sknn.plan import Plan, TrainingSet
-from sknn.training import TrainingNet
+from sknn.training.batches import Table
+from sknn.training.full_batch import FullBatchNet
+from sknn.training.net import TrainingNet
+from sknn.training.plan import Plan, TrainingSet
 
 AUTO_BATCH = (
     (256, 16),

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from sknn.diagnosis import TrainingWarning, advice, diagnose
-from sknn.history import frame_of, records_of
+from sknn.history.diagnosis import TrainingWarning, advice, diagnose
+from sknn.history.records import frame_of, records_of
 from sknn.network.flat import FlatNetwork
 from sknn.network.layers import Linear
 from sknn.network.mlp import MLP
 from sknn.network.schedules import SCHEDULES
-from sknn.training import TrainingNet
+from sknn.training.net import TrainingNet
 
 DIVERGED = (
     "The training loss became NaN or infinite in epoch {epoch}. Try a smaller learning_rate_init, "
@@ -113,7 +113,8 @@ class FittedAttributes:
 
         Training and validation loss, metrics (means over members; with several members also `member_...` lists), the
         gap (validation loss / training loss), the learning rate, seconds, training rows per second (of all members
-        together), and the diagnosis: None, 'overfitting', 'divergence' or 'flat' (see `sknn.diagnosis.diagnose`).
+        together), and the diagnosis: None, 'overfitting', 'divergence' or 'flat', by the rule of
+        `sknn.history.diagnosis.diagnose`.
         """
         net = self._fitted_net("history_")
         return records_of(net.history, net.members_)

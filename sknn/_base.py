@@ -38,14 +38,14 @@ from sknn._attributes import DIVERGED, FittedAttributes
 from sknn._callbacks import can_be_pickled, copy_callback, instantiated
 from sknn._device import resolve_device, threads
 from sknn._encoding import MAX_LEVELS, ONE_HOT_LEVELS, Encoded, FeatureEncoder, check_table
-from sknn._html import training_html
 from sknn._parameters import Parameters
 from sknn._state import move_net, net_from_state, state_of_net
-from sknn.batches import Table
+from sknn.history.html import training_html
 from sknn.network.flat import Inputs
 from sknn.network.losses import Loss
-from sknn.plan import TrainingSet
-from sknn.training import TrainingNet
+from sknn.training.batches import Table
+from sknn.training.net import TrainingNet
+from sknn.training.plan import TrainingSet
 
 PREDICTED_NUMBERS = 1 << 18  # of the widest layer, over all members, at once: 1 MB, which stays in a core's own cache
 FEWEST_ROWS = 256  # predicted at once

@@ -10,8 +10,8 @@ from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring, get_scorer_names
 from torch import Tensor
 
-from sknn.batches import Metric
 from sknn.network.metrics import METRICS
+from sknn.training.batches import Metric
 
 SMALLER_IS_BETTER = {"log_loss": "neg_log_loss", "rmse": "neg_root_mean_squared_error"}
 INSTEAD = {"roc_auc": "; for several classes use 'roc_auc_ovr', or 'roc_auc_ovo'"}

@@ -9,8 +9,8 @@ import numpy as np
 import sklearn.model_selection as theirs
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 
-from sknn.batched_fits import UNFINISHED, batched_fits
-from sknn.search_spaces import search_space
+from sknn.search.batched_fits import UNFINISHED, batched_fits
+from sknn.search.spaces import search_space
 
 __all__ = [
     "GridSearchCV",

@@ -7,7 +7,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sknn import NeuralClassifier, NeuralRegressor
 
 # The checks fit noise, and with parameters that suit no table.
-pytestmark = pytest.mark.filterwarnings("ignore::sknn.diagnosis.TrainingWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::sknn.TrainingWarning")
 
 DRAWS = "repeating a row changes which rows are held out and which batches are drawn"
 DRAWN = {

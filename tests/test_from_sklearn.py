@@ -13,7 +13,7 @@ from sklearn.preprocessing import scale
 from sknn import NeuralClassifier, NeuralRegressor, from_sklearn
 
 # A few epochs of some solvers do not get far.
-pytestmark = pytest.mark.filterwarnings("ignore::sknn.diagnosis.TrainingWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::sknn.TrainingWarning")
 
 EPOCHS = 25
 TOLERANCE = {"float32": 1e-4, "float64": 1e-8}

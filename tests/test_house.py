@@ -29,23 +29,23 @@ HOUSE = [
     "network/custom.py",
     "_encoding.py",
     "_targets.py",
-    "batches.py",
     "_callbacks.py",
-    "encoded_prediction.py",
-    "captured_steps.py",
-    "plan.py",
-    "diagnosis.py",
-    "history.py",
-    "training_progress.py",
-    "training.py",
-    "full_batch.py",
-    "training_together.py",
+    "history/diagnosis.py",
+    "history/records.py",
+    "history/progress.py",
+    "history/curves.py",
+    "history/html.py",
+    "training/batches.py",
+    "training/encoded_prediction.py",
+    "training/captured_steps.py",
+    "training/plan.py",
+    "training/net.py",
+    "training/full_batch.py",
+    "training/together.py",
     "_parameters.py",
     "_scoring.py",
     "_assembly.py",
     "_attributes.py",
-    "_curves.py",
-    "_html.py",
     "_state.py",
     "_base.py",
     "_classifier.py",
@@ -56,10 +56,10 @@ HOUSE = [
     "persistence/codec.py",
     "persistence/files.py",
     "persistence/__init__.py",
-    "search_progress.py",
-    "search_fits.py",
-    "batched_fits.py",
-    "search_spaces.py",
+    "search/progress.py",
+    "search/fits.py",
+    "search/batched_fits.py",
+    "search/spaces.py",
     "model_selection.py",
     "inspection/axes.py",
     "inspection/estimators.py",
@@ -101,6 +101,7 @@ HOUSE = [
     "cli.py",
     "__main__.py",
 ]
+FOLDERS = [f"{name}/__init__.py" for name in ("history", "network", "search", "training")]  # that export nothing
 REQUIRED_PACKAGES = {"joblib", "numpy", "scipy", "sklearn", "skorch", "torch"}
 SECTION = re.compile(r"^\s*(\w[\w ]*)\n\s*-{3,}$", re.MULTILINE)
 
@@ -108,7 +109,7 @@ SECTION = re.compile(r"^\s*(\w[\w ]*)\n\s*-{3,}$", re.MULTILINE)
 def files():
     """Names of the package's files, as in `HOUSE`."""
     paths = (path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
-    return sorted(path.as_posix() for path in paths if path.as_posix() != "network/__init__.py")
+    return sorted(path.as_posix() for path in paths if path.as_posix() not in FOLDERS)
 
 
 def tree(name):
@@ -142,11 +143,17 @@ def executed_on_import(node):
 
 def public_functions():
     """Functions and classes of the API, and the public methods that the classes define."""
-    for name in sknn.__all__:
-        value = getattr(sknn, name)
-        if callable(value):
+    for module in (sknn, *(getattr(sknn, name) for name in sknn.__all__)):
+        if inspect.ismodule(module):
+            yield from public_functions_of(module)
+
+
+def public_functions_of(module):
+    for name in module.__all__:
+        value = getattr(module, name)
+        if callable(value) and not (inspect.isclass(value) and issubclass(value, Exception)):
             yield name, value
-        if inspect.isclass(value):
+        if inspect.isclass(value) and module is sknn:  # elsewhere skorch's and scikit-learn's names say what they do
             for method_name, method in inspect.getmembers(value, inspect.isfunction):
                 if not method_name.startswith("_") and method.__module__.startswith("sknn"):
                     yield f"{name}.{method_name}", method
@@ -178,7 +185,7 @@ def test_importing_a_file_needs_no_optional_package(name):
     assert packages - REQUIRED_PACKAGES - set(sys.stdlib_module_names) <= {"sknn"}
 
 
-@pytest.mark.parametrize("name", [*HOUSE, "network/__init__.py"])
+@pytest.mark.parametrize("name", [*HOUSE, *FOLDERS])
 def test_a_file_says_in_its_first_line_what_it_is_for(name):
     first_line = (ROOT / name).read_text().partition("\n")[0]
 
@@ -191,5 +198,5 @@ def test_a_public_function_has_a_numpydoc_docstring(name, function):
     summary, sections = docstring.partition("\n")[0], SECTION.findall(docstring)
 
     assert summary.endswith(".")
-    assert "Parameters" in sections
+    assert {"Parameters", "Attributes"} & set(sections)
     assert inspect.isclass(function) or "Returns" in sections

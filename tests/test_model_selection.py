@@ -30,10 +30,10 @@ from sklearn.metrics import make_scorer, recall_score
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-import sknn.batched_fits as batched_fits_module
+import sknn.search.batched_fits as batched_fits_module
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn import model_selection as ours
-from sknn.training import TrainingNet
+from sknn.training.net import TrainingNet
 
 X, y = load_breast_cancer(return_X_y=True)
 X, y = X[:240, :8], y[:240]

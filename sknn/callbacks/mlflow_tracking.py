@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from sknn._curves import TrainingCurves
 from sknn.callbacks.tracking import Tracker, at_most_a_warning, parameters_of, plain, results_of
+from sknn.history.curves import TrainingCurves
 from sknn.inspection.training_curve import TrainingCurveDisplay
 
 FLUSH_SECONDS = 10.0  # a write to the store takes some 25 ms, however few values it holds

@@ -10,7 +10,7 @@ import numpy as np
 from skorch.callbacks import Callback
 from skorch.callbacks.logging import filter_log_keys
 
-from sknn.history import record_of
+from sknn.history.records import record_of
 
 
 class Tracker(Callback):

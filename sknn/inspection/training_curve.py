@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from sknn._curves import PARTS, Curve, TrainingCurves, part_of
+from sknn.history.curves import PARTS, Curve, TrainingCurves, part_of
 from sknn.inspection.axes import given_panels, new_panels, pyplot
 from sknn.inspection.estimators import fitted_network
 

@@ -49,7 +49,7 @@ def test_the_best_model_so_far_is_kept():
     np.testing.assert_array_equal(clf.predict_proba(X), same.predict_proba(X))
 
 
-@pytest.mark.filterwarnings("ignore::sknn.diagnosis.TrainingWarning")  # however far it comes in that time
+@pytest.mark.filterwarnings("ignore::sknn.TrainingWarning")  # however far it comes in that time
 def test_real_seconds_count():
     started = time.monotonic()
     clf = NeuralClassifier(**ENDLESS, callbacks=[TimeBudget(0.3)]).fit(X, y)

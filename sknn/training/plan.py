@@ -8,7 +8,7 @@ import torch
 from skorch.dataset import Dataset
 from torch import Tensor
 
-from sknn.batches import EncodedRows, Metric, Table
+from sknn.training.batches import EncodedRows, Metric, Table
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sknn.search_progress import Progress, make_bar
+from sknn.search.progress import Progress, make_bar
 
 
 def calls(candidates=2, folds=2, verbose=0):

@@ -19,7 +19,13 @@ from torch import Tensor
 
 from sknn._callbacks import is_raised_by_code, watches_batches
 from sknn._device import stream, stream_of_bits
-from sknn.batches import (
+from sknn.history.progress import progress_of
+from sknn.network.flat import FlatNetwork
+from sknn.network.losses import Loss
+from sknn.network.metrics import weighted_mean
+from sknn.network.optimizers import FlatOptimizer
+from sknn.network.schedules import SCHEDULES, invscaling
+from sknn.training.batches import (
     VALIDATION_ROWS,
     Batch,
     Block,
@@ -32,15 +38,9 @@ from sknn.batches import (
     equal_runs,
     validation_blocks,
 )
-from sknn.captured_steps import STEPS_AT_ONCE, CapturedSteps, can_record
-from sknn.encoded_prediction import EncodedPrediction
-from sknn.network.flat import FlatNetwork
-from sknn.network.losses import Loss
-from sknn.network.metrics import weighted_mean
-from sknn.network.optimizers import FlatOptimizer
-from sknn.network.schedules import SCHEDULES, invscaling
-from sknn.plan import Plan, Progress, TrainingSet
-from sknn.training_progress import progress_of
+from sknn.training.captured_steps import STEPS_AT_ONCE, CapturedSteps, can_record
+from sknn.training.encoded_prediction import EncodedPrediction
+from sknn.training.plan import Plan, Progress, TrainingSet
 
 CAPTURED_NUMBERS = 1 << 24  # gathered at once for a recording: a GPU has no cache to stay in
 NOT_PICKLED = ("optimizer_", "callbacks_", "_observers", "_held_out")

@@ -14,7 +14,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn._device import threads
 from sknn.network.activations import ACTIVATIONS
-from sknn.training_together import train_together
+from sknn.training.together import train_together
 
 CANCER = load_breast_cancer(return_X_y=True)
 WINE = load_wine(return_X_y=True)
@@ -174,7 +174,7 @@ def test_what_has_trained_among_others_can_go_on():
 
 
 def test_a_user_who_stops_the_training_stops_all(monkeypatch):
-    from sknn.training import TrainingNet
+    from sknn.training.net import TrainingNet
 
     def interrupted(self, *args, **kwargs):
         os.kill(os.getpid(), signal.SIGINT)

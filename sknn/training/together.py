@@ -9,11 +9,11 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from sknn.batches import Table
 from sknn.network.mlp import MLP
 from sknn.network.optimizers import Rates
-from sknn.plan import Plan, TrainingSet
-from sknn.training import TrainingNet
+from sknn.training.batches import Table
+from sknn.training.net import TrainingNet
+from sknn.training.plan import Plan, TrainingSet
 
 Members = list[tuple[int, int]]  # of all the nets: which net, and which of its members
 

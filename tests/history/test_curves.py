@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_iris
 
 from sknn import NeuralClassifier
-from sknn._curves import TrainingCurves
+from sknn.history.curves import TrainingCurves
 
 NUMBERS = st.one_of(st.none(), st.booleans(), st.text(), st.floats(), st.integers(-(10**9), 10**9))
 MEMBERS = st.lists(NUMBERS, max_size=3)

@@ -16,10 +16,10 @@ from sklearn.utils.validation import _check_method_params
 
 from sknn._assembly import encoding_of, key_of, layout_of, shape_of, trains_with_others
 from sknn._base import BaseNeural
-from sknn.batches import Table
-from sknn.diagnosis import TrainingWarning
-from sknn.plan import TrainingSet
-from sknn.training import TrainingNet
+from sknn.history.diagnosis import TrainingWarning
+from sknn.training.batches import Table
+from sknn.training.net import TrainingNet
+from sknn.training.plan import TrainingSet
 
 # --- A task of joblib ---------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_html_repr
 
 from sknn import NeuralClassifier, from_sklearn
-from sknn._html import COLOURS, HEIGHT, WIDTH, training_html
+from sknn.history.html import COLOURS, HEIGHT, WIDTH, training_html
 
 X, y = load_iris(return_X_y=True)
 SMALL = {"hidden_layer_sizes": 8, "max_iter": 6, "random_state": 0}

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sknn.batches import Batch, Chunk
 from sknn.network.flat import FlatNetwork
 from sknn.network.mlp import MLP
 from sknn.network.optimizers import FlatOptimizer, TorchOptimizer
+from sknn.training.batches import Batch, Chunk
 
 MOST_RECORDINGS = 16
 STEPS_AT_ONCE = 64  # of one recording

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sknn._curves import PARTS, TrainingCurves
+from sknn.history.curves import PARTS, TrainingCurves
 
 WIDTH, HEIGHT = 480, 180
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 24, 32  # around the curves

@@ -16,13 +16,13 @@ from skorch.callbacks import Callback
 
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn._device import stream
-from sknn.batches import Table
 from sknn.network.activations import ACTIVATIONS
 from sknn.network.losses import BinaryCrossEntropy
 from sknn.network.mlp import MLP
 from sknn.network.optimizers import Adam, Rates
-from sknn.plan import Plan, TrainingSet
-from sknn.training import TrainingNet
+from sknn.training.batches import Table
+from sknn.training.net import TrainingNet
+from sknn.training.plan import Plan, TrainingSet
 
 X, Y = make_classification(120, 6, flip_y=0.3, random_state=0)
 X_VAL, Y_VAL = make_classification(70, 6, flip_y=0.3, random_state=1)

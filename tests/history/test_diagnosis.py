@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, make_classification
 
 from sknn import NeuralClassifier, NeuralRegressor
-from sknn.diagnosis import ADVICE, WORTH_A_WORD, TrainingWarning, advice, diagnose
+from sknn.history.diagnosis import ADVICE, WORTH_A_WORD, TrainingWarning, advice, diagnose
 from sknn.model_selection import GridSearchCV
 
 FALLING = [0.2 + 1 / epoch for epoch in range(1, 41)]

@@ -8,9 +8,9 @@ from sklearn.metrics import accuracy_score, r2_score
 from skorch.dataset import Dataset
 from torch import Tensor
 
-from sknn.batches import EncodedRows, Table
 from sknn.network.flat import FlatNetwork
 from sknn.network.losses import Loss
+from sknn.training.batches import EncodedRows, Table
 
 ROWS_AT_ONCE = 8192
 

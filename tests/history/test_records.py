@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 
 from sknn import NeuralClassifier
-from sknn.history import frame_of
+from sknn.history.records import frame_of
 
 X, y = load_breast_cancer(return_X_y=True)
 SMALL = {"hidden_layer_sizes": 8, "max_iter": 4, "random_state": 0}

@@ -18,7 +18,7 @@ from sknn.network.flat import Inputs
 from sknn.network.losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 from sknn.network.mlp import MLP
 from sknn.network.optimizers import SGD, Adam, Rates, TorchOptimizer
-from sknn.training import TrainingNet
+from sknn.training.net import TrainingNet
 
 aten = torch.ops.aten
 
@@ -68,9 +68,9 @@ def taped(monkeypatch):
             t.copy_(value)
         return recording
 
-    monkeypatch.setattr("sknn.captured_steps.record", record_on_tape)
-    monkeypatch.setattr("sknn.captured_steps.CapturedSteps._record", without_effect)
-    monkeypatch.setattr("sknn.training.can_record", lambda network, optimizer, loss: not hasattr(loss, "function"))
+    monkeypatch.setattr("sknn.training.captured_steps.record", record_on_tape)
+    monkeypatch.setattr("sknn.training.captured_steps.CapturedSteps._record", without_effect)
+    monkeypatch.setattr("sknn.training.net.can_record", lambda network, optimizer, loss: not hasattr(loss, "function"))
     return recorded
 
 
@@ -145,7 +145,7 @@ def test_rates_that_change_every_epoch_reach_the_recording(taped):
 def test_double_precision_is_kept(taped, monkeypatch):
     settings = SMALL | {"precision": "float64", "early_stopping": False}
     replayed = NeuralClassifier(**settings).fit(*IRIS)
-    monkeypatch.setattr("sknn.training.can_record", lambda *args: False)
+    monkeypatch.setattr("sknn.training.net.can_record", lambda *args: False)
     plain = NeuralClassifier(**settings).fit(*IRIS)
     torch.testing.assert_close(replayed.module_.flat, plain.module_.flat, rtol=1e-12, atol=1e-13)
 

@@ -14,8 +14,8 @@ from sklearn.datasets import load_iris
 from sklearn.model_selection import cross_val_score
 
 from sknn import NeuralClassifier
+from sknn.history.progress import as_text, heading
 from sknn.model_selection import GridSearchCV
-from sknn.training_progress import as_text, heading
 
 X, y = load_iris(return_X_y=True)
 QUICK = {"hidden_layer_sizes": 8, "max_iter": 5, "ensemble_size": 2, "random_state": 0}

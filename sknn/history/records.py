@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sknn.diagnosis import diagnose
+from sknn.history.diagnosis import diagnose
 
 NOT_SHOWN = ("batches", "rows", "dur", "train_batch_count", "valid_batch_count")
 FIRST = ("network", "epoch", "train_loss", "valid_loss", "gap", "valid_score")

@@ -9,10 +9,10 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from sknn._callbacks import is_raised_by_code
-from sknn.batches import Batch, smooth_labels
-from sknn.plan import TrainingSet
-from sknn.training import TrainingNet
-from sknn.training_progress import TrainingProgress, progress_of
+from sknn.history.progress import TrainingProgress, progress_of
+from sknn.training.batches import Batch, smooth_labels
+from sknn.training.net import TrainingNet
+from sknn.training.plan import TrainingSet
 
 Curve = list[tuple[float, float]]  # the loss after each iteration, and its seconds
 

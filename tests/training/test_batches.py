@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 
 from sknn._device import stream_of_bits
-from sknn.batches import (
+from sknn.training.batches import (
     CHUNK_NUMBERS,
     Block,
     Chunk,

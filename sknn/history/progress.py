@@ -6,7 +6,7 @@ import multiprocessing
 import sys
 from typing import Any, Self
 
-from sknn.history import record_of
+from sknn.history.records import record_of
 
 LOG_SECONDS = 10.0  # between two states of a bar that goes to a file, where none overwrites the other
 BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} epochs [{elapsed}<{remaining}{postfix}]"

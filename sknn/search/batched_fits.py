@@ -23,10 +23,10 @@ from joblib.parallel import ParallelBackendBase, get_active_backend
 from sklearn.utils.parallel import Parallel, delayed
 
 from sknn._device import resolve_device
-from sknn.search_fits import Fit, Kind, Shared, Task
-from sknn.search_progress import Progress
-from sknn.training import TrainingNet
-from sknn.training_together import train_together
+from sknn.search.fits import Fit, Kind, Shared, Task
+from sknn.search.progress import Progress
+from sknn.training.net import TrainingNet
+from sknn.training.together import train_together
 
 UNFINISHED = "unfinished"  # the group of what an interrupt has left
 MORE_THAN_ONE = 2  # workers; with one, joblib would run its tasks without asking a backend
@@ -330,6 +330,10 @@ def batched_fits(keeps_finished: bool = False) -> Iterator[None]:
     ----------
     keeps_finished : bool, default=False
         Whether a search that is interrupted by Ctrl-C goes on with the candidates whose scores are known.
+
+    Returns
+    -------
+    context manager
 
     Examples
     --------

@@ -1,0 +1,1 @@
+"""The training loop: members x batches, inside a skorch net."""
