@@ -12,12 +12,13 @@ from sklearn.exceptions import ConvergenceWarning
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sknn import NeuralClassifier, NeuralRegressor, captured_steps
+from sknn import NeuralClassifier, NeuralRegressor
 from sknn.network.embeddings import NUMERIC_EMBEDDINGS
 from sknn.network.flat import Inputs
 from sknn.network.losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 from sknn.network.mlp import MLP
 from sknn.network.optimizers import SGD, Adam, Rates, TorchOptimizer
+from sknn.training import captured_steps
 from sknn.training.net import TrainingNet
 
 aten = torch.ops.aten
