@@ -69,7 +69,7 @@ class FittedAttributes:
         scores = [row.get("valid_score", -row["valid_loss"]) for row in watched]
         self.validation_scores_ = scores or None
         # Of this fit alone: what a warm start has restored is its own best epoch.
-        self.best_validation_score_ = max(scores[-self.n_iter_ :], default=None)
+        self.best_validation_score_ = max(scores[len(scores) - self.n_iter_ :], default=None)
         self._warn(net, complete)
 
     def _warn(self, net: TrainingNet, complete: bool) -> None:
@@ -79,7 +79,7 @@ class FittedAttributes:
             lost = DIVERGED.format(epoch=min(net.diverged_.values()))
             warnings.warn(f"{lost} The weights of the best epoch before are kept.", stacklevel=CALLER_OF_FIT)
         elif complete:
-            hint = advice(diagnose(net.history[-self.n_iter_ :]), net.progress_.waiting)
+            hint = advice(diagnose(net.history[len(net.history) - self.n_iter_ :]), net.progress_.waiting)
             if hint is not None:
                 warnings.warn(hint, TrainingWarning, stacklevel=CALLER_OF_FIT)
         solver, schedule, max_iter = (getattr(self, name) for name in ("solver", "learning_rate", "max_iter"))

@@ -29,12 +29,13 @@ def autolog(*, disable: bool = False, log_datasets: bool = True, log_models: boo
     `sknn.callbacks.MLflowTracker` describes.  There is one for each `fit` of
 
     - a `NeuralClassifier` or a `NeuralRegressor`,
-    - a `Pipeline` that ends in one,
+    - a `Pipeline` that ends in one, or in a search,
     - a search over either, scikit-learn's or that of `sknn.model_selection`: with the best candidate's network and
       model, and a child run for each candidate with its parameters and its scores on every fold.
 
-    What is fitted inside of such a fit has no run of its own.  If a run is open already (`mlflow.start_run`), the fit
-    writes to that one.  What goes wrong with MLflow is warned of, and does no harm to the fit.
+    What is fitted inside of such a fit has no run of its own, and what has an `MLflowTracker` has that one's only.  If
+    a run is open already (`mlflow.start_run`), the fit writes to that one.  What goes wrong with MLflow is warned of,
+    and does no harm to the fit.
 
     Parameters
     ----------
@@ -112,29 +113,39 @@ def _marked(estimator: Any) -> Iterator[None]:
         _searches.discard(id(estimator))
 
 
+def _last(estimator: Any) -> Any:
+    """The last step of a pipeline, or the estimator itself."""
+    while isinstance(estimator, Pipeline) and estimator.steps:
+        estimator = estimator.steps[-1][1]
+    return estimator
+
+
 def _network(estimator: Any) -> BaseNeural | None:
-    """The network that an estimator is, or ends in, or that a search is about."""
-    if isinstance(estimator, BaseSearchCV):
-        return _network(estimator.estimator)
-    if isinstance(estimator, Pipeline):
-        return _network(estimator.steps[-1][1]) if estimator.steps else None
-    return estimator if isinstance(estimator, BaseNeural) else None
+    """The network that an estimator is, or ends in, or that a search is about; none that has a tracker of its own."""
+    last = _last(estimator)
+    if isinstance(last, BaseSearchCV):
+        return _network(getattr(last, "best_estimator_", last.estimator))
+    return last if isinstance(last, BaseNeural) and not _has_tracker(last) else None
+
+
+def _has_tracker(network: BaseNeural) -> bool:
+    callbacks = (callback[1] if isinstance(callback, tuple) else callback for callback in network.callbacks or [])
+    return any(isinstance(callback, MLflowTracker) or callback is MLflowTracker for callback in callbacks)
 
 
 class FitLogger(MLflowTracker):
     """Logs a fit from outside, when it is done."""
 
     def conclude(self, estimator: Any, X: Any, y: Any) -> None:
-        fitted = estimator
-        if isinstance(estimator, BaseSearchCV):
-            self._write_search(estimator)
-            fitted = getattr(estimator, "best_estimator_", None)  # without refit there is none
-        network = _network(fitted)
-        if network is not None:
+        search = _last(estimator)
+        if isinstance(search, BaseSearchCV):
+            self._write_search(search)
+        network = _network(estimator)
+        if network is not None and hasattr(network, "net_"):  # a search without refit has none that is fitted
             self._keep_history(network)
             self._log_results(network)
             if self.log_model:
-                log_model(fitted, X)
+                log_model(getattr(estimator, "best_estimator_", estimator), X)
 
     def _keep_history(self, network: BaseNeural) -> None:
         """Every epoch's values, at about the time when the epoch was done."""

@@ -148,8 +148,8 @@ class Parameters:
         ["verbose"],
         "bool or int",
         "What a fit tells: with 1 a bar over the epochs, by tqdm, with 2 a line for each, in colours if rich is "
-        "installed. Without tqdm, 1 prints lines too. A fit is quiet by default, and always in the processes of a "
-        "parallel search.",
+        "installed. Without tqdm, 1 prints lines too. A fit is quiet by default, and always in the processes "
+        "and threads of a parallel search.",
     )
     warm_start: Any = parameter(
         False,
@@ -257,7 +257,7 @@ class Parameters:
         "Recorded in `history_` after every epoch, on training and validation rows: 'accuracy', 'roc_auc', 'log_loss', "
         "'r2', 'rmse', which cost little, or any scikit-learn scorer, at its own cost. On training rows they come from "
         "the outputs of the steps, as the training loss does. 'gradient_norm' adds the mean over an epoch's steps of "
-        "the gradient's length, penalty included.",
+        "the gradient's length, penalty included. Not used by solver='lbfgs'.",
     )
     callbacks: Any = parameter(
         None,

@@ -196,10 +196,23 @@ def test_a_fit_in_an_open_run_writes_to_that_one(logging):
     assert len(children) == 2
 
 
-def test_a_tracker_of_the_network_writes_to_the_same_run(logging):
-    clf = NeuralClassifier(**SMALL, callbacks=[MLflowTracker(log_model=False)]).fit(X, Y)
+@pytest.mark.parametrize("tracker", [MLflowTracker(log_model=False), ("mine", MLflowTracker(log_model=False))])
+def test_a_network_with_a_tracker_is_logged_by_that_one_alone(logging, tracker):
+    clf = NeuralClassifier(**SMALL, callbacks=[tracker]).fit(X, Y)
     (run,) = runs_of(logging)
-    assert set(curve(run, "train_loss")[1]) == set(clf.loss_curve_)
+    assert curve(run, "train_loss") == ([1, 2, 3, 4], pytest.approx(clf.loss_curve_))
+
+    theirs.GridSearchCV(clf, {"alpha": [0.0, 1.0]}, cv=2, refit=False).fit(X, Y)
+    assert [parent_of(run) for run in runs_of(logging)] == [None] * 5
+
+
+def test_a_pipeline_that_ends_in_a_search_logs_the_search(logging):
+    search = ours.GridSearchCV(NeuralClassifier(**SMALL), {"alpha": [0.0, 1.0]}, cv=2)
+    pipeline = make_pipeline(StandardScaler(), search).fit(X, Y)
+    parent, children = split(runs_of(logging))
+    assert [run.data.params["alpha"] for run in children] == ["0.0", "1.0"]
+    assert parent.data.metrics["best_score"] == pipeline[-1].best_score_
+    assert curve(parent, "train_loss")[1] == pytest.approx(pipeline[-1].best_estimator_.loss_curve_)
 
 
 class Breaks(Callback):

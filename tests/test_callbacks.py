@@ -818,10 +818,11 @@ def test_interrupted_lbfgs_keeps_the_weights_of_its_last_iteration():
     assert log_loss(Y, est.predict_proba(X)) == pytest.approx(est.loss_curve_[-1])
 
 
-@pytest.mark.parametrize("solver", ["adamw", "lbfgs"])
-def test_skorchs_early_stopping_is_no_interruption(solver):
-    stopping = EarlyStopping("train_loss", patience=2, threshold=1000, threshold_mode="abs")
-    est = NeuralClassifier(**TINY | {"solver": solver, "max_iter": 50}, callbacks=[stopping])
+STOPPING = EarlyStopping("train_loss", patience=2, threshold=1000, threshold_mode="abs")
+
+
+def test_skorchs_early_stopping_is_no_interruption():
+    est = NeuralClassifier(**TINY | {"max_iter": 50}, callbacks=[STOPPING])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         est.fit(X, Y)
@@ -829,6 +830,25 @@ def test_skorchs_early_stopping_is_no_interruption(solver):
     assert est.net_.stopped_by_ == "callback"
     assert len(est.history_) == 3
     assert math.isfinite(est.score(X, Y))
+
+
+def test_a_callback_that_ends_a_training_of_lbfgs_hears_no_more_and_changes_nothing():
+    heard = []
+
+    class Stopping(Callback):
+        def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+            heard.append(len(net.history))
+            if len(heard) == 3:
+                raise KeyboardInterrupt
+
+    alone, stopped = (
+        NeuralClassifier(**TINY | {"solver": "lbfgs", "max_iter": 5000}, callbacks=callbacks).fit(X, Y)
+        for callbacks in (None, [Stopping()])
+    )
+    assert heard == [1, 2, 3]
+    assert stopped.net_.stopped_by_ is None
+    assert stopped.loss_curve_ == alone.loss_curve_
+    assert len(stopped.history_) == stopped.n_iter_ > 3
 
 
 def test_any_other_error_of_a_callback_reaches_the_user():

@@ -84,7 +84,7 @@ class MLflowTracker(Tracker):
     def describe(self, estimator: Any, X: Any, y: Any) -> None:
         log_params(self.client_, self._run_id, parameters_of(estimator))
         if self.log_dataset:
-            log_dataset(X, y, self._run_id)
+            log_dataset(X, y)
 
     def write(self, epoch: int, values: dict[str, float], net: Any) -> None:
         self._keep(values, epoch, time.time())
@@ -154,25 +154,31 @@ def log_params(client: Any, run_id: str, params: dict[str, Any]) -> None:
         client.log_batch(run_id, params=entries[start : start + MOST_PARAMS])
 
 
-def log_dataset(X: Any, y: Any, run_id: str) -> None:
-    """Note which table a run was trained on; MLflow has no way to describe a sparse one."""
+def log_dataset(X: Any, y: Any) -> None:
+    """Note which table the active run is trained on; MLflow has no way to describe a sparse one."""
     import mlflow
-    from mlflow.data.numpy_dataset import from_numpy
-    from mlflow.data.pandas_dataset import from_pandas
 
     if sp.issparse(X):
         return
     if hasattr(X, "to_pandas"):  # polars
         X = X.to_pandas()
-    if hasattr(X, "iloc"):
-        target = getattr(y, "name", None) or "target"
-        has_column = np.ndim(y) == 1 and target not in X.columns
-        table = X.assign(**{target: np.asarray(y)}) if has_column else X
-        dataset: Any = from_pandas(table, targets=target if has_column else None)
-    else:
-        dataset = from_numpy(np.asarray(X), targets=np.asarray(y))
     with schema_inferred():
-        mlflow.log_input(dataset, context="training")
+        mlflow.log_input(described(X, y), context="training")
+
+
+def described(X: Any, y: Any) -> Any:
+    """A table and its target as MLflow's description of a dataset."""
+    from mlflow.data.numpy_dataset import from_numpy
+    from mlflow.data.pandas_dataset import from_pandas
+
+    if not hasattr(X, "iloc"):
+        return from_numpy(np.asarray(X), targets=np.asarray(y))
+    if np.ndim(y) != 1:
+        return from_pandas(X)
+    target = str(getattr(y, "name", None) or "target")
+    while target in X.columns:
+        target += "_"
+    return from_pandas(X.assign(**{target: np.asarray(y)}), targets=target)
 
 
 def curves_of(network: Any) -> Any:
@@ -216,11 +222,12 @@ def signature_of(estimator: Any, X: Any) -> Any:
 def schema_inferred() -> Iterator[None]:
     """Let MLflow look at a table, in one thread at a time.
 
-    It warns of every column of integers, which the user has chosen to be what they are; and two threads that note one
-    dataset at once stumble over each other.
+    It warns of every column of integers, which the user has chosen to be what they are, and by its own use of pandas of
+    columns of strings; and two threads that note one dataset at once stumble over each other.
     """
     with _one_table_at_a_time, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer column")
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="mlflow")
         yield
 
 

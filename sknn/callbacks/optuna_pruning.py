@@ -4,6 +4,8 @@ from typing import Any
 
 from skorch.callbacks import Callback
 
+from sknn.history.records import record_of
+
 
 class OptunaPruning(Callback):
     """Reports each epoch to a trial of Optuna, and ends the training if the trial is not promising.
@@ -38,10 +40,9 @@ class OptunaPruning(Callback):
             from optuna import TrialPruned
         except ImportError as error:
             raise ImportError("OptunaPruning needs Optuna; install it with: pip install 'sknn[optuna]'") from error
-        record = net.history[-1]
+        record = record_of(net.history[-1])
         if self.monitor not in record:
-            known = [name for name in record if name != "batches"]
-            raise KeyError(f"monitor={self.monitor!r} is not recorded; there are {', '.join(known)}.")
+            raise KeyError(f"monitor={self.monitor!r} is not recorded; there are {', '.join(record)}.")
         self.trial.report(record[self.monitor], len(net.history))
         if self.trial.should_prune():
             raise TrialPruned(f"Pruned in epoch {len(net.history)}, at {self.monitor} {record[self.monitor]:.4g}.")

@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 import warnings
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ class TensorBoardTracker(Tracker):
         all fits write into one: for `partial_fit` and `warm_start`, whose epochs count on.
     histograms_every : int, default=10
         Epochs from one set of histograms to the next, beginning with the first; 0 for none.  A set costs some 2 ms for
-        a small network: the default keeps the mean per epoch far below that.
+        a small network: the default keeps the mean per epoch far below that.  With solver='lbfgs', whose iterations are
+        told of when they are over, all sets are of the final weights.
     graph : bool, default=True
         Whether to draw the network's graph.
 
@@ -41,6 +43,8 @@ class TensorBoardTracker(Tracker):
     ------
     ImportError
         Out of `fit`, if TensorBoard is not installed.
+    ValueError
+        Out of `fit`, if `histograms_every` is no number of epochs.
 
     Notes
     -----
@@ -62,6 +66,11 @@ class TensorBoardTracker(Tracker):
             raise ImportError(
                 "TensorBoardTracker needs TensorBoard; install it with: pip install 'sknn[tensorboard]'"
             ) from error
+        if not (isinstance(self.histograms_every, Integral) and self.histograms_every >= 0):
+            raise ValueError(
+                f"histograms_every={self.histograms_every!r} of TensorBoardTracker must be a whole number of epochs, "
+                "or 0 for no histograms."
+            )
         folder = Path(self.log_dir)
         folder = folder / self.name if self.name else new_folder(folder, type(estimator).__name__)
         self.writer_ = SummaryWriter(str(folder), flush_secs=FLUSH_SECONDS)
@@ -129,7 +138,7 @@ def tag_of(name: str) -> str:
     prefix, _, rest = name.partition("_")
     if prefix in ("train", "valid") and rest:
         return f"{rest}/{prefix}"
-    return f"training/{name}" if name in ("learning_rate", "seconds") else name
+    return f"training/{name}" if name in ("learning_rate", "seconds", "rows_per_second") else name
 
 
 def as_hparam(value: Any) -> Any:

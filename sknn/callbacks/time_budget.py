@@ -1,9 +1,12 @@
 """A training that ends in time."""
 
 import time
+from numbers import Real
 from typing import Any
 
 from skorch.callbacks import Callback
+
+from sknn.training.full_batch import FullBatchNet
 
 
 class TimeBudget(Callback):
@@ -22,7 +25,7 @@ class TimeBudget(Callback):
     Raises
     ------
     ValueError
-        At the begin of the training, if `seconds` is not positive.
+        At the begin of the training, if `seconds` is not positive, or with solver='lbfgs'.
 
     Notes
     -----
@@ -41,12 +44,21 @@ class TimeBudget(Callback):
     True
     """
 
+    started_: float
+    epoch_started_: float
+    seconds_per_epoch_: float
+
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        if not self.seconds > 0:
+        if not (isinstance(self.seconds, Real) and self.seconds > 0):
             raise ValueError(f"seconds={self.seconds!r} of TimeBudget must be a positive number of seconds.")
+        if isinstance(net, FullBatchNet):
+            raise ValueError(
+                "TimeBudget does not work with solver='lbfgs', whose iterations callbacks see when they are over; use "
+                "max_iter or max_fun."
+            )
         self.started_ = self.epoch_started_ = time.monotonic()
         self.seconds_per_epoch_ = 0.0
 

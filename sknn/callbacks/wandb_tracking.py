@@ -8,8 +8,8 @@ from sknn.callbacks.tracking import Tracker, parameters_of, results_of
 class WandbTracker(Tracker):
     """Logs each fit as a run of Weights & Biases.
 
-    The parameters are the run's config; losses, metrics, the learning rate and the seconds of every epoch its history;
-    `n_iter` and `best_validation_score` its summary.
+    The parameters are the run's config; the values of every epoch (losses and their gap, metrics, learning rate,
+    seconds, rows per second) its history; `n_iter` and `best_validation_score` its summary.
 
     A fit that fails marks its run as failed.  If a run is open already (`wandb.init`), the fit writes to that one and
     leaves it open: do so around a loop of `partial_fit`, each call of which is a fit of one epoch.
@@ -46,7 +46,7 @@ class WandbTracker(Tracker):
                 "WandbTracker needs Weights & Biases; install it with: pip install 'sknn[wandb]'"
             ) from error
         self.is_ours_ = wandb.run is None
-        self.run_ = wandb.run or wandb.init(project=self.project, name=self.name, **self.options or {})
+        self.run_ = wandb.run or wandb.init(**{"project": self.project, "name": self.name} | (self.options or {}))
 
     def describe(self, estimator: Any, X: Any, y: Any) -> None:
         self.run_.config.update(parameters_of(estimator), allow_val_change=True)

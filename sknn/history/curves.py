@@ -28,17 +28,19 @@ class TrainingCurves:
 
     Parameters
     ----------
-    records : iterable of dict
-        A record per epoch, as in an estimator's `history_`.
+    records : iterable of dict, or DataFrame
+        A record per epoch, as in an estimator's `history_`, or its `history_frame()`.
 
     Raises
     ------
+    TypeError
+        If they are no records.
     ValueError
         If there is no record, or none of a training loss.
     """
 
     def __init__(self, records: Iterable[Mapping[str, Any]]) -> None:
-        self.records = list(records)
+        self.records = _as_records(records)
         if not any(_is_number(record.get("train_loss")) for record in self.records):
             found = f"are {', '.join(self.records[0])}" if self.records else "is no epoch"
             raise ValueError(
@@ -102,7 +104,7 @@ class TrainingCurves:
         curve = self.curve(name)
         each = curve.members if curve.members.shape[1] else curve.mean[:, None]
         watched = np.where(np.isnan(each), np.inf, sign * each)
-        watched[: -n_iter if n_iter else 0] = np.inf
+        watched[: 0 if n_iter is None else max(0, len(watched) - n_iter)] = np.inf
         return [
             int(self.epochs[i]) if np.isfinite(column[i]) else None
             for i, column in zip(watched.argmin(0), watched.T, strict=True)
@@ -136,6 +138,18 @@ def _members_in(record: Mapping[str, Any], name: str) -> list[float]:
     """What a record holds of each member: nothing for a single one, nor where a frame has filled a gap with NaN."""
     values = record.get(f"member_{name}")
     return [v if _is_number(v) else np.nan for v in values] if isinstance(values, Sequence | np.ndarray) else []
+
+
+def _as_records(records: Any) -> list[Mapping[str, Any]]:
+    if hasattr(records, "to_dict"):  # a frame, whose index may be the epochs
+        records = records.reset_index().to_dict("records")
+    listed = list(records) if isinstance(records, Iterable) else [records]
+    if not all(isinstance(record, Mapping) for record in listed):
+        raise TypeError(
+            f"records={records!r} have to be a dict for each epoch, as in history_; of an estimator draw them by "
+            "from_estimator."
+        )
+    return listed
 
 
 def _is_number(value: Any) -> bool:

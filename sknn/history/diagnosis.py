@@ -1,4 +1,4 @@
-"""What is wrong with a training, from its losses: overfitting, divergence, or nothing learned."""
+"""What is wrong with a training, from its losses: overfitting, divergence, or a loss that does not change."""
 
 import math
 from collections.abc import Sequence
@@ -23,8 +23,9 @@ ADVICE = {
         "callbacks=[skorch.callbacks.GradientNormClipping(1.0)], or scaling='auto'."
     ),
     "flat": (
-        "The training loss does not change: the network learns nothing. Try a larger learning_rate_init, another "
-        "activation, scaling='auto' if it is off, less alpha and dropout; or the columns do not tell the target."
+        "The training loss has not changed since the first epochs. If the scores are good, the network has learned "
+        "what there is, and a smaller max_iter does. If not, try a larger learning_rate_init, another activation, "
+        "scaling='auto' if it is off, less alpha and dropout; or the columns do not tell the target."
     ),
 }
 
@@ -64,6 +65,7 @@ def diagnose(records: Sequence[dict[str, Any]]) -> list[str | None]:
     """
     train = _averaged(records, "train_loss")
     valid = _averaged(records, "valid_loss")
+    best_train, best_valid = _best_so_far(train), _best_so_far(valid)
     findings: list[str | None] = []
     for i, record in enumerate(records):
         is_early = i + 1 < 2 * WINDOW
@@ -71,11 +73,11 @@ def diagnose(records: Sequence[dict[str, Any]]) -> list[str | None]:
             findings.append("divergence")
         elif is_early or not train:
             findings.append(None)
-        elif _has_risen(train, i, *TRAIN_RISE):
+        elif _has_risen(train, i, best_train[i], *TRAIN_RISE):
             findings.append("divergence")
         elif abs(train[i] - train[WINDOW - 1]) < FLAT * abs(train[WINDOW - 1]):
             findings.append("flat")
-        elif valid and _has_risen(valid, i, *VALID_RISE) and train[i] < train[_lowest(valid, i)]:
+        elif valid and _has_risen(valid, i, best_valid[i], *VALID_RISE) and train[i] < train[best_valid[i]]:
             findings.append("overfitting")
         else:
             findings.append(None)
@@ -91,14 +93,17 @@ def _averaged(records: Sequence[dict[str, Any]], name: str) -> list[float]:
     return [sum(part) / len(part) for part in parts]
 
 
-def _lowest(losses: Sequence[float], i: int) -> int:
-    """The epoch of the lowest loss up to epoch i."""
-    return min(range(i + 1), key=losses.__getitem__)
+def _best_so_far(losses: Sequence[float]) -> list[int]:
+    """At each epoch, the one with the lowest loss up to it."""
+    best: list[int] = []
+    for i, loss in enumerate(losses):
+        best.append(best[-1] if i and not loss < losses[best[-1]] else i)
+    return best
 
 
-def _has_risen(losses: Sequence[float], i: int, of_gain: float, of_lowest: float) -> bool:
+def _has_risen(losses: Sequence[float], i: int, best: int, of_gain: float, of_lowest: float) -> bool:
     """Whether epoch i is clearly worse than the best one before it."""
-    lowest = losses[_lowest(losses, i)]
+    lowest = losses[best]
     return losses[i] - lowest > max(of_gain * (losses[0] - lowest), of_lowest * abs(lowest))
 
 

@@ -4,6 +4,7 @@ import contextlib
 import math
 import multiprocessing
 import sys
+import threading
 from typing import Any, Self
 
 from sknn.history.records import record_of
@@ -72,17 +73,22 @@ class Lines(TrainingProgress):
 
     def update(self, row: dict[str, Any]) -> None:
         record = record_of(row)
+        is_first = record["epoch"] == 1
         if not self.names:
             self.names = [name for name, value in record.items() if is_number(value) and name not in NOT_IN_A_LINE]
-            for words in zip(*(heading(name) for name in self.names), strict=True):
-                self.show("  ".join(words), "bold")
-        loss = record.get("valid_loss", record["train_loss"])
-        if record["epoch"] == 1:  # of the next network, where they train one after another
+            if is_first or self.n_epochs > 1:  # else it is one of many calls of partial_fit
+                self.head()
+        if is_first:  # also of the next network, where they train one after another
             self.best = math.inf
-        is_best = loss < self.best
-        self.best = min(self.best, loss)
+        watched = -record["valid_score"] if "valid_score" in record else record.get("valid_loss", record["train_loss"])
+        is_best = watched < self.best
+        self.best = min(self.best, watched)
         cells = [as_text(record.get(name)).rjust(len(heading(name)[0])) for name in self.names]
         self.show("  ".join([*cells, MARK * is_best]).rstrip(), "green" if is_best else None)
+
+    def head(self) -> None:
+        for words in zip(*(heading(name) for name in self.names), strict=True):
+            self.show("  ".join(words), "bold")
 
     def show(self, line: str, style: str | None) -> None:
         print(line)
@@ -102,14 +108,19 @@ class ColouredLines(Lines):
 
 
 def progress_of(verbose: int, n_networks: int, n_epochs: int) -> TrainingProgress:
-    """What tells of a training; in a process of a parallel search nothing does, for their lines would mix."""
-    if not verbose or multiprocessing.parent_process() is not None:
+    """What tells of a training; in a parallel search's processes and threads nothing does: their lines would mix."""
+    if not verbose or is_worker():
         kind = TrainingProgress
     elif verbose == 1 and is_installed("tqdm"):
         kind = Bar
     else:
         kind = ColouredLines if sys.stdout.isatty() and is_installed("rich") else Lines
     return kind(n_networks, n_epochs)
+
+
+def is_worker() -> bool:
+    """Whether this is not the main thread of the main process."""
+    return multiprocessing.parent_process() is not None or threading.current_thread() is not threading.main_thread()
 
 
 def is_installed(package: str) -> bool:

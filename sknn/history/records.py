@@ -26,7 +26,7 @@ def records_of(history: Sequence[dict[str, Any]], members: dict[int, dict[str, l
 
 def record_of(row: dict[str, Any]) -> dict[str, Any]:
     """An epoch of skorch's history in our names."""
-    record = {name: value for name, value in row.items() if name not in NOT_SHOWN}
+    record = {name: value for name, value in row.items() if name not in NOT_SHOWN and not name.endswith("_loss_best")}
     if "dur" in row:
         record["seconds"] = row["dur"]
         record["rows_per_second"] = row["rows"] / row["dur"]

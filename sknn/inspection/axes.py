@@ -28,6 +28,8 @@ def new_panels(plt: Any, n: int) -> list[Any]:
 def given_panels(ax: Any, names: list[str]) -> list[Any]:
     """The caller's axes, one for each of these panels."""
     axes = list(np.ravel(ax))
+    if not all(hasattr(each, "plot") for each in axes):
+        raise TypeError(f"ax={ax!r} must be axes of matplotlib, or several of them in a list or an array.")
     if len(axes) != len(names):
         raise ValueError(f"ax holds {len(axes)} axes for {len(names)} panels ({', '.join(names)}); pass one for each.")
     return axes

@@ -20,7 +20,7 @@ def fitted_network(estimator: Any) -> BaseNeural:
     """
     inner = estimator
     while not isinstance(inner, BaseNeural):
-        if isinstance(inner, Pipeline):
+        if isinstance(inner, Pipeline) and inner.steps:
             inner = inner[-1]
             continue
         if hasattr(inner, "fit") and hasattr(inner, "get_params"):

@@ -27,6 +27,11 @@ class NetworkDisplay:
     network : NetworkSummary
         As `sknn.inspection.summary` gives it.
 
+    Raises
+    ------
+    TypeError
+        If `network` is none.
+
     Attributes
     ----------
     ax_ : matplotlib Axes
@@ -54,6 +59,11 @@ class NetworkDisplay:
     figure_: Any
 
     def __init__(self, network: NetworkSummary) -> None:
+        if not isinstance(network, NetworkSummary):
+            raise TypeError(
+                f"network must be what sknn.inspection.summary(estimator) gives, got a {type(network).__name__}; of an "
+                "estimator draw it by NetworkDisplay.from_estimator(estimator)."
+            )
         self.network = network
 
     @classmethod

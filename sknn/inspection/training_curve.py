@@ -1,6 +1,6 @@
 """The curves of a training: losses, metrics, learning rate, and where members were best."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -26,9 +26,8 @@ class TrainingCurveDisplay:
 
     Parameters
     ----------
-    records : list of dict
-        A record per epoch, as in `history_` of an estimator; `pandas.DataFrame.to_dict("records")` gives such a list,
-        too.
+    records : list of dict, or DataFrame
+        A record per epoch, as in `history_` of an estimator, or its `history_frame()`.
     n_iter : int, optional
         Epochs of the last fit, where there were several (`warm_start`, `partial_fit`): a member's best epoch is looked
         for among these.  By default among all.
@@ -63,7 +62,7 @@ class TrainingCurveDisplay:
     figure_: Any
 
     def __init__(self, records: Iterable[Mapping[str, Any]], *, n_iter: int | None = None) -> None:
-        self.records, self.n_iter = records, n_iter
+        self.records, self.n_iter = list(records) if isinstance(records, Iterator) else records, n_iter
 
     @classmethod
     def from_estimator(
@@ -134,6 +133,8 @@ class TrainingCurveDisplay:
 
         Raises
         ------
+        TypeError
+            If `records` are none, `kind` no names, or `ax` no axes.
         ValueError
             For records without a training, a `kind` that is not recorded, and if `ax` has not one axes for each panel.
         ImportError
@@ -163,6 +164,8 @@ class TrainingCurveDisplay:
     def _panels(curves: TrainingCurves, kind: str | list[str]) -> list[str]:
         if kind == "all":
             return curves.main_panels()
+        if not isinstance(kind, str | Iterable):
+            raise TypeError(f"kind={kind!r} must be a name, such as 'loss' or 'accuracy', a list of names, or 'all'.")
         panels, known = [kind] if isinstance(kind, str) else list(kind), curves.panels()
         wrong: list[Any] = [panel for panel in panels if panel not in known] if panels else [kind]
         if wrong:

@@ -58,9 +58,13 @@ class FullBatchNet(TrainingNet):
         ]
         try:
             self._replay(data, curves)
-        except KeyboardInterrupt as interrupt:
-            self.stopped_by_ = "callback" if is_raised_by_code(interrupt) else "user"
+        except KeyboardInterrupt:
+            self.stopped_by_ = "user"
         return self
+
+    def _tell_nobody(self, method: str, **kwargs: Any) -> None:
+        """In place of `notify`: only the net itself hears of an epoch."""
+        getattr(self, method)(self, **kwargs)
 
     def _minimise(self, data: TrainingSet, m: int, curve: Curve, progress: TrainingProgress) -> None:
         """Move member m's weights to a minimum, noting its loss after each iteration."""
@@ -122,14 +126,23 @@ class FullBatchNet(TrainingNet):
             return float(loss if penalty is None else loss + penalty[0])
 
     def _replay(self, data: TrainingSet, curves: list[Curve]) -> None:
-        """Write the iterations into the history; a member that has converged keeps its last loss."""
+        """Write the iterations into the history; a member that has converged keeps its last loss.
+
+        A callback that ends the training is not told of more, but cannot undo what is over.
+        """
         datasets, self._smallest = data.datasets(), {}
+        notify = self.notify
         for i in range(max(map(len, curves))):
-            self.notify("on_epoch_begin", **datasets)
+            notify("on_epoch_begin", **datasets)
             self._row = list.__getitem__(self.history, -1)
             self.history.new_batch()
             self._record_mean("train_loss", [curve[min(i, len(curve) - 1)][0] for curve in curves if curve])
             going_on = [m for m, curve in enumerate(curves) if i < len(curve)]
             self._row["rows"] = sum(len(data.train_rows[m]) for m in going_on)
             self._row["dur"] = sum(curves[m][i][1] for m in going_on)
-            self.notify("on_epoch_end", **datasets)
+            try:
+                notify("on_epoch_end", **datasets)
+            except KeyboardInterrupt as interrupt:
+                if not is_raised_by_code(interrupt):
+                    raise
+                notify = self._tell_nobody

@@ -175,9 +175,12 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             with progress_of(self.plan.verbose, self.module_.n_members, most) as progress:
                 for _ in range(most):
                     self._train_epoch(data, datasets)
-                    progress.update(self._row)
-                    self.notify("on_epoch_end", **datasets)
-                    if not self._retire_members(stops=epochs is None):
+                    try:
+                        self.notify("on_epoch_end", **datasets)
+                    finally:  # also after an epoch with which a callback ends the training
+                        progress.update(self._row)
+                        goes_on = self._retire_members(stops=epochs is None)
+                    if not goes_on:
                         break
         except KeyboardInterrupt as interrupt:
             self.stopped_by_ = "callback" if is_raised_by_code(interrupt) else "user"

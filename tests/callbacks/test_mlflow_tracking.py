@@ -74,7 +74,7 @@ def test_without_matplotlib_there_is_no_picture(experiment, monkeypatch):
     ("X", "y", "columns"),
     [
         (FRAME, pd.Series(Y, name="bought"), [*FRAME.columns, "bought"]),
-        (FRAME.rename(columns={"n": "target"}), Y, [*FRAME.columns[:6], "target", "big"]),
+        (FRAME.rename(columns={"n": "target"}), Y, [*FRAME.columns[:6], "target", "big", "target_"]),
         (pl.DataFrame(X, schema=list("abcde")), Y, [*"abcde", "target"]),
         (X, Y, None),
         (X.tolist(), Y.tolist(), None),

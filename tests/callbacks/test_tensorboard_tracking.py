@@ -163,3 +163,9 @@ def test_without_tensorboard_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ImportError, match=r"TensorBoardTracker needs TensorBoard; .*'sknn\[tensorboard\]'"):
         NeuralClassifier(**SMALL, callbacks=[TensorBoardTracker(tmp_path)]).fit(X, Y)
+
+
+@pytest.mark.parametrize("every", ["a", -2, 1.5, None])
+def test_histograms_in_no_number_of_epochs_are_refused_before_the_training(every, tmp_path):
+    with pytest.raises(ValueError, match=r"histograms_every=.* of TensorBoardTracker must be a whole number of epochs"):
+        NeuralClassifier(callbacks=[TensorBoardTracker(tmp_path, histograms_every=every)]).fit(X, Y)

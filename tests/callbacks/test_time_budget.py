@@ -65,7 +65,19 @@ def test_each_fit_has_the_whole_budget():
     assert not [name for name in vars(clf.callbacks[0]) if name.endswith("_")]
 
 
-@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+def test_a_model_that_is_lost_is_no_model_for_want_of_time():
+    clf = NeuralClassifier(**ENDLESS | {"solver": "sgd", "learning_rate_init": 1e30, "scaling": None})
+
+    with pytest.raises(ValueError, match="loss became NaN or infinite in epoch 1"):
+        clf.set_params(callbacks=[TimeBudget(1e-9)]).fit(X * 1e10, y)
+
+
+def test_iterations_of_lbfgs_cannot_be_ended():
+    with pytest.raises(ValueError, match=r"TimeBudget does not work with solver='lbfgs'.* use max_iter or max_fun"):
+        NeuralClassifier(solver="lbfgs", callbacks=[TimeBudget(1)]).fit(X, y)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), "5", None])
 def test_a_budget_of_no_time_is_refused(seconds):
     with pytest.raises(ValueError, match="of TimeBudget must be a positive number of seconds"):
         NeuralClassifier(**ENDLESS, callbacks=[TimeBudget(seconds)]).fit(X, y)

@@ -67,6 +67,15 @@ def test_a_loss_that_does_not_change_is_flat_from_the_tenth_epoch_on():
     assert diagnose(records([0.0] * 12)) == [None] * 12
 
 
+def test_thousands_of_epochs_are_judged_like_few():
+    train = list(1 / np.arange(1, 20_001))
+    valid = train[:10_000] + list(np.linspace(1e-4, 0.3, 10_000))
+    findings = diagnose(records(train, valid))
+
+    assert findings.index("overfitting") > 10_000
+    assert findings[-1] == "overfitting"
+
+
 def test_negative_losses_are_judged_like_others():
     train = [loss - 10 for loss in FALLING]
     valid = train[:15] + [train[14] + 0.1 * epoch for epoch in range(25)]
@@ -139,7 +148,7 @@ def test_what_early_stopping_has_ended_is_not_warned_of():
 def test_a_learning_rate_that_is_far_too_small_is_flat():
     reg = NeuralRegressor(learning_rate_init=1e-9, max_iter=12, ensemble_size=1, random_state=0)
 
-    with pytest.warns(TrainingWarning, match="learns nothing. Try a larger learning_rate_init"):
+    with pytest.warns(TrainingWarning, match="has not changed since the first epochs.*try a larger learning_rate_init"):
         reg.fit(*load_diabetes(return_X_y=True))
 
 

@@ -10,8 +10,10 @@ import termios
 import warnings
 
 import pytest
+from joblib import parallel_config
 from sklearn.datasets import load_iris
 from sklearn.model_selection import cross_val_score
+from skorch.callbacks import Callback
 
 from sknn import NeuralClassifier
 from sknn.history.progress import as_text, heading
@@ -100,6 +102,33 @@ def test_the_best_epoch_so_far_is_marked(capsys):
     assert not all(marked)
 
 
+def test_the_best_epoch_is_that_of_the_score_if_one_is_watched(capsys):
+    clf = fit(2, max_iter=12, n_iter_no_change=12, scoring="accuracy")
+    scores = [record["valid_score"] for record in clf.history_]
+    marked = [line.endswith("*") for line in capsys.readouterr().out.splitlines()[2:]]
+
+    assert marked == [score > max(scores[:i], default=-1) for i, score in enumerate(scores)]
+
+
+def test_calls_of_partial_fit_go_on_under_the_names_of_the_first(capsys):
+    clf = NeuralClassifier(**QUICK, verbose=2)
+    for _ in range(3):
+        clf.partial_fit(X, y, classes=[0, 1, 2])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["train", "epoch", "1", "2", "3"]
+
+
+def test_what_a_callback_records_is_shown(capsys):
+    class Recorder(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            net.history.record("norm", 1.5)
+
+    fit(2, callbacks=[Recorder()])
+
+    assert "norm" in capsys.readouterr().out.splitlines()[1].split()
+
+
 def test_without_held_out_rows_the_training_loss_is_what_counts(capsys):
     fit(2, early_stopping=False)
 
@@ -135,6 +164,10 @@ def test_a_cross_validation_has_a_line_for_each_fit_and_workers_have_none(capfd)
     assert capfd.readouterr().out.count("\n") == 3
 
     cross_val_score(clf.set_params(verbose=2), X, y, cv=3, n_jobs=2)
+    assert capfd.readouterr().out == ""
+
+    with parallel_config("threading", n_jobs=2):
+        cross_val_score(clf, X, y, cv=3)
     assert capfd.readouterr().out == ""
 
 

@@ -111,3 +111,8 @@ def test_matplotlib_is_asked_for_by_its_extra(clf, monkeypatch):
 
     with pytest.raises(ImportError, match=r"NetworkDisplay.plot needs matplotlib; .* pip install 'sknn\[plot\]'"):
         NetworkDisplay(summary(clf)).plot()
+
+
+def test_an_estimator_in_the_place_of_a_summary_is_refused_with_advice():
+    with pytest.raises(TypeError, match=r"network must be what .*summary\(estimator\) gives, got a NeuralClassifier"):
+        NetworkDisplay(NeuralClassifier())

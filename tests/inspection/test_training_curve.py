@@ -281,3 +281,22 @@ def test_matplotlib_is_asked_for_by_its_extra(ensemble, monkeypatch):
 
     with pytest.raises(ImportError, match=r"TrainingCurveDisplay.plot needs matplotlib; .* pip install 'sknn\[plot\]'"):
         TrainingCurveDisplay(ensemble.history_).plot()
+
+
+def test_what_is_no_record_no_name_or_no_axes_is_refused(ensemble):
+    with pytest.raises(TypeError, match=r"records=3 have to be a dict for each epoch, as in history_"):
+        TrainingCurveDisplay(3).plot()
+    with pytest.raises(TypeError, match=r"kind=3 must be a name, such as 'loss' or 'accuracy'"):
+        TrainingCurveDisplay(ensemble.history_).plot(kind=3)
+    with pytest.raises(TypeError, match=r"ax=3 must be axes of matplotlib"):
+        TrainingCurveDisplay(ensemble.history_).plot(3)
+
+
+def test_a_frame_of_the_history_and_an_iterator_are_drawn_like_its_records(ensemble):
+    drawn = [
+        TrainingCurveDisplay(records).plot().lines_[0].get_xydata().tolist()
+        for records in (ensemble.history_, ensemble.history_frame(), iter(ensemble.history_))
+    ]
+    plt.close("all")
+
+    assert drawn[0] == drawn[1] == drawn[2]
