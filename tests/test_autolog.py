@@ -227,6 +227,7 @@ def test_a_fit_that_fails_is_a_run_that_failed_and_the_next_one_is_logged(loggin
     assert [run.info.status for run in runs_of(logging)] == ["FAILED", "FINISHED"]
 
 
+@pytest.mark.filterwarnings("ignore:The filesystem tracking backend")
 def test_a_store_that_cannot_be_reached_is_warned_of_and_the_fit_is_kept(logging, tmp_path):
     (tmp_path / "file").write_text("no folder")
     mlflow.set_tracking_uri(f"file://{tmp_path}/file/store")

@@ -7,6 +7,7 @@ could crash the interpreter.
 
 import functools
 import importlib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -147,6 +148,8 @@ def _from_attributes(cls: Any, state: dict[str, Any]) -> Any:
         if name.startswith("__") or name in HIDDEN or hasattr(type(descriptor), "__get__"):
             raise InvalidFileError(f"sets {name!r} of a {cls.__name__}, which is no attribute to set")
     requests = state.pop("_metadata_request", {})
+    if issubclass(cls, BaseEstimator):  # whose version had fewer parameters
+        state = _defaults(cls) | state
     made = cls.__new__(cls)
     if hasattr(made, "__setstate__"):
         made.__setstate__(state)
@@ -159,6 +162,11 @@ def _from_attributes(cls: Any, state: dict[str, Any]) -> Any:
                 getattr(made._metadata_request, method).add_request(param=name, alias=alias)
     check(made)
     return made
+
+
+def _defaults(cls: type[BaseEstimator]) -> dict[str, Any]:
+    parameters = inspect.signature(cls).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
 def _methods_of(requests: Any) -> list[str]:

@@ -33,7 +33,5 @@ def test_every_epoch_is_reported_and_a_bad_trial_pruned():
 
 
 def test_a_record_that_is_not_there_is_named():
-    with pytest.raises(
-        KeyError, match=r"monitor='valid_auc' is not recorded; there are epoch, train_loss, valid_loss"
-    ):
+    with pytest.raises(KeyError, match=r"monitor='valid_auc' is not recorded; there are epoch, train_loss, valid_loss"):
         run(optuna.pruners.NopPruner(), monitor="valid_auc")

@@ -59,7 +59,7 @@ def test_a_frame_has_the_names_and_kinds_of_the_fit():
 
 
 def test_a_sparse_table_has_rows_too():
-    X = sp.random_array((40, 5), density=0.3, rng=rng, format="csr")
+    X = sp.csr_array(rng.random((40, 5)) * (rng.random((40, 5)) < 0.3))
     estimator = NeuralClassifier(**QUICK).fit(X, np.arange(40) % 2)
 
     assert sample_of(estimator).shape == (ROWS, 5)

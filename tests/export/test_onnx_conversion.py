@@ -30,7 +30,7 @@ SMALL = {"hidden_layer_sizes": (6,), "max_iter": 1, "ensemble_size": 1, "random_
 RNG = np.random.default_rng(0)
 X = RNG.normal(1e6, 2.0, size=(60, 3))
 FRAME = pd.DataFrame(
-    {"a": X[:, 0], "b": RNG.integers(0, 9, 60), "c": X[:, 2] > 1e6, "d": ["u", "v", None] * 20, "e": list("xyz") * 20}
+    {"a": X[:, 0], "b": RNG.integers(0, 9, 60), "c": X[:, 2] > 1e6, "d": ["u", "v", np.nan] * 20, "e": list("xyz") * 20}
 )
 FRAME.loc[::7, "a"] = np.nan
 Y = RNG.normal(size=60)

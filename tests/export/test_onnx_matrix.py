@@ -46,7 +46,7 @@ def table(seed, new=False):
         }
     )
     frame.loc[::9, "height"] = np.nan
-    frame.loc[::7, ["plan", "city"]] = None
+    frame.loc[::7, ["plan", "city"]] = np.nan  # None, which pandas 2 keeps, is a category to an imputer
     frame.loc[::5, "shop"] = None
     if new:
         frame.loc[::4, ["plan", "city", "shop"]] = "never seen"
@@ -65,7 +65,8 @@ def numbers(seed):
 
 
 def sparse(seed):
-    return sp.random_array((N, 6), density=0.3, rng=np.random.default_rng(seed), format="csr")
+    rng = np.random.default_rng(seed)
+    return sp.csr_array(rng.random((N, 6)) * (rng.random((N, 6)) < 0.3))
 
 
 # Parameters; what wraps the estimator; training rows; new rows.

@@ -45,7 +45,7 @@ CASES = {
     "piecewise linear": (NeuralClassifier(numeric_embedding="piecewise_linear"), FRAME, LABELS),
     "batch norm and dropout": (NeuralClassifier(batch_norm=True, dropout=0.3), FRAME, LABELS),
     "double precision": (NeuralClassifier(precision="float64"), FRAME, LABELS),
-    "sparse": (NeuralClassifier(), sp.random_array((120, 5), density=0.3, rng=rng, format="csr"), LABELS),
+    "sparse": (NeuralClassifier(), sp.csr_array(rng.random((120, 5)) * (rng.random((120, 5)) < 0.3)), LABELS),
     "one member": (NeuralRegressor(ensemble_size=1), FRAME, VALUES),
     "a column of values": (NeuralRegressor(), NUMBERS, VALUES[:, None]),
     "two outputs": (NeuralRegressor(), NUMBERS, np.c_[VALUES, -VALUES]),

@@ -144,9 +144,10 @@ CASES = [
     *each(WORDS, VALUES, OneHotEncoder(categories=[["c", "b", "a"], ["x", "y", "z", "w"]])),
     *each(WORDS, VALUES, OneHotEncoder(drop="if_binary", min_frequency=20, handle_unknown="infrequent_if_exist")),
     *each(np.round(X), VALUES, OneHotEncoder(drop="first", sparse_output=False, dtype=np.float32)),
-    *each(TEXTS, VALUES, CountVectorizer(), TfidfVectorizer(max_features=3), HashingVectorizer(n_features=16)),
+    *each(TEXTS, VALUES, CountVectorizer(), TfidfVectorizer(max_features=3)),
+    *each(TEXTS, VALUES, make_pipeline(HashingVectorizer(n_features=16), TfidfTransformer())),
     *each(TEXTS, VALUES, make_pipeline(CountVectorizer(min_df=2), TfidfTransformer())),
-    *each(RECORDS, VALUES, DictVectorizer(), FeatureHasher(8)),
+    *each(RECORDS, VALUES, DictVectorizer(), make_pipeline(FeatureHasher(8), StandardScaler(with_mean=False))),
     *each(
         *(FRAME, VALUES),
         ColumnTransformer([("n", StandardScaler(), ["u", "v"]), ("c", OneHotEncoder(), ["city"])]),
