@@ -50,7 +50,7 @@ def rows_of(header, rows):
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def page(training, prediction, growth):
+def page(training, watching, prediction, growth):
     """The part of the page between the marks."""
     peers = ("scikit_learn", "skorch", "written_by_hand")
     cases = [
@@ -59,6 +59,7 @@ def page(training, prediction, growth):
     ]
     header = ["case", "a step", "scikit-learn", "skorch", "loop of torch", "of it, products"]
     more = [[name, f"{ratio:.2f}x"] for name, ratio in training["variations"].items()]
+    watched = [[name, f"{w['takes']:.2f}x", f"{w['ms_per_epoch']:.2f} ms"] for name, w in watching.items()]
     predicted = [
         [label, f"{prediction[key]['one_row_us']:.0f} µs", f"{prediction[key]['many_rows_ms']:.1f} ms"]
         for label, key in (("sknn", "ours"), ("scikit-learn", "scikit_learn"))
@@ -69,6 +70,8 @@ def page(training, prediction, growth):
 {rows_of(header, cases)}
 
 {rows_of(["the first case with", "takes"], more)}
+
+{rows_of(["the reference program's network, 200 epochs, with", "takes", "more per epoch"], watched)}
 
 {rows_of(["`predict_proba`", "one row", "100,000 rows"], predicted)}
 
@@ -92,7 +95,7 @@ def draw(growth, path):
 
 
 def main():
-    results = {name: run(name) for name in ("training", "prediction", "growth")}
+    results = {name: run(name) for name in ("training", "watching", "prediction", "growth")}
     text = page(**results)
     draw(results["growth"], PAGE.with_name("benchmarks.svg"))
     before, rest = PAGE.read_text().split(BEGIN)
