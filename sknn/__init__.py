@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import sknn.export as export
     import sknn.inspection as inspection
     import sknn.model_selection as model_selection
+    import sknn.persistence as persistence
     from sknn._autolog import autolog
     from sknn._classifier import NeuralClassifier
     from sknn._from_sklearn import from_sklearn
@@ -34,10 +35,11 @@ __all__ = [
     "inspection",
     "load",
     "model_selection",
+    "persistence",
     "save",
 ]
 
-_SUBMODULES = ("callbacks", "export", "inspection", "model_selection")
+_SUBMODULES = ("callbacks", "export", "inspection", "model_selection", "persistence")
 _HOMES = {
     "NeuralClassifier": "sknn._classifier",
     "NeuralRegressor": "sknn._regressor",

@@ -154,9 +154,7 @@ def _network(built: Any, description: Mapping[str, Any], numbers: Mapping[str, n
     if n_members < 1:
         raise ValueError("the network has no members")
     if built.module is not None:
-        outputs = built._network_outputs()
-        modules = [build_module(built.module, description["in_features"], outputs, 0) for _ in range(n_members)]
-        network: FlatNetwork = CustomNetwork(modules, dtype, description["in_features"])
+        network: FlatNetwork = _empty_custom(built, description["in_features"], dtype, n_members, numbers)
         _restore_counters(network, numbers)
     else:
         network = _empty_mlp(built, {**description, "dtype": dtype}, len(numbers))
@@ -177,6 +175,34 @@ def _empty_mlp(built: Any, config: dict[str, Any], n_arrays: int) -> MLP:
     if len(config["hidden"]) > n_arrays:
         raise ValueError(f"{len(config['hidden'])} hidden layers can't come from {n_arrays} arrays")
     return MLP(**config, n_members=0)
+
+
+def _empty_custom(
+    built: Any, in_features: Any, dtype: torch.dtype, n_members: int, numbers: Mapping[str, np.ndarray]
+) -> CustomNetwork:
+    """A custom network; its other modules are built once the first is known to be what the numbers are of."""
+    if built._features is not None and in_features != built._features.n_numbers_:
+        raise ValueError(
+            f"the encoders give {built._features.n_numbers_} features, and the module is to take {in_features}"
+        )
+    first = build_module(built.module, in_features, built._network_outputs(), 0)
+    network = CustomNetwork([first], dtype, in_features)
+    own = {name: tuple(entry.shape) for name, entry in _named(network).items()}
+    own |= {name: counter.shape[1:] for name, counter in _counters(network).items()}
+    wanted = {name: (n_members, *shape) for name, shape in own.items()}
+    got = {name: array.shape for name, array in numbers.items()}
+    if wanted != got:
+        raise ValueError(
+            f"the module given does not fit the file's numbers: it has {_listed(wanted)}, and they are {_listed(got)}"
+        )
+    others = [build_module(built.module, in_features, built._network_outputs(), 0) for _ in range(n_members - 1)]
+    return CustomNetwork([first, *others], dtype, in_features)
+
+
+def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Names with shapes, members first; the first few of them."""
+    listed = [f"{name} {shape}" for name, shape in sorted(shapes.items())]
+    return ", ".join(listed[:6]) + ", ..." * (len(listed) > 6)
 
 
 def _packed(network: FlatNetwork, numbers: Mapping[str, np.ndarray]) -> Tensor:

@@ -95,9 +95,15 @@ def _add_export(commands: Any) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    from sknn.persistence.files import as_path
+
     write, ending = FORMATS[options.to]
+    model = sknn.load(as_path(options.model), device="cpu")
     output = options.output or options.model.with_name(options.model.stem + ending)
-    model = sknn.load(options.model, device="cpu")
+    if output.exists() and output.samefile(options.model):
+        raise ValueError(f"--output {output} is the model itself; name another file")
+    if options.to != "savedmodel":
+        as_path(output)  # refuses a folder
     sample = None if options.sample is None else _read_sample(options.sample, model)
     output.parent.mkdir(parents=True, exist_ok=True)
     write(model, sample, output)
@@ -106,6 +112,8 @@ def _export(options: argparse.Namespace) -> None:
 
 def _read_sample(path: Path, model: Any) -> Any:
     """The model's columns of a file; an array if it was fitted without names."""
+    from sknn.export.onnx_steps import columns_of_fit
+
     if path.suffix not in READERS:
         raise ValueError(f"--sample {path}: the file has to end in {' or '.join(READERS)}")
     try:
@@ -113,12 +121,7 @@ def _read_sample(path: Path, model: Any) -> Any:
     except ImportError as error:
         raise ImportError("--sample needs pandas; install it with: pip install pandas") from error
     frame = getattr(pd, READERS[path.suffix])(path)
-    if not hasattr(model, "feature_names_in_"):
-        return frame.to_numpy()
-    missing = [name for name in model.feature_names_in_ if name not in frame]
-    if missing:
-        raise ValueError(f"--sample {path}: lacks columns that the model was fitted with: {missing}")
-    return frame[list(model.feature_names_in_)]
+    return columns_of_fit(model, frame) if hasattr(model, "feature_names_in_") else frame.to_numpy()
 
 
 def _to_onnx(model: Any, sample: Any, output: Path) -> None:
@@ -126,9 +129,11 @@ def _to_onnx(model: Any, sample: Any, output: Path) -> None:
     from sknn.export.made_up_rows import forget_data, sample_of
     from sknn.persistence.files import write_atomically
 
-    program = to_onnx(model, sample_of(model) if sample is None else sample)
-    if sample is None:
-        forget_data(program)
+    if sample is not None:
+        to_onnx(model, sample, path=output)
+        return
+    program = to_onnx(model, sample_of(model))
+    forget_data(program)
     write_atomically(output, program.SerializeToString())
 
 

@@ -5,6 +5,8 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
 from types import MethodType
 from typing import Any
 
@@ -21,6 +23,7 @@ TYPES = {
     "tensor(string)": np.object_,
 }
 MISSING_TYPES = ("NoneType", "NAType", "NaTType")
+NUMBER_TYPES = (Real, np.bool_, Decimal)
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class _OnlyOfClassifiers:
     def __get__(self, predictor: Any, owner: type | None = None) -> Callable:
         if predictor is None:
             return self.function
-        if predictor._probabilities is None:
+        if not predictor._probabilities:
             name = self.function.__name__
             raise AttributeError(f"This {type(predictor).__name__!r} holds a regressor, which has no {name!r}")
         return MethodType(self.function, predictor)
@@ -120,7 +123,9 @@ class OnnxPredictor:
         self._inputs = [_describe(node) for node in self._session.get_inputs()]
         outputs = [node.name for node in self._session.get_outputs()]
         self._value = outputs[0]
-        self._probabilities = next((name for name in outputs if "prob" in name.lower()), None)
+        # Of skl2onnx's classifiers; with zipmap="columns" each class has an output of its own.
+        is_classifier = outputs[0].rstrip("_") in ("label", "output_label")
+        self._probabilities = outputs[1:] if is_classifier else []
         self._set_attributes()
 
     def _set_attributes(self) -> None:
@@ -135,11 +140,11 @@ class OnnxPredictor:
 
     def _known_names(self) -> list[str] | None:
         """Names of the columns: those of an input each, or of one wide input if the metadata tells."""
+        if not self.metadata.get("named", True):  # the model was fitted on an array
+            return None
         if len(self._inputs) > 1 and all(node.width == 1 for node in self._inputs):
             return [node.name for node in self._inputs]
-        names = [feature["name"] for feature in self.metadata.get("features", [])]
-        made_up = [f"x{j}" for j in range(len(names))]  # where the model was fitted on an array
-        return None if names == made_up else names
+        return [feature["name"] for feature in self.metadata.get("features", [])]
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels or values of rows.
@@ -182,10 +187,10 @@ class OnnxPredictor:
         ValueError
             If columns are missing, or hold what the model cannot take.
         """
-        shares = self._session.run([self._probabilities], self._feed(X))[0]
-        if isinstance(shares, list):  # a dict a row: what skl2onnx makes unless it is told otherwise
-            return np.array([list(row.values()) for row in shares], dtype=np.float32)
-        return shares
+        outputs = self._session.run(self._probabilities, self._feed(X))
+        if isinstance(outputs[0], list):  # a dict a row: what skl2onnx makes unless it is told otherwise
+            return np.array([list(row.values()) for row in outputs[0]], dtype=np.float32)
+        return outputs[0] if len(outputs) == 1 else np.stack(outputs, axis=1)
 
     # --- From a table to the graph's inputs ---------------------------------------------------------------------------
 
@@ -301,6 +306,8 @@ def _as_array(X: Any) -> np.ndarray:
 def _as_column(values: Any, dtype: Any, name: str) -> np.ndarray:
     """A column of a frame, a dict or a list, as a tensor of shape (n, 1)."""
     array = values.to_numpy() if hasattr(values, "to_numpy") else _as_array(values)
+    if array.ndim == 2 and hasattr(values, "columns"):
+        raise ValueError(f"X has {array.shape[1]} columns called {name!r}; which is meant?")
     if array.ndim != 1:
         raise ValueError(
             f"Column {name!r} has shape {array.shape}; expected one value per row. For a single row, give lists of one "
@@ -312,6 +319,8 @@ def _as_column(values: Any, dtype: Any, name: str) -> np.ndarray:
 
 
 def _as_tensor(values: np.ndarray, dtype: Any, name: str) -> np.ndarray:
+    if dtype is np.object_ and values.dtype.kind in "mM":
+        raise ValueError(f"Column {name!r} held categories in fit, and has the dtype {values.dtype} now.")
     if dtype is np.object_:
         return _as_texts(values)
     if values.dtype == dtype:
@@ -323,7 +332,7 @@ def _as_tensor(values: np.ndarray, dtype: Any, name: str) -> np.ndarray:
         if converted.dtype.kind != "f" and not (converted == numbers).all():
             raise ValueError(
                 f"Column {name!r} holds values that the model's type for it, {np.dtype(dtype)}, cannot hold: missing "
-                "ones, or fractions."
+                "ones, or fractions; export the model with a sample in which this column is float64."
             )
         numbers = converted
     if numbers.dtype.kind == "f" and np.isinf(numbers).any():
@@ -354,12 +363,13 @@ def _as_texts(values: np.ndarray) -> np.ndarray:
 
 
 def _as_text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool | int | float):
-        return str(int(value)) if float(value).is_integer() else str(value)
-    return str(value)
+    if isinstance(value, str) or not isinstance(value, NUMBER_TYPES):
+        return str(value)
+    number: Any = value
+    return str(int(number)) if float(number).is_integer() else str(float(number))
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or type(value).__name__ in MISSING_TYPES or (isinstance(value, float) and value != value)
+    if isinstance(value, NUMBER_TYPES):
+        return bool(value != value)
+    return type(value).__name__ in MISSING_TYPES

@@ -207,3 +207,30 @@ def test_what_is_not_installed_is_named_with_its_extra(models, monkeypatch, caps
     assert capsys.readouterr().err == (
         "sknn export: error: to_saved_model needs tensorflow; install it with: pip install 'sknn[tensorflow]'\n"
     )
+
+
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+def test_a_folder_is_no_place_for_a_file(models, kind, monkeypatch, capsys):
+    monkeypatch.chdir(models)
+
+    assert main(["export", "model.sknn", "--to", kind, "--output", "."]) == 1
+    assert (
+        capsys.readouterr().err
+        == "sknn export: error: path='.' is a folder; name a file in it, such as 'model.sknn'.\n"
+    )
+
+
+def test_a_folder_is_no_model(models, monkeypatch, capsys):
+    monkeypatch.chdir(models)
+
+    assert main(["export", ".", "--to", "onnx"]) == 1
+    assert "path='.' is a folder" in capsys.readouterr().err
+
+
+def test_a_model_is_never_overwritten_by_what_it_is_exported_to(models, tmp_path, capsys):
+    path = tmp_path / "model.pt2"
+    path.write_bytes((models / "model.sknn").read_bytes())
+
+    assert main(["export", str(path), "--to", "pt2"]) == 1
+    assert "is the model itself; name another file" in capsys.readouterr().err
+    assert sknn.load(path).n_features_in_ == 3

@@ -50,6 +50,10 @@ print(NeuralRegressor.__name__, from_sklearn.__name__)
     assert lines.splitlines() == [str(sorted(sknn.__all__)), "GridSearchCV", "3", "NeuralRegressor from_sklearn"]
 
 
+def test_what_skops_has_to_trust_is_there_after_importing_sknn():
+    assert run("import sknn; print(sknn.persistence.TRUSTED_TYPES[0])") == "sknn._classifier.NeuralClassifier"
+
+
 def test_a_wrong_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match=r"^module 'sknn' has no attribute 'NeuralClasifier'$"):
         sknn.NeuralClasifier

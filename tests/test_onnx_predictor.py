@@ -307,7 +307,13 @@ def test_missing_strings_are_empty(column):
 WORDS = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
 
 
-@given(st.lists(WORDS | st.integers() | st.floats() | st.booleans() | st.none() | st.just(pd.NA), min_size=1))
+NUMBERS = (
+    st.integers() | st.floats() | st.booleans() | st.floats(width=32).map(np.float32) | st.booleans().map(np.bool_)
+)
+DECIMALS = st.decimals(allow_infinity=False, min_value=-(10**9), max_value=10**9)
+
+
+@given(st.lists(WORDS | NUMBERS | DECIMALS | st.none() | st.just(pd.NA), min_size=1))
 def test_a_category_has_the_name_that_the_estimator_gives_it(column):
     texts = ECHO_TEXT.predict({"x": column}).tolist()
 
@@ -425,3 +431,38 @@ def test_a_process_that_predicts_loads_neither_torch_nor_scikit_learn(array_mode
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(classifier.predict(X[:3]).tolist())
+
+
+def test_dates_in_the_place_of_categories_are_refused():
+    with pytest.raises(ValueError, match=r"Column 'x' held categories in fit, and has the dtype datetime64\[\w+\] now"):
+        ECHO_TEXT.predict({"x": np.array(["2026-01-01"], dtype="datetime64[D]")})
+
+
+def test_a_name_that_occurs_twice_is_refused(frame_predictor):
+    twice = pd.concat([FRAME, FRAME[["size"]]], axis=1)
+
+    with pytest.raises(ValueError, match="X has 2 columns called 'size'; which is meant"):
+        frame_predictor.predict(twice)
+
+
+def test_a_column_may_be_called_as_those_that_have_no_name():
+    frame = pd.DataFrame({"x0": X[:, 0]})
+    clf = NeuralClassifier(4, max_iter=1, ensemble_size=1).fit(frame, LABELS)
+    predictor = OnnxPredictor(export.to_onnx(clf, frame).SerializeToString())
+
+    np.testing.assert_array_equal(predictor.predict(frame), clf.predict(frame))
+
+
+def test_a_model_of_an_array_of_objects_knows_no_names():
+    table = np.column_stack([X[:, 0].astype(object), LABELS])
+    clf = NeuralClassifier(4, max_iter=1, ensemble_size=1, random_state=0).fit(table, LABELS)
+    predictor = OnnxPredictor(export.to_onnx(clf, table).SerializeToString())
+
+    assert not hasattr(predictor, "feature_names_in_")
+    np.testing.assert_allclose(predictor.predict_proba(table), clf.predict_proba(table), atol=1e-6)
+
+
+def test_probabilities_may_have_an_output_for_each_class(classifier):
+    model = to_onnx(classifier, X[:1], options={"zipmap": "columns"})
+
+    np.testing.assert_allclose(predictor_of(model).predict_proba(X), classifier.predict_proba(X), atol=1e-6)

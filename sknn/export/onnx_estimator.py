@@ -68,6 +68,8 @@ def labels(graph: Graph, est: Any, p: str, classes: np.ndarray | None, output: s
 
 def onnx_classes(classes: np.ndarray) -> np.ndarray:
     """Class labels as ONNX holds them: strings, int64, bool or float64."""
+    if classes.dtype.kind == "u" and classes.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"Class label {classes.max()} does not fit in ONNX's int64; encode the labels before fit.")
     if classes.dtype.kind in "iub":
         return classes.astype(bool if classes.dtype.kind == "b" else np.int64)
     if classes.dtype.kind == "f":

@@ -13,7 +13,8 @@ from sknn.export.onnx_check import some_rows
 from sknn.export.onnx_conversion import converted
 from sknn.export.onnx_inputs import inputs_of
 from sknn.export.onnx_metadata import KEY, describe
-from sknn.export.onnx_steps import final_of, plain
+from sknn.export.onnx_steps import columns_of_fit, final_of, plain
+from sknn.persistence.files import as_path, write_atomically
 
 OPSETS = range(15, 23)
 DEFAULT_OPSET = 18  # the oldest that torch writes custom modules in; ONNX Runtime reads it since 1.14
@@ -47,7 +48,7 @@ def to_onnx(
         As in skl2onnx, by name: `zipmap` (False here by default), `nocl` and `output_class_labels` of the classifier,
         and those of a step as `step__option`.
     path : str or path-like, optional
-        A file to write the graph to.
+        A file to write the graph to; it is replaced as a whole, or left as it was.
 
     Returns
     -------
@@ -77,15 +78,16 @@ def to_onnx(
     _require_packages()
     model = plain(model)
     _check_request(model, X_sample, target_opset, options or {})
-    rows = some_rows(X_sample)
-    (model.predict if hasattr(model, "predict") else model.transform)(rows)  # the model's own complaints come first
-    inputs = inputs_of(X_sample)
+    file = None if path is None else as_path(path)
+    # The model's own complaints come first.
+    (model.predict if hasattr(model, "predict") else model.transform)(some_rows(X_sample))
+    X_sample = columns_of_fit(model, X_sample)
+    rows, inputs = some_rows(X_sample), inputs_of(X_sample)
     program = converted(model, rows, inputs, target_opset, dict(options or {}))
     outputs = [output.name for output in program.graph.output]
     program.metadata_props.add(key=KEY, value=describe(model, final_of(model), X_sample, inputs, outputs))
-    if path is not None:
-        with open(path, "wb") as file:
-            file.write(program.SerializeToString())
+    if file is not None:
+        write_atomically(file, program.SerializeToString())
     return program
 
 

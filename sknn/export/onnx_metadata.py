@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from sknn._base import BaseNeural
+from sknn._encoding import is_frame
 from sknn.export.onnx_inputs import Input, numbers_or_texts
 
 KEY = "sknn"
@@ -29,6 +30,7 @@ def describe(model: Any, final: Any, X: Any, inputs: list[Input], outputs: list[
         "task": _task(final),
         "inputs": [{"name": i.name, "type": i.type, "shape": [None, *i.shape]} for i in inputs],
         "outputs": outputs,
+        "named": is_frame(X) or hasattr(model, "feature_names_in_"),
         "features": [
             {"name": name, "type": inputs[j].type if inputs[0].column is not None else inputs[0].type}
             for j, name in enumerate(names)

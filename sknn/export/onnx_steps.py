@@ -5,6 +5,8 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
+from sknn._encoding import is_frame
+
 
 def plain(model: Any) -> Any:
     """The model without what only chose it or does nothing: a search around it, empty steps of a pipeline."""
@@ -17,6 +19,25 @@ def plain(model: Any) -> Any:
 def final_of(model: Any) -> Any:
     """The last step of a pipeline, or the model itself."""
     return final_of(model.steps[-1][1]) if isinstance(model, Pipeline) else model
+
+
+def columns_of_fit(model: Any, X: Any) -> Any:
+    """A frame's columns as the fit saw them: a ColumnTransformer takes them in any order, and beside others.
+
+    Raises
+    ------
+    ValueError
+        If some are missing.
+    """
+    names = list(getattr(model, "feature_names_in_", ()))
+    if not names or not is_frame(X):
+        return X
+    missing = [name for name in names if name not in X.columns]
+    if missing:
+        raise ValueError(
+            f"X_sample lacks columns that the model was fitted with: {missing}; give rows of the training table."
+        )
+    return X[names]
 
 
 def steps_of(model: Any, name: str = "") -> Iterator[tuple[str, Any]]:

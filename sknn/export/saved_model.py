@@ -16,7 +16,7 @@ from sknn.export.onnx_check import LOW_PRECISION, TOLERANCE, differences, some_r
 from sknn.export.onnx_export import to_onnx
 from sknn.export.onnx_inputs import feeds, inputs_of
 from sknn.export.onnx_metadata import KEY
-from sknn.export.onnx_steps import steps_of
+from sknn.export.onnx_steps import columns_of_fit, steps_of
 from sknn.export.tensorflow_ops import FUNCTIONS, TENSOR_TYPES
 
 SIGNATURE = "serving_default"
@@ -78,7 +78,7 @@ def to_saved_model(model: Any, X_sample: Any, path: str | os.PathLike) -> dict[s
     if os.path.lexists(path):
         raise FileExistsError(f"path={os.fspath(path)!r} exists; remove it, or give another.")
     model = getattr(model, "best_estimator_", model)
-    X = sample_of(model) if X_sample is None else X_sample
+    X = sample_of(model) if X_sample is None else columns_of_fit(model, X_sample)
     program = to_onnx(model, X)
     if X_sample is None:
         forget_data(program)

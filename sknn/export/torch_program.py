@@ -1,6 +1,7 @@
 """A fitted estimator as one `torch.export` program, which PyTorch runs without sknn or scikit-learn."""
 
 import copy
+import io
 import json
 import os
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from sknn.export.torch_encoder import TorchEncoder, raw_tensors
 from sknn.network.flat import FlatNetwork
 from sknn.network.layers import Activation
 from sknn.network.mlp import MLP
+from sknn.persistence.files import as_path, write_atomically
 
 DESCRIPTION = "sknn.json"  # the extra file of a saved program
 TOLERANCE = 1e-6
@@ -62,7 +64,7 @@ def to_torch_program(
         Rows to check the program with; at most 256 are taken.  By default they are made up from what the estimator
         knows about its columns; needed with a `module` whose rows have more than one dimension.
     path : str or path-like, optional
-        Where to save it, by custom a file that ends in ``.pt2``; ``torch.export.load(path).module()`` reads it.
+        Where to save it, a file that ends in ``.pt2``; ``torch.export.load(path).module()`` reads it.
 
     Returns
     -------
@@ -114,6 +116,7 @@ def to_torch_program(
             "last step of a pipeline, or export all of it with to_onnx."
         )
     check_is_fitted(estimator, "net_")
+    file = None if path is None else as_path(path)
     X = _sample(estimator, X_sample)
     tensors = raw_tensors(estimator._features, X)
     rows = torch.export.Dim("rows")
@@ -122,8 +125,10 @@ def to_torch_program(
         program = torch.export.export(_Program(estimator), example, dynamic_shapes=({0: rows},) * len(tensors))
     rate = LOW_PRECISION if estimator.precision == "bfloat16" else TOLERANCE
     _check(program, tensors, _own_predictions(estimator, X), rate)
-    if path is not None:
-        torch.export.save(program, path, extra_files={DESCRIPTION: json.dumps(_describe(estimator))})
+    if file is not None:
+        content = io.BytesIO()
+        torch.export.save(program, content, extra_files={DESCRIPTION: json.dumps(_describe(estimator))})
+        write_atomically(file, content.getvalue())
     return program
 
 

@@ -63,6 +63,7 @@ class FlatOptimizer(torch.optim.Optimizer):
     """
 
     state_names: tuple[str, ...] = ()
+    scratch_names: tuple[str, ...] = ()  # of buffers that every step overwrites before it reads them
 
     def __init__(self, network: FlatNetwork, rates: Rates, by_kind: bool = False) -> None:
         self.network, self.by_kind = network, by_kind
@@ -79,7 +80,7 @@ class FlatOptimizer(torch.optim.Optimizer):
             self.alphas = flat.new_tensor(rates.alphas)[:, None]
             self.weight_decays = flat.new_tensor(rates.weight_decays)[:, None]
             self._has_l2, self._has_decay = any(rates.alphas), any(rates.weight_decays)
-            self.buffers = {name: torch.zeros_like(flat) for name in self.state_names}
+            self.buffers = {name: torch.zeros_like(flat) for name in (*self.state_names, *self.scratch_names)}
         super().__init__(list(network.parameters()), {"lr": self.base_rates[0]})
         self._own_lr = self.base_rates[0]
         self.set_multipliers(self.multipliers)
@@ -228,7 +229,7 @@ class FlatOptimizer(torch.optim.Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "state": dict(self.buffers),
+            "state": {name: self.buffers[name] for name in self.state_names},
             "param_groups": [
                 {
                     "lr": self.param_groups[0]["lr"],
@@ -280,7 +281,8 @@ class Adam(FlatOptimizer):
     it replaces what was in a buffer by the direction, so that a member's rate and the correction are one product.
     """
 
-    state_names = ("exp_avg", "exp_avg_sq", "direction")
+    state_names = ("exp_avg", "exp_avg_sq")
+    scratch_names = ("direction",)
 
     def __init__(
         self,

@@ -56,6 +56,8 @@ def save(estimator: BaseEstimator, path: Any) -> None:
     ------
     TypeError
         For what can't be saved without code in the file, with the way to it and what to do.
+    ValueError
+        For what is too large, or nested too deeply, to be read again.
     sklearn.exceptions.NotFittedError
         Before `fit`.
     OSError

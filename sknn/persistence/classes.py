@@ -1,8 +1,8 @@
 """The closed list: the classes, types and functions a file may name, and how an object of each is taken apart and made.
 
 A name in a file is looked up here and nowhere else; nothing is ever imported because a file says so.  Left out on
-purpose is whatever follows learned integers into memory unchecked (trees, nearest neighbours), where a forged file
-could crash the interpreter.
+purpose is whatever follows learned integers into memory unchecked (trees, nearest neighbours, `OneVsRestClassifier`
+on several labels), where a forged file could crash the interpreter.
 """
 
 import functools
@@ -10,10 +10,12 @@ import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import make_constraint
 
 from sknn.persistence.container import InvalidFileError
 
@@ -53,7 +55,7 @@ CLASSES = {
         *("LogisticRegression", "Ridge", "RidgeCV", "RidgeClassifier", "RidgeClassifierCV"),
     ),
     "sklearn.model_selection": ("FixedThresholdClassifier",),
-    "sklearn.multiclass": ("OneVsOneClassifier", "OneVsRestClassifier"),
+    "sklearn.multiclass": ("OneVsOneClassifier",),
     "sklearn.multioutput": ("ClassifierChain", "MultiOutputClassifier", "MultiOutputRegressor", "RegressorChain"),
     "sklearn.pipeline": ("FeatureUnion", "Pipeline"),
     "sklearn.preprocessing": (
@@ -156,7 +158,7 @@ def _from_attributes(cls: Any, state: dict[str, Any]) -> Any:
     else:
         made.__dict__.update(state)
     if requests:
-        made._metadata_request = made.get_metadata_routing()
+        made._metadata_request = made._get_metadata_request()  # of its own, without those of the estimators in it
         for method in _methods_of(made._metadata_request):
             for name, alias in requests.get(method, {}).items():
                 getattr(made._metadata_request, method).add_request(param=name, alias=alias)
@@ -233,11 +235,32 @@ def check(made: Any) -> None:
         missing = [name for name in made._get_param_names() if not hasattr(made, name)]
         if missing:
             raise ValueError(f"a {type(made).__name__} lacks the parameters {missing}")
-        if hasattr(made, "_parameter_constraints"):  # not a LabelEncoder
-            made._validate_params()
+        _check_parameters(made)
     problem = CHECKS.get(type(made).__name__, lambda made: False)(made)
     if problem:
         raise ValueError(f"the attributes of a {type(made).__name__} contradict each other")
+
+
+def _check_parameters(made: BaseEstimator) -> None:
+    """scikit-learn's own validation, whose message would take forever for the text of estimators in estimators."""
+    for name, constraints in getattr(made, "_parameter_constraints", {}).items():
+        value = getattr(made, name, None)
+        if constraints == "no_validation" or name not in made._get_param_names():
+            continue
+        allowed = [make_constraint(constraint) for constraint in constraints]
+        if not any(constraint.is_satisfied_by(value) for constraint in allowed):
+            wanted = " or ".join(str(constraint) for constraint in allowed if not constraint.hidden)
+            is_plain = isinstance(value, NoneType | str | int | float)
+            got = repr(value)[:100] if is_plain else f"a {type(value).__name__}"
+            raise ValueError(f"The {name!r} parameter of {type(made).__name__} must be {wanted}; got {got}")
+
+
+def _is_broken_label_set(binarizer: Any) -> bool:
+    """Whether a label would get a column outside of the table."""
+    classes, places = getattr(binarizer, "classes_", ()), getattr(binarizer, "_cached_dict", None)
+    if places is None:
+        places = dict(zip(classes, range(len(classes)), strict=True))
+    return sorted(places.values()) != list(range(len(places)))
 
 
 def _is_broken_vocabulary(made: Any) -> bool:
@@ -275,6 +298,7 @@ def _is_broken_feature(encoder: Any, i: int, n_columns: int, drop: int | None) -
 CHECKS: dict[str, Callable[[Any], bool]] = {
     "CountVectorizer": _is_broken_vocabulary,
     "DictVectorizer": _is_broken_vocabulary,
+    "MultiLabelBinarizer": _is_broken_label_set,
     "OneHotEncoder": _is_broken_one_hot,
     "TfidfVectorizer": _is_broken_vocabulary,
 }

@@ -33,6 +33,7 @@ from sknn.persistence.classes import (
 from sknn.persistence.container import DTYPES, InvalidFileError
 
 MAX_DEPTH = 60  # of values in values: some ten pipelines in pipelines
+MAX_OBJECTS, MAX_NESTED = 10_000, 12  # a `Census` counts them
 GIVEN = ("module", "loss", "solver", "scoring", "metrics", "callbacks")  # parameters of ours that may hold code
 DTYPE = re.compile(r"[<>|](?:[US]\d{1,8}|[biufc]\d{1,2}|[mM]8(?:\[\w{1,9}\])?|O)")
 SCALARS = {*DTYPES.values(), "str"}
@@ -41,6 +42,37 @@ ADVICE = (
 )
 
 Path = tuple[str, ...]
+
+
+class Census:
+    """Counts objects, each as often as it occurs, and how deep they are nested.
+
+    What walks through estimators meets one so often, so that a short file could keep it busy forever: objects that hold
+    another one twice, which holds another one twice, ...  scikit-learn's `repr`, which many an error message has in it,
+    takes twice as long for each level.
+    """
+
+    def __init__(self) -> None:
+        self._open = [[0, 0]]  # of each object that is being read: the number of objects in it, and their height
+        self._finished: list[list[int]] = []
+
+    def begin(self) -> None:
+        self._open.append([1, 0])
+
+    def end(self) -> None:
+        count, height = self._open.pop()
+        self._finished.append([count, height + 1])
+        self.again(-1)
+
+    def again(self, number: int) -> None:
+        """Meet a finished object (once more), with all that is in it."""
+        count, height = self._finished[number]
+        outer = self._open[-1]
+        outer[0], outer[1] = outer[0] + count, max(outer[1], height)
+        if outer[0] > MAX_OBJECTS:
+            raise ValueError(f"there are more than {MAX_OBJECTS} objects in it, each counted as often as it occurs")
+        if outer[1] > MAX_NESTED:
+            raise ValueError(f"there are more than {MAX_NESTED} objects in one another")
 
 
 class Encoder:
@@ -58,7 +90,7 @@ class Encoder:
         self.given: dict[str, str] = {}
         self._array_of: dict[int, dict] = {}  # so that one that occurs twice is stored once
         self._number_of: dict[int, int | None] = {}  # of each object, None while it is being encoded
-        self._finished = 0
+        self._finished, self._census = 0, Census()
         self._alive: list[Any] = []  # so that no id is used twice
 
     def encode(self, value: Any, path: Path = ()) -> Any:
@@ -68,6 +100,8 @@ class Encoder:
         ------
         TypeError
             For what can't be saved, with the way to it.
+        ValueError
+            For more objects, or more of them in one another, than are read again.
         """
         if len(path) > MAX_DEPTH:
             raise TypeError(f"{_where(path[:4])} is nested more than {MAX_DEPTH} deep")
@@ -150,10 +184,12 @@ class Encoder:
         if number is None:
             raise TypeError(f"{_where(path)} refers to itself, which can't be saved")
         if number >= 0:
+            self._census.again(number)
             return {"same": number}
         name = name_of_class(type(value)) or self._refuse(value, path)
         self._number_of[id(value)] = None
         self._alive.append(value)
+        self._census.begin()
         recipe = recipe_of(type(value))
         try:
             state = recipe.state_of(value)
@@ -167,6 +203,7 @@ class Encoder:
         content = {"class": name, "state": self.encode(state, path)}
         self._number_of[id(value)] = self._finished
         self._finished += 1
+        self._census.end()
         return {"object": content}
 
     def _without_code(self, params: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -217,6 +254,7 @@ class Decoder:
         self.arrays, self.given = arrays, given
         self.networks: list[BaseNeural] = []
         self._objects: list[Any] = []
+        self._census = Census()
         self._decoded: dict[str, np.ndarray] = {}
 
     def decode(self, value: Any, depth: int = 0) -> Any:
@@ -296,9 +334,11 @@ class Decoder:
         return array.reshape(shape)
 
     def _object(self, content: dict, depth: int) -> Any:
+        self._census.begin()
         cls = class_named(content["class"])
         made = recipe_of(cls).from_state(cls, self.decode(content["state"], depth + 1))
         self._objects.append(made)
+        self._census.end()
         if isinstance(made, BaseNeural) and hasattr(made, "net_"):
             self.networks.append(made)
         return made
@@ -306,6 +346,7 @@ class Decoder:
     def _same(self, content: int, depth: int) -> Any:
         if type(content) is not int or not 0 <= content < len(self._objects):
             raise InvalidFileError(f"refers to object {content} of {len(self._objects)}")
+        self._census.again(content)
         return self._objects[content]
 
 

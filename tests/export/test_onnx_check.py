@@ -9,7 +9,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
 from sknn import NeuralRegressor
 from sknn.export import onnx_conversion, to_onnx
-from sknn.export.onnx_check import ROWS, differences, some_rows
+from sknn.export.onnx_check import ROWS, _labels_differ, _numbers_differ, differences, some_rows
 
 X = np.random.default_rng(0).normal(size=(50, 2))
 CLF = LogisticRegression().fit(X, np.digitize(X[:, 0], [-0.4, 0.4]))
@@ -72,6 +72,22 @@ def test_nan_equals_nan_only():
     assert differences(ordinal, rows, [np.array([[0.0], [np.nan]])]) is None
     assert differences(ordinal, rows, [np.array([[0.0], [2.0]])]) is not None
     assert differences(DummyRegressor().fit(X, np.ones(50)), X, [np.full((50, 1), np.nan)]) is not None
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "differs"),
+    [(np.inf, 3.0, True), (np.inf, np.inf, False), (np.inf, -np.inf, True), (3.0, np.inf, True), (np.nan, 3.0, True)],
+)
+def test_an_infinity_is_no_tolerance(expected, got, differs):
+    numbers = [np.array([[value], [1.0]]) for value in (expected, got)]
+
+    assert (_numbers_differ("predict", *numbers, 1e-5) is not None) == differs
+
+
+def test_a_label_that_wrapped_is_told():
+    labels, got = np.array([1, 2**63 + 5], dtype=np.uint64), np.array([1, 5 - 2**63])
+
+    assert _labels_differ(labels, got, np.ones(2, bool)).startswith("predict gives 9223372036854775813 in row 1")
 
 
 def test_sparse_and_textual_outputs_of_steps_are_compared_too():

@@ -9,11 +9,12 @@ import onnx
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from sklearn.compose import make_column_transformer
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.export import to_onnx
@@ -238,3 +239,35 @@ def test_without_the_extra_the_module_is_imported_and_the_function_says_what_is_
     done = subprocess.run([sys.executable, "-c", WITHOUT_ONNX], capture_output=True, text=True, check=True)
 
     assert done.stdout == "to_onnx needs onnx, onnxruntime, skl2onnx; install it with: pip install 'sknn[onnx]'\n"
+
+
+def column_pipeline():
+    """On the columns a and e of five."""
+    steps = make_column_transformer((StandardScaler(), ["a"]), (OneHotEncoder(handle_unknown="ignore"), ["e"]))
+    return make_pipeline(steps, NeuralClassifier(**SMALL)).fit(FRAME, CODES)
+
+
+def test_columns_of_a_sample_may_come_in_another_order_and_beside_others():
+    model = column_pipeline()
+    shuffled = FRAME.assign(extra=1.0)[["extra", "e", "d", "c", "b", "a"]]
+    program = to_onnx(model, shuffled)
+
+    assert [value.name for value in program.graph.input] == list("abcde")
+    assert program.SerializeToString() == to_onnx(model, FRAME).SerializeToString()
+
+
+def test_a_sample_without_a_column_of_the_fit_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"X_sample lacks columns that the model was fitted with: \['b', 'd'\]"):
+        to_onnx(column_pipeline(), FRAME[["a", "c", "e"]])
+
+
+def test_a_label_beyond_the_integers_of_onnx_is_refused():
+    labels = np.array([1, 2**63 + 5], dtype=np.uint64)[(X[:, 0] > 0).astype(int)]
+
+    with pytest.raises(ValueError, match="Class label 9223372036854775813 does not fit in ONNX's int64"):
+        to_onnx(NeuralClassifier(**SMALL).fit(X, labels), X)
+
+
+def test_a_folder_as_path_is_refused_before_the_work(tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
+        to_onnx(NeuralClassifier(**SMALL).fit(X, CODES), X, path=tmp_path)

@@ -320,6 +320,15 @@ def test_a_solver_whose_state_was_saved_and_loaded_goes_on_identically(make):
     assert restored.param_groups[0]["lr"] == solver.param_groups[0]["lr"]
 
 
+def test_what_a_step_overwrites_is_not_saved_and_may_be_there_in_what_is_loaded():
+    network = make_network()
+    solver = Adam(network, rates([0.1] * 3))
+    run(network, solver, steps=2)
+    state = solver.state_dict()
+    assert set(state["state"]) == {"exp_avg", "exp_avg_sq"}
+    solver.load_state_dict(state | {"state": state["state"] | {"direction": torch.ones_like(network.flat)}})
+
+
 @every_solver
 def test_the_saved_state_is_not_moved_by_the_steps_that_follow(make):
     network = make_network()

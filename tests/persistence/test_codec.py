@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,11 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from sknn.persistence.codec import MAX_DEPTH, Decoder, Encoder
+from sknn.persistence.codec import MAX_DEPTH, MAX_NESTED, MAX_OBJECTS, Decoder, Encoder
 
 
 def round_trip(value):
@@ -234,3 +238,75 @@ def test_what_is_given_goes_to_the_parameter_of_that_name_only():
     for document in ({"map": {"func": {"given": "module"}}}, [{"given": "module"}]):
         with pytest.raises(ValueError, match="unknown kind"):
             decoder.decode(document)
+
+
+# --- Short files that would take forever ------------------------------------------------------------------------------
+
+
+def document_of(estimator):
+    return Encoder().encode(estimator)
+
+
+def with_parameters(document, **parameters):
+    """The document of an estimator with other values, of the document's kind, in place of its parameters."""
+    document = json.loads(json.dumps(document))
+    document["object"]["state"]["map"].update(parameters)
+    return document
+
+
+def nested(levels):
+    """The document of an estimator in an estimator in ..."""
+    document, frozen = document_of(StandardScaler()), document_of(FrozenEstimator(1))
+    for _ in range(levels - 1):
+        document = with_parameters(frozen, estimator=document)
+    return document
+
+
+def refusal(document):
+    """What the decoder says, which has to be soon."""
+    started = time.perf_counter()
+    with pytest.raises(ValueError) as caught:
+        Decoder({}, {}).decode(document)
+    assert time.perf_counter() - started < 10
+    return str(caught.value)
+
+
+def test_estimators_nest_as_deep_as_allowed_and_no_deeper_on_both_ways():
+    estimator = StandardScaler()
+    for _ in range(MAX_NESTED - 1):
+        estimator = FrozenEstimator(estimator)
+    assert type(round_trip(estimator)) is FrozenEstimator
+    with pytest.raises(ValueError, match=f"there are more than {MAX_NESTED} objects in one another"):
+        Encoder().encode(FrozenEstimator(estimator))
+    assert f"more than {MAX_NESTED} objects in one another" in refusal(nested(MAX_NESTED + 1))
+
+
+def test_a_parameter_that_is_a_deep_estimator_is_refused_without_writing_it_out():
+    scaler = document_of(StandardScaler())
+    said = refusal(with_parameters(scaler, copy=nested(MAX_NESTED - 1)))
+    assert said.startswith("The 'copy' parameter of StandardScaler must be")
+    assert said.endswith("; got a FrozenEstimator")
+
+
+def test_estimators_nest_no_deeper_where_a_message_writes_them_out():
+    """pandas' own has the text of what it refuses in it."""
+    document = {"object": {"class": "pandas.Index", "state": {"map": {"values": nested(30), "name": None}}}}
+    assert "objects in one another" in refusal(document)
+
+
+def test_objects_are_counted_as_often_as_they_occur_on_both_ways():
+    estimator = StandardScaler()
+    for _ in range(MAX_NESTED - 2):
+        estimator = make_pipeline(*[estimator] * 4)
+    with pytest.raises(ValueError, match=f"there are more than {MAX_OBJECTS} objects in it"):
+        Encoder().encode(estimator)
+    frozen = document_of(FrozenEstimator(1))
+    rest = [with_parameters(frozen, estimator=[{"same": number}] * 4) for number in range(MAX_NESTED - 2)]
+    assert f"more than {MAX_OBJECTS} objects in it" in refusal([nested(1), *rest])
+
+
+def test_as_many_objects_as_are_read_are_written():
+    many = [StandardScaler() for _ in range(MAX_OBJECTS)]
+    assert len(round_trip(many)) == MAX_OBJECTS
+    with pytest.raises(ValueError, match="there are more than"):
+        Encoder().encode([*many, StandardScaler()])

@@ -175,8 +175,37 @@ def test_a_lambda_can_be_given_as_well(path):
 
 def test_another_module_than_the_one_that_was_trained_is_refused(path):
     save(NeuralRegressor(**TINY, module=Net).fit(X, VALUES), path)
-    with pytest.raises(InvalidFileError, match=r"numbers named \['0\.bias', .* those given are \['bias', 'weight'\]"):
+    with pytest.raises(
+        InvalidFileError, match=r"module given does not fit the file's numbers: it has 0\.bias .* they are bias"
+    ):
         load(path, module=OtherNet)
+
+
+def network_of(document):
+    return parameters_of(document)["_net"]["map"]["network"]["map"]
+
+
+def test_a_module_is_not_built_for_more_features_than_the_encoders_give(path):
+    save(NeuralRegressor(**TINY, module=Net).fit(X, VALUES), path)
+    forge(path, lambda document: network_of(document).update(in_features=300_000_000))
+    with pytest.raises(InvalidFileError, match="the encoders give 3 features, and the module is to take 300000000"):
+        load(path, module=Net)
+
+
+def test_a_module_is_built_once_before_the_numbers_are_known_to_be_its(path):
+    save(NeuralRegressor(**TINY, module=Net).fit(X, VALUES), path)
+    text, arrays = unpack(path.read_bytes())
+    weights = {name: np.zeros((200_000, 0), np.float32) for name in arrays if "/numbers/" in name}
+    path.write_bytes(pack(text, arrays | weights))
+    built = []
+
+    def counted(in_features, out_features):
+        built.append(1)
+        return Net(in_features, out_features)
+
+    with pytest.raises(InvalidFileError, match=r"the module given does not fit .* they are .*\(200000, 0\)"):
+        load(path, module=counted)
+    assert len(built) == 1
 
 
 def test_what_nobody_asks_for_is_refused(reg, path):
@@ -424,3 +453,11 @@ def test_a_path_may_be_a_string(reg, path):
     save(reg, str(path))
     assert Path(path).exists()
     assert load(str(path)).n_features_in_ == 3
+
+
+def test_after_partial_fit_a_file_holds_the_weights_and_adams_two_means(path):
+    wide = NeuralRegressor(**TINY | dict(hidden_layer_sizes=(200,))).partial_fit(np.resize(X, (N, 200)), VALUES)
+    weights = 4 * sum(p.numel() for p in wide.module_.parameters())
+    save(wide, path)
+    assert path.stat().st_size < 3 * weights + 50_000
+    assert path.stat().st_size > 3 * weights
