@@ -119,22 +119,15 @@ def _read_sample(path: Path, model: Any) -> Any:
     try:
         import pandas as pd
     except ImportError as error:
-        raise ImportError("--sample needs pandas; install it with: pip install pandas") from error
+        raise ImportError("--sample needs pandas; install it with: pip install 'sknn[pandas]'") from error
     frame = getattr(pd, READERS[path.suffix])(path)
     return columns_of_fit(model, frame) if hasattr(model, "feature_names_in_") else frame.to_numpy()
 
 
 def _to_onnx(model: Any, sample: Any, output: Path) -> None:
     from sknn.export import to_onnx
-    from sknn.export.made_up_rows import forget_data, sample_of
-    from sknn.persistence.files import write_atomically
 
-    if sample is not None:
-        to_onnx(model, sample, path=output)
-        return
-    program = to_onnx(model, sample_of(model))
-    forget_data(program)
-    write_atomically(output, program.SerializeToString())
+    to_onnx(model, sample, path=output)
 
 
 def _to_saved_model(model: Any, sample: Any, output: Path) -> None:

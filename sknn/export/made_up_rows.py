@@ -1,13 +1,11 @@
 """Rows such as a fitted estimator might see, made up from what it knows about its columns."""
 
-import json
 from typing import Any
 
 import numpy as np
 
 from sknn._base import BaseNeural
 from sknn._encoding import ColumnScaler, FeatureEncoder
-from sknn.export.onnx_metadata import KEY
 
 ROWS = 64
 MISSING_SHARE = 0.05
@@ -36,14 +34,10 @@ def sample_of(model: Any) -> Any:
     try:
         import pandas as pd
     except ImportError as error:
-        raise ImportError("Columns with names need pandas; install it, or give a sample of your own.") from error
+        raise ImportError(
+            "Columns with names need pandas; install it with: pip install 'sknn[pandas]', or give a sample of your own."
+        ) from error
     return pd.DataFrame(rows, columns=model.feature_names_in_).infer_objects()
-
-
-def forget_data(program: Any) -> None:
-    """Remove the summary of made-up rows from what an ONNX graph tells about itself."""
-    entry = next(entry for entry in program.metadata_props if entry.key == KEY)
-    entry.value = json.dumps(json.loads(entry.value) | {"data": None})
 
 
 def made_up_rows(encoder: FeatureEncoder, n_rows: int) -> np.ndarray:

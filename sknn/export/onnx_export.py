@@ -9,10 +9,11 @@ import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted
 
 from sknn._encoding import is_frame
+from sknn.export.made_up_rows import sample_of
 from sknn.export.onnx_check import some_rows
 from sknn.export.onnx_conversion import converted
 from sknn.export.onnx_inputs import inputs_of
-from sknn.export.onnx_metadata import KEY, describe
+from sknn.export.onnx_metadata import KEY, describe, summary_of
 from sknn.export.onnx_steps import columns_of_fit, final_of, plain
 from sknn.persistence.files import as_path, write_atomically
 
@@ -23,7 +24,7 @@ PACKAGES = ("onnx", "onnxruntime", "skl2onnx")
 
 def to_onnx(
     model: Any,
-    X_sample: Any,
+    X_sample: Any = None,
     *,
     target_opset: int = DEFAULT_OPSET,
     options: Mapping[str, Any] | None = None,
@@ -38,10 +39,11 @@ def to_onnx(
     model : estimator
         A fitted `NeuralClassifier` or `NeuralRegressor`, a `Pipeline` that holds one, a search over either (its best
         estimator is taken), or anything else that skl2onnx converts.
-    X_sample : frame or array of shape (n_samples, n_features)
+    X_sample : frame or array of shape (n_samples, n_features), optional
         Rows like those that the graph will get. Its columns' names and types are those of the graph's inputs; it is
         summarised in the graph's metadata, so that the training table is the best sample; and up to 256 of its rows are
-        predicted both ways.
+        predicted both ways. Without it rows are made up, which works for a lone estimator: numbers are float64 then,
+        categories strings, and there is no summary.
     target_opset : int, default=18
         Version of ONNX's operators, 15 to 22. 18 is the oldest that torch writes custom modules in.
     options : dict, optional
@@ -77,15 +79,17 @@ def to_onnx(
     """
     _require_packages()
     model = plain(model)
-    _check_request(model, X_sample, target_opset, options or {})
+    check_is_fitted(final_of(model))
+    X = sample_of(model) if X_sample is None else X_sample
+    _check_request(X, target_opset, options or {})
     file = None if path is None else as_path(path)
-    # The model's own complaints come first.
-    (model.predict if hasattr(model, "predict") else model.transform)(some_rows(X_sample))
-    X_sample = columns_of_fit(model, X_sample)
-    rows, inputs = some_rows(X_sample), inputs_of(X_sample)
+    (model.predict if hasattr(model, "predict") else model.transform)(some_rows(X))  # its own complaints come first
+    X = columns_of_fit(model, X)
+    rows, inputs = some_rows(X), inputs_of(X)
     program = converted(model, rows, inputs, target_opset, dict(options or {}))
     outputs = [output.name for output in program.graph.output]
-    program.metadata_props.add(key=KEY, value=describe(model, final_of(model), X_sample, inputs, outputs))
+    data = None if X_sample is None else summary_of(model, X)
+    program.metadata_props.add(key=KEY, value=describe(model, final_of(model), X, inputs, outputs, data))
     if file is not None:
         write_atomically(file, program.SerializeToString())
     return program
@@ -97,8 +101,7 @@ def _require_packages() -> None:
         raise ImportError(f"to_onnx needs {', '.join(missing)}; install it with: pip install 'sknn[onnx]'")
 
 
-def _check_request(model: Any, X: Any, opset: int, options: Mapping[str, Any]) -> None:
-    check_is_fitted(final_of(model))
+def _check_request(X: Any, opset: int, options: Mapping[str, Any]) -> None:
     if sp.issparse(X):
         raise ValueError(
             "X_sample is sparse, and ONNX takes dense tensors; give X_sample.toarray(), or some rows of it."

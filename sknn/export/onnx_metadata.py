@@ -20,8 +20,10 @@ FORMAT = 1  # raise it when a name or a meaning changes, and say in docs/export.
 MOST_LEVELS = 100  # of a category, the most frequent, that are told
 
 
-def describe(model: Any, final: Any, X: Any, inputs: list[Input], outputs: list[str]) -> str:
-    """The document, as JSON."""
+def describe(
+    model: Any, final: Any, X: Any, inputs: list[Input], outputs: list[str], data: dict[str, Any] | None
+) -> str:
+    """The document, as JSON; `data` is `summary_of` the table, or None if its rows were made up."""
     names = _feature_names(model, X)
     document = {
         "format": FORMAT,
@@ -37,12 +39,16 @@ def describe(model: Any, final: Any, X: Any, inputs: list[Input], outputs: list[
         ],
         "classes": [_plain(label) for label in final.classes_] if is_classifier(final) else None,
         "quantiles": list(final._quantiles()) or None if hasattr(final, "_quantiles") else None,
-        "data": {
-            "n_rows": X.shape[0],
-            "columns": [{"name": name} | _summary(numbers_or_texts(X, j)) for j, name in enumerate(names)],
-        },
+        "data": data,
     }
     return json.dumps(document, allow_nan=False)
+
+
+def summary_of(model: Any, X: Any) -> dict[str, Any]:
+    """What a table's columns hold."""
+    names = _feature_names(model, X)
+    columns = [{"name": name} | _summary(numbers_or_texts(X, j)) for j, name in enumerate(names)]
+    return {"n_rows": X.shape[0], "columns": columns}
 
 
 def _summary(column: np.ndarray) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sknn.export.made_up_rows import forget_data, sample_of
+from sknn.export.made_up_rows import sample_of
 from sknn.export.onnx_check import LOW_PRECISION, TOLERANCE, differences, some_rows
 from sknn.export.onnx_export import to_onnx
 from sknn.export.onnx_inputs import feeds, inputs_of
@@ -79,9 +79,7 @@ def to_saved_model(model: Any, X_sample: Any, path: str | os.PathLike) -> dict[s
         raise FileExistsError(f"path={os.fspath(path)!r} exists; remove it, or give another.")
     model = getattr(model, "best_estimator_", model)
     X = sample_of(model) if X_sample is None else columns_of_fit(model, X_sample)
-    program = to_onnx(model, X)
-    if X_sample is None:
-        forget_data(program)
+    program = to_onnx(model, X_sample)
     _refuse_unknown_operators(program.graph)
     names = signature_names([value.name for value in program.graph.input])
     parent = Path(path).absolute().parent

@@ -28,7 +28,6 @@ class TrainingProgress:
 
     def __init__(self, n_networks: int, n_epochs: int) -> None:
         self.n_networks, self.n_epochs = n_networks, n_epochs
-        self.best = math.inf
 
     def __enter__(self) -> Self:
         return self
@@ -69,6 +68,7 @@ class Lines(TrainingProgress):
 
     def __enter__(self) -> Self:
         self.names: list[str] = []
+        self.best = math.inf
         return self
 
     def update(self, row: dict[str, Any]) -> None:

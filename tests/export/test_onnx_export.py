@@ -1,6 +1,7 @@
 """`to_onnx`: what it gives, what it refuses, and how it says so."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 
@@ -271,3 +272,18 @@ def test_a_label_beyond_the_integers_of_onnx_is_refused():
 def test_a_folder_as_path_is_refused_before_the_work(tmp_path):
     with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
         to_onnx(NeuralClassifier(**SMALL).fit(X, CODES), X, path=tmp_path)
+
+
+def test_a_lone_estimator_needs_no_sample_and_tells_nothing_of_data():
+    clf = NeuralClassifier(**SMALL).fit(FRAME.drop(columns="d"), CODES)
+    program = to_onnx(clf)
+    told = json.loads(program.metadata_props[0].value)
+
+    assert told["data"] is None
+    assert [(feature["name"], feature["type"]) for feature in told["features"]] == [
+        *(("a", "double"), ("b", "double"), ("c", "double"), ("e", "string")),
+    ]
+    with pytest.raises(NotFittedError):
+        to_onnx(NeuralClassifier())
+    with pytest.raises(ValueError, match="A Pipeline does not know the types of its columns; give some rows"):
+        to_onnx(column_pipeline())

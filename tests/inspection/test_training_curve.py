@@ -3,7 +3,6 @@
 import sys
 import warnings
 
-import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
@@ -20,16 +19,6 @@ from sknn.inspection import TrainingCurveDisplay
 
 X, y = load_iris(return_X_y=True)
 SMALL = {"hidden_layer_sizes": 8, "max_iter": 12, "random_state": 0}
-
-
-@pytest.fixture(autouse=True)
-def pyplot_as_it_was():
-    """Settings are left alone; figures are those of one test."""
-    plt.close("all")
-    before = dict(mpl.rcParams)
-    yield
-    plt.close("all")
-    assert dict(mpl.rcParams) == before
 
 
 @pytest.fixture(scope="module")
