@@ -11,8 +11,8 @@ PIP_FLAGS := --quiet --quiet --disable-pip-version-check --no-input
 # project's machines have: an older one would bring several GB of CUDA packages.  pyparsing is of the age of matplotlib 3.9.
 OLDEST_VERSIONS := numpy==2.0.0 scipy==1.13.0 scikit-learn==1.7.0 skorch==1.1.0 torch==2.13.0 pandas==2.2.2 \
 	matplotlib==3.9.0 polars==1.0.0 pyarrow==16.1.0 hypothesis==6.100.0 numpydoc==1.8.0 pytest==8.2.0 safetensors==0.4.3 \
-	tensorboard==2.18.0 pyparsing==3.1.2 joblib==1.4.0 dask==2025.1.0 distributed==2025.1.0 optuna==4.0.0 \
-	optuna-integration==4.0.0 flaml==2.3.0 lightgbm==4.5.0 tqdm==4.66.0 xgboost-cpu==2.1.3 \
+	tensorboard==2.18.0 pyparsing==3.1.2 joblib==1.4.0 threadpoolctl==3.1.0 dask==2025.1.0 distributed==2025.1.0 \
+	optuna==4.0.0 optuna-integration==4.0.0 flaml==2.3.0 lightgbm==4.5.0 tqdm==4.66.0 xgboost-cpu==2.1.3 \
 	onnx==1.20.1 onnxruntime==1.32.0 skl2onnx==1.20.0 onnxscript==0.6.2 skops==0.12.0 rich==13.7.0 wandb==0.22.3 \
 	mlflow-skinny==3.10.1 sqlalchemy==2.0.40 alembic==1.14.0 cloudpickle==3.0.0
 

@@ -36,13 +36,14 @@ from sknn._assembly import (
 )
 from sknn._attributes import DIVERGED, FittedAttributes
 from sknn._callbacks import can_be_pickled, copy_callback, instantiated
-from sknn._device import resolve_device, threads
+from sknn._device import blas_beside_torch, resolve_device, threads
 from sknn._encoding import MAX_LEVELS, ONE_HOT_LEVELS, Encoded, FeatureEncoder, check_table
 from sknn._parameters import Parameters
 from sknn._state import move_net, net_from_state, state_of_net
 from sknn.history.html import training_html
 from sknn.network.flat import Inputs
 from sknn.network.losses import Loss
+from sknn.network.products import FEW_ROWS
 from sknn.training.batches import Table
 from sknn.training.net import TrainingNet
 from sknn.training.plan import TrainingSet
@@ -390,7 +391,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         n = len(encoded)
         at_once = n if n <= FEWEST_ROWS else max(FEWEST_ROWS, PREDICTED_NUMBERS // (network.n_members * self._widest()))
         parts = []
-        with torch.inference_mode():
+        with torch.inference_mode(), blas_beside_torch() if n >= FEW_ROWS else contextlib.nullcontext():
             for start in range(0, n, at_once):
                 rows = slice(start, start + at_once)
                 block = numbers[rows]

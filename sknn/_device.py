@@ -1,11 +1,15 @@
 """Where and how a network computes: device, precision, threads, and random streams that belong to one estimator."""
 
 import contextlib
+import functools
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 DEVICES = ("auto", "cpu", "cuda", "mps", "xla")
@@ -83,6 +87,59 @@ def threads(n_threads: int | str, work_per_step: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+class _OneBlasThread:
+    """While anyone is inside, numpy's BLAS computes on one thread.
+
+    Its idle threads stay awake for a while, as torch's do: where both have several, each waits for the other's to leave
+    the processor, and a product takes twenty times as long.  The setting is the process's, so the last one out
+    restores it.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._before: list[tuple[Any, int]] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                counts = [(library, library.get_num_threads()) for library in _blas_libraries()]
+                self._before = [(library, n_threads) for library, n_threads in counts if n_threads and n_threads > 1]
+                for library, _ in self._before:
+                    _set_blas_threads(library, 1)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                for library, n_threads in self._before:
+                    _set_blas_threads(library, n_threads)
+
+
+@functools.cache
+def _blas_libraries() -> list[Any]:
+    """What sets the threads of each BLAS that numpy may call; not of MKL, which may be torch's as well."""
+    return ThreadpoolController().select(internal_api=["openblas", "blis"]).lib_controllers
+
+
+def _set_blas_threads(library: Any, n_threads: int) -> None:
+    """Whichever thread asks; newer threadpoolctl hears only the first one that ever did, until told to forget it."""
+    forget = getattr(library, "clear_controlling_thread", lambda force: None)
+    forget(force=True)
+    library.set_num_threads(n_threads)
+    forget(force=True)
+
+
+_one_blas_thread = _OneBlasThread()
+
+
+@contextlib.contextmanager
+def blas_beside_torch() -> Iterator[None]:
+    """In which numpy takes products among torch's: on one thread, and as silent as torch if they overflow."""
+    with np.errstate(over="ignore", invalid="ignore"), _one_blas_thread:
+        yield
 
 
 def stream(seed: int, member: int, purpose: str, device: torch.device, start: int = 0) -> torch.Generator:

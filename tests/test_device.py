@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -9,8 +10,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
 
-from sknn._device import WORK_FOR_THREADS, resolve_device, resolve_precision, stream, threads
+from sknn import NeuralClassifier
+from sknn._device import (
+    WORK_FOR_THREADS,
+    _blas_libraries,
+    blas_beside_torch,
+    resolve_device,
+    resolve_precision,
+    stream,
+    threads,
+)
 
 CPU = torch.device("cpu")
 BIG, SMALL = WORK_FOR_THREADS, WORK_FOR_THREADS - 1
@@ -105,6 +116,68 @@ def test_threads_are_set_inside_and_restored_after(n_threads, work, inside):
     with threads(n_threads, work):
         assert torch.get_num_threads() == inside
     assert torch.get_num_threads() == 2
+
+
+def blas_threads():
+    """Of each BLAS whose threads can be told: none where numpy has come with MKL or Accelerate."""
+    return [library.get_num_threads() for library in _blas_libraries()]
+
+
+@pytest.fixture
+def two_blas_threads():
+    with threadpool_limits(2, user_api="blas"):
+        yield
+
+
+def test_numpys_blas_has_one_thread_inside_and_its_own_after(two_blas_threads):
+    before = blas_threads()
+    with blas_beside_torch():
+        assert set(blas_threads()) <= {1}
+        with blas_beside_torch():
+            assert set(blas_threads()) <= {1}
+        assert set(blas_threads()) <= {1}
+    assert blas_threads() == before
+    assert set(before) <= {2}
+
+
+def test_numpys_blas_keeps_to_one_thread_until_the_last_training_has_ended(two_blas_threads):
+    first_is_in, second_has_left, seen = Event(), Event(), []
+
+    def outer():
+        with blas_beside_torch():
+            first_is_in.set()
+            second_has_left.wait(10)
+            seen.extend(blas_threads())
+
+    thread = Thread(target=outer)
+    thread.start()
+    first_is_in.wait(10)
+    with blas_beside_torch():
+        pass
+    second_has_left.set()
+    thread.join()
+    assert set(seen) <= {1}
+    assert set(blas_threads()) <= {2}
+
+
+def test_numpys_blas_is_given_back_after_an_exception(two_blas_threads):
+    with pytest.raises(KeyboardInterrupt), blas_beside_torch():
+        raise KeyboardInterrupt
+    assert set(blas_threads()) <= {2}
+
+
+def test_products_that_overflow_are_silent_beside_torch_alone():
+    huge = np.full((2, 2, 2), 1e30, dtype=np.float32)
+    with blas_beside_torch():
+        assert np.isinf(np.matmul(huge, huge)).all()
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        np.matmul(huge, huge)
+
+
+def test_a_fit_and_a_prediction_leave_numpys_blas_as_it_was(two_blas_threads):
+    X, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 3
+    NeuralClassifier(max_iter=2, random_state=0).fit(X, y).predict(X)
+    assert set(blas_threads()) <= {2}
 
 
 def test_threads_are_restored_after_an_exception():

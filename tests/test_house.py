@@ -102,7 +102,7 @@ HOUSE = [
     "__main__.py",
 ]
 FOLDERS = [f"{name}/__init__.py" for name in ("history", "network", "search", "training")]  # that export nothing
-REQUIRED_PACKAGES = {"joblib", "numpy", "scipy", "sklearn", "skorch", "torch"}
+REQUIRED_PACKAGES = {"joblib", "numpy", "scipy", "sklearn", "skorch", "threadpoolctl", "torch"}
 SECTION = re.compile(r"^\s*(\w[\w ]*)\n\s*-{3,}$", re.MULTILINE)
 
 

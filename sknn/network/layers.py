@@ -309,11 +309,16 @@ class Dropout(Layer):
         self, params: Views, grads: Views, rows: int, wanted: bool, reuse: bool = False
     ) -> tuple[Forward, Backward]:
         factors: Tensor | None = None
+        out: Tensor | None = None  # large memory that is asked for anew at each step costs more than the product
 
         def forward(x: Tensor, noise: Tensor | None = None) -> Tensor:
-            nonlocal factors
+            nonlocal factors, out
             factors = noise
-            return x if noise is None else x * noise
+            if noise is None:
+                return x
+            if out is None:
+                out = torch.empty_like(x)
+            return torch.mul(x, noise, out=out)
 
         def backward(grad: Tensor) -> Tensor:
             return grad if factors is None else grad.mul_(factors)

@@ -80,7 +80,8 @@ class FlatOptimizer(torch.optim.Optimizer):
             self.alphas = flat.new_tensor(rates.alphas)[:, None]
             self.weight_decays = flat.new_tensor(rates.weight_decays)[:, None]
             self._has_l2, self._has_decay = any(rates.alphas), any(rates.weight_decays)
-            self.buffers = {name: torch.zeros_like(flat) for name in (*self.state_names, *self.scratch_names)}
+            scratch = (*self.scratch_names, *(["pull"] if self._has_l2 else []))
+            self.buffers = {name: torch.zeros_like(flat) for name in (*self.state_names, *scratch)}
         super().__init__(list(network.parameters()), {"lr": self.base_rates[0]})
         self._own_lr = self.base_rates[0]
         self.set_multipliers(self.multipliers)
@@ -151,14 +152,13 @@ class FlatOptimizer(torch.optim.Optimizer):
         part = self.part(members)
         if part.l2 is None:
             return None
-        pull = part.l2 * part.flat
-        penalty = (pull * part.flat).sum(1).mul_(0.5)
+        pull = torch.mul(part.l2, part.flat, out=part.buffers["pull"])
         if isinstance(weight_sums, Tensor):  # 0 where class weights leave nothing of a batch
             weight_sums = weight_sums.clamp_min(torch.finfo(weight_sums.dtype).tiny)
             part.grad.addcdiv_(pull, weight_sums[:, None])
         else:
             part.grad.add_(pull, alpha=1 / weight_sums)
-        return penalty / weight_sums
+        return pull.mul_(part.flat).sum(1).mul_(0.5) / weight_sums
 
     def step(self, closure: Any = None) -> Any:
         """Move all members, which have to have taken the same number of steps, by their gradients."""

@@ -8,6 +8,7 @@ from sklearn.metrics import accuracy_score, r2_score
 from skorch.dataset import Dataset
 from torch import Tensor
 
+from sknn._device import blas_beside_torch
 from sknn.network.flat import FlatNetwork
 from sknn.network.losses import Loss
 from sknn.training.batches import EncodedRows, Table
@@ -47,7 +48,7 @@ class EncodedPrediction:
         table, index, held_out = self._rows_of(X)
         module, was_training = self.module_, self.module_.training
         module.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), blas_beside_torch():
             parts = [self._mean_of(table, rows, held_out) for rows in index.split(ROWS_AT_ONCE)]
         module.train(was_training)
         return torch.cat(parts).cpu().numpy()

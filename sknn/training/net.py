@@ -18,7 +18,7 @@ from skorch import NeuralNet
 from torch import Tensor
 
 from sknn._callbacks import is_raised_by_code, watches_batches
-from sknn._device import stream, stream_of_bits
+from sknn._device import blas_beside_torch, stream, stream_of_bits
 from sknn.history.progress import progress_of
 from sknn.network.flat import FlatNetwork
 from sknn.network.losses import Loss
@@ -172,7 +172,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         datasets = data.datasets() if self.callbacks_ else {}
         most = self.plan.max_iter if epochs is None else epochs
         try:
-            with progress_of(self.plan.verbose, self.module_.n_members, most) as progress:
+            with progress_of(self.plan.verbose, self.module_.n_members, most) as progress, blas_beside_torch():
                 for _ in range(most):
                     self._train_epoch(data, datasets)
                     try:

@@ -2,10 +2,19 @@
 
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 
-from sknn.network.products import ALIGNMENT, aligned_empty, multiply, padded, transposed_product_into
+from sknn.network import products
+from sknn.network.products import (
+    ALIGNMENT,
+    aligned_empty,
+    multiply,
+    padded,
+    product_with,
+    transposed_product_into,
+)
 
 MEMBERS = (2, 5, 20)
 ROWS = (1, 2, 5, 7, 9, 15, 16, 31, 32, 100)
@@ -31,6 +40,10 @@ def forward(x, weight, bias, grad):
     return multiply(x, weight, bias)
 
 
+def forward_into_memory(x, weight, bias, grad):
+    return product_with(weight, bias, x.shape[1], reuse=True)(x)
+
+
 def forward_without_bias(x, weight, bias, grad):
     return multiply(x, weight)
 
@@ -47,6 +60,7 @@ def weight_gradient(x, weight, bias, grad):
 
 REFERENCES = {
     forward: lambda x, weight, bias, grad: torch.einsum("mri,mic->mrc", x, weight) + bias,
+    forward_into_memory: lambda x, weight, bias, grad: torch.einsum("mri,mic->mrc", x, weight) + bias,
     forward_without_bias: lambda x, weight, bias, grad: torch.einsum("mri,mic->mrc", x, weight),
     backward: lambda x, weight, bias, grad: torch.einsum("mrc,mic->mri", grad, weight),
     weight_gradient: lambda x, weight, bias, grad: torch.einsum("mri,mrc->mic", x, grad),
@@ -64,7 +78,7 @@ def operands(members, rows, inner, columns):
 def test_a_product_has_the_value_that_einsum_gives(function, with_autograd):
     for shape in product((1, 3), (1, 7, 31), (1, 2, 10), (1, 3, 32)):
         args = operands(*shape)
-        if with_autograd and function is not weight_gradient:
+        if with_autograd and function not in (weight_gradient, forward_into_memory):
             got = function(*args)
         else:
             with torch.inference_mode():
@@ -72,7 +86,7 @@ def test_a_product_has_the_value_that_einsum_gives(function, with_autograd):
         torch.testing.assert_close(got, REFERENCES[function](*args), msg=lambda text, s=shape: f"{s}: {text}")
 
 
-@pytest.mark.parametrize("function", [forward, backward, weight_gradient])
+@pytest.mark.parametrize("function", [forward, forward_into_memory, backward, weight_gradient])
 @pytest.mark.parametrize("rows", ROWS)
 def test_a_member_gets_the_same_bits_alone_and_in_company(function, rows, threads):
     different = []
@@ -85,6 +99,87 @@ def test_a_member_gets_the_same_bits_alone_and_in_company(function, rows, thread
                 if not all(torch.equal(together[m], alone[m]) for m in (0, members - 1)):
                     different.append((members, rows, inner, columns))
     assert different == []
+
+
+@pytest.fixture
+def by_numpy(monkeypatch):
+    """The numbers of axes of the operands that numpy has multiplied."""
+    calls = []
+
+    def counted(function):
+        def count(a, b, *out):
+            calls.append(a.ndim)
+            return function(a, b, *out)
+
+        return count
+
+    for name in ("dot", "matmul"):
+        monkeypatch.setattr(products.np, name, counted(getattr(np, name)))
+    return calls
+
+
+# By one thread and by two: a product of 32 rows and 24 inputs, and which of them are numpy's.
+@pytest.mark.parametrize(
+    ("function", "columns", "alone", "beside"),
+    [
+        (forward, 3, 1, 1),
+        (forward, 1, 1, 1),
+        (forward, 32, 0, 0),  # into memory of its own, and with the bias
+        (forward_into_memory, 32, 1, 0),
+        (forward_into_memory, 3, 1, 1),
+        (backward, 3, 0, 0),  # transposed
+        (weight_gradient, 3, 1, 1),
+        (weight_gradient, 32, 1, 0),
+    ],
+)
+@pytest.mark.parametrize("members", [1, 4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_numpy_takes_narrow_products_and_with_one_thread_wide_ones(
+    function, columns, alone, beside, members, dtype, threads, by_numpy
+):
+    args = [t.to(dtype) for t in operands(members, 32, 24, columns)]
+    with torch.inference_mode():
+        function(*args)
+    assert len(by_numpy) == (alone if threads == 1 else beside)
+    assert set(by_numpy) <= {2 if members == 1 else 3}
+
+
+@pytest.mark.parametrize("function", PRODUCTS[1:])
+@pytest.mark.parametrize("changed", [{"device": "meta"}, {"dtype": torch.bfloat16}], ids=str)
+def test_numpy_is_left_out_where_it_cannot_multiply(function, changed, by_numpy):
+    args = [t.to(**changed) for t in operands(3, 32, 24, 3)]
+    with torch.inference_mode():
+        got = function(*args)
+    assert by_numpy == []
+    assert got.dtype == args[0].dtype
+    assert got.device == args[0].device
+
+
+def test_numpy_is_left_out_outside_of_inference_mode(by_numpy):
+    x, weight, bias, grad = operands(3, 32, 24, 3)
+    x.requires_grad_()
+    with torch.no_grad():
+        forward(x, weight, bias, grad)
+    assert by_numpy == []
+
+
+@pytest.mark.parametrize("function", [forward, forward_into_memory, weight_gradient])
+@pytest.mark.parametrize("members", [1, 3])
+def test_a_product_sees_what_has_changed_in_the_memory_of_its_operands(function, members):
+    """A view that is kept is a view: weights move between two calls, and a batch's memory is written again."""
+    x, weight, bias, grad = operands(members, 32, 24, 3)
+    with torch.inference_mode():
+        out = aligned_empty(x, *weight.shape)
+        if function is weight_gradient:
+            call, args = transposed_product_into(out, 32), (x, grad)
+        else:
+            call, args = product_with(weight, bias, 32, reuse=function is forward_into_memory), (x,)
+        call(*args)
+        for t in (x, weight, bias, grad):
+            t.mul_(-0.5).add_(0.1)
+        got = call(*args)
+        expected = REFERENCES[function](x, weight, bias, grad)
+        torch.testing.assert_close(out if function is weight_gradient else got, expected)
 
 
 @pytest.mark.parametrize(("size", "expected"), [(0, 0), (1, 16), (16, 16), (17, 32)])

@@ -56,7 +56,13 @@ def record_on_tape(run):
 
 
 @pytest.fixture
-def taped(monkeypatch):
+def all_by_torch(monkeypatch):
+    """No product is numpy's, as on a GPU."""
+    monkeypatch.setattr("sknn.network.products.NUMPYS_TYPES", ())
+
+
+@pytest.fixture
+def taped(all_by_torch, monkeypatch):
     """Training on the CPU that replays a tape; a list of the shapes of the chunks that were recorded."""
     recorded, own = [], captured_steps.CapturedSteps._record
 
@@ -202,7 +208,7 @@ def step_of(members, hidden=(64, 32), outputs=1, optimizer=Adam, device="cpu", *
     ],
     ids=str,
 )
-def test_a_step_makes_no_more_calls_than_it_needs_however_many_members_there_are(options, most, members):
+def test_a_step_makes_no_more_calls_than_it_needs_however_many_members_there_are(options, most, members, all_by_torch):
     step = step_of(members, **options)
     with torch.inference_mode():
         step()
@@ -220,7 +226,7 @@ class Watched(TrainingNet):
 
 
 @pytest.mark.parametrize("settings", [{}, {"alpha": 0.1, "solver": "sgd"}, {"dropout": 0.0, "label_smoothing": 0.1}])
-def test_an_epoch_of_training_never_waits_for_a_value(settings, monkeypatch):
+def test_an_epoch_of_training_never_waits_for_a_value(settings, all_by_torch, monkeypatch):
     monkeypatch.setattr("sknn._assembly.TrainingNet", Watched)
     clf = NeuralClassifier(**SMALL | settings | {"max_iter": 3}).fit(*CANCER)
     names = kernels(clf.net_.tape)
