@@ -6,6 +6,7 @@ X, y -> validate -> encode -> table on the device -> TrainingNet.fit -> attribut
 import contextlib
 import copy
 import difflib
+import functools
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -447,6 +448,12 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         tags.input_tags.string = True
         tags.input_tags.three_d_array = self.module is not None
         return tags
+
+    @classmethod
+    @functools.cache
+    def _get_param_names(cls) -> list[str]:
+        """scikit-learn's own, once a class: it reads the constructor's signature, and every clone and check asks."""
+        return super()._get_param_names()
 
     def __sklearn_clone__(self) -> Self:
         """A new estimator with the same parameters; its callbacks are new, and share what they write to."""
