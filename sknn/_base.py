@@ -6,7 +6,6 @@ X, y -> validate -> encode -> table on the device -> TrainingNet.fit -> attribut
 import contextlib
 import copy
 import difflib
-import functools
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -37,14 +36,13 @@ from sknn._assembly import (
 )
 from sknn._attributes import DIVERGED, FittedAttributes
 from sknn._callbacks import can_be_pickled, copy_callback, instantiated
-from sknn._device import blas_beside_torch, resolve_device, threads
+from sknn._device import resolve_device, threads
 from sknn._encoding import MAX_LEVELS, ONE_HOT_LEVELS, Encoded, FeatureEncoder, check_table
 from sknn._parameters import Parameters
 from sknn._state import move_net, net_from_state, state_of_net
 from sknn.history.html import training_html
 from sknn.network.flat import Inputs
 from sknn.network.losses import Loss
-from sknn.network.products import FEW_ROWS
 from sknn.training.batches import Table
 from sknn.training.net import TrainingNet
 from sknn.training.plan import TrainingSet
@@ -75,6 +73,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
     """Base class of `NeuralClassifier` and `NeuralRegressor`."""
 
     _parameter_constraints: dict[str, list]
+    _known_names: ClassVar[tuple[Any, list[str]]]  # of the constructor, and the constructor
     # The HTML representation describes the parameters of an estimator that has a documentation link. Until there is a
     # site, the link leads nowhere else.
     _doc_link_module = "sknn"
@@ -392,7 +391,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         n = len(encoded)
         at_once = n if n <= FEWEST_ROWS else max(FEWEST_ROWS, PREDICTED_NUMBERS // (network.n_members * self._widest()))
         parts = []
-        with torch.inference_mode(), blas_beside_torch() if n >= FEW_ROWS else contextlib.nullcontext():
+        with torch.inference_mode(), network.computing(n):
             for start in range(0, n, at_once):
                 rows = slice(start, start + at_once)
                 block = numbers[rows]
@@ -450,10 +449,12 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         return tags
 
     @classmethod
-    @functools.cache
     def _get_param_names(cls) -> list[str]:
-        """scikit-learn's own, once a class: it reads the constructor's signature, and every clone and check asks."""
-        return super()._get_param_names()
+        """scikit-learn's own, once a constructor: it reads its signature, and every clone and check asks."""
+        known = cls.__dict__.get("_known_names")
+        if known is None or known[0] is not cls.__init__:
+            known = cls._known_names = (cls.__init__, super()._get_param_names())
+        return list(known[1])
 
     def __sklearn_clone__(self) -> Self:
         """A new estimator with the same parameters; its callbacks are new, and share what they write to."""

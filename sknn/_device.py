@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -94,18 +95,25 @@ class _OneBlasThread:
 
     Its idle threads stay awake for a while, as torch's do: where both have several, each waits for the other's to leave
     the processor, and a product takes twenty times as long.  The setting is the process's, so the last one out
-    restores it.
+    restores it, unless somebody else has come in between.  What an interrupt keeps from being restored is restored by
+    the next one out.
     """
 
     def __init__(self) -> None:
-        self._lock, self._inside = threading.Lock(), 0
         self._before: list[tuple[Any, int]] = []
+        self._begin_anew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin_anew)
+
+    def _begin_anew(self) -> None:
+        self._lock, self._inside = threading.RLock(), 0
 
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0:
-                counts = [(library, library.get_num_threads()) for library in _blas_libraries()]
-                self._before = [(library, n_threads) for library, n_threads in counts if n_threads and n_threads > 1]
+                if not self._before:
+                    counts = [(library, library.get_num_threads()) for library in _blas_libraries()]
+                    self._before = [(library, n_threads) for library, n_threads in counts if n_threads > 1]
                 for library, _ in self._before:
                     _set_blas_threads(library, 1)
             self._inside += 1
@@ -116,12 +124,17 @@ class _OneBlasThread:
             if self._inside == 0:
                 for library, n_threads in self._before:
                     _set_blas_threads(library, n_threads)
+                self._before = []
 
 
 @functools.cache
 def _blas_libraries() -> list[Any]:
-    """What sets the threads of each BLAS that numpy may call; not of MKL, which may be torch's as well."""
-    return ThreadpoolController().select(internal_api=["openblas", "blis"]).lib_controllers
+    """What sets the threads of each OpenBLAS that has its own, numpy's among them.
+
+    Not of one on OpenMP, nor of MKL: their threads may be torch's as well.
+    """
+    found = ThreadpoolController().select(internal_api="openblas").lib_controllers
+    return [library for library in found if library.threading_layer == "pthreads"]
 
 
 def _set_blas_threads(library: Any, n_threads: int) -> None:
@@ -132,14 +145,7 @@ def _set_blas_threads(library: Any, n_threads: int) -> None:
     forget(force=True)
 
 
-_one_blas_thread = _OneBlasThread()
-
-
-@contextlib.contextmanager
-def blas_beside_torch() -> Iterator[None]:
-    """In which numpy takes products among torch's: on one thread, and as silent as torch if they overflow."""
-    with np.errstate(over="ignore", invalid="ignore"), _one_blas_thread:
-        yield
+one_blas_thread = _OneBlasThread()
 
 
 def stream(seed: int, member: int, purpose: str, device: torch.device, start: int = 0) -> torch.Generator:

@@ -872,3 +872,14 @@ def test_a_callback_may_end_a_training_before_its_first_epoch(error):
             fit(X, Y)
     else:
         assert quietly(fit, X, Y).net_.stopped_by_ == "callback"
+
+
+class Overflows(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        np.float64(1e308) * np.float64(10)
+
+
+def test_a_callbacks_own_warnings_are_heard():
+    X, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 3
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        NeuralClassifier(max_iter=1, callbacks=[Overflows()], random_state=0).fit(X, y)

@@ -1,5 +1,6 @@
 """Devices, precisions, threads and random streams."""
 
+import contextlib
 import importlib.util
 import os
 from threading import Event, Thread
@@ -12,11 +13,11 @@ from hypothesis import strategies as st
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
-from sknn import NeuralClassifier
+from sknn import NeuralClassifier, _device
 from sknn._device import (
     WORK_FOR_THREADS,
     _blas_libraries,
-    blas_beside_torch,
+    one_blas_thread,
     resolve_device,
     resolve_precision,
     stream,
@@ -131,9 +132,9 @@ def two_blas_threads():
 
 def test_numpys_blas_has_one_thread_inside_and_its_own_after(two_blas_threads):
     before = blas_threads()
-    with blas_beside_torch():
+    with one_blas_thread:
         assert set(blas_threads()) <= {1}
-        with blas_beside_torch():
+        with one_blas_thread:
             assert set(blas_threads()) <= {1}
         assert set(blas_threads()) <= {1}
     assert blas_threads() == before
@@ -144,7 +145,7 @@ def test_numpys_blas_keeps_to_one_thread_until_the_last_training_has_ended(two_b
     first_is_in, second_has_left, seen = Event(), Event(), []
 
     def outer():
-        with blas_beside_torch():
+        with one_blas_thread:
             first_is_in.set()
             second_has_left.wait(10)
             seen.extend(blas_threads())
@@ -152,7 +153,7 @@ def test_numpys_blas_keeps_to_one_thread_until_the_last_training_has_ended(two_b
     thread = Thread(target=outer)
     thread.start()
     first_is_in.wait(10)
-    with blas_beside_torch():
+    with one_blas_thread:
         pass
     second_has_left.set()
     thread.join()
@@ -161,17 +162,38 @@ def test_numpys_blas_keeps_to_one_thread_until_the_last_training_has_ended(two_b
 
 
 def test_numpys_blas_is_given_back_after_an_exception(two_blas_threads):
-    with pytest.raises(KeyboardInterrupt), blas_beside_torch():
+    with pytest.raises(KeyboardInterrupt), one_blas_thread:
         raise KeyboardInterrupt
     assert set(blas_threads()) <= {2}
 
 
-def test_products_that_overflow_are_silent_beside_torch_alone():
-    huge = np.full((2, 2, 2), 1e30, dtype=np.float32)
-    with blas_beside_torch():
-        assert np.isinf(np.matmul(huge, huge)).all()
-    with pytest.warns(RuntimeWarning, match="overflow"):
-        np.matmul(huge, huge)
+def test_what_an_interrupt_keeps_from_being_restored_is_restored_by_the_next_one_out(two_blas_threads, monkeypatch):
+    set_threads, interrupts = _device._set_blas_threads, [1]
+
+    def interrupted(library, n_threads):
+        if n_threads > 1 and interrupts.pop() if interrupts else False:
+            raise KeyboardInterrupt
+        set_threads(library, n_threads)
+
+    monkeypatch.setattr(_device, "_set_blas_threads", interrupted)
+    with contextlib.suppress(KeyboardInterrupt), one_blas_thread:
+        pass
+    with one_blas_thread:
+        assert set(blas_threads()) <= {1}
+    assert set(blas_threads()) <= {2}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_a_process_forked_during_a_fit_can_restore_numpys_blas(two_blas_threads):
+    with one_blas_thread:
+        child = os.fork()
+        if child == 0:
+            with one_blas_thread:
+                pass
+            os._exit(0 if set(blas_threads()) <= {2} else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert set(blas_threads()) <= {2}
 
 
 def test_a_fit_and_a_prediction_leave_numpys_blas_as_it_was(two_blas_threads):

@@ -438,6 +438,35 @@ def test_metadata_routing(cancer):
     assert scores.min() > 0.85
 
 
+class WithMore(NeuralClassifier):
+    def __init__(self, more=1, hidden_layer_sizes=(4,)):
+        super().__init__(hidden_layer_sizes=hidden_layer_sizes)
+        self.more = more
+
+
+def test_parameters_are_those_of_the_constructor_that_a_class_has_now():
+    names = NeuralClassifier._get_param_names()
+    assert WithMore._get_param_names() == ["hidden_layer_sizes", "more"]
+    WithMore._get_param_names().append("nobody's")
+    assert clone(WithMore(more=3)).get_params() == {"hidden_layer_sizes": (4,), "more": 3}
+    assert NeuralClassifier._get_param_names() == names
+    derived = type("Derived", (NeuralClassifier,), {})
+    assert derived._get_param_names() == names
+    derived.__init__ = lambda self, other=2: None
+    assert derived._get_param_names() == ["other"]
+
+
+@pytest.mark.parametrize("ensemble_size", [1, 3])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_how_numpy_warns_of_numbers_is_neither_heard_nor_changed(ensemble_size, solver, cancer):
+    X, y = cancer
+    with np.errstate(all="raise"):
+        clf = NeuralClassifier(**QUICK | {"ensemble_size": ensemble_size, "solver": solver, "alpha": 0.0})
+        clf.fit(X * 1e-30, y).predict_proba(X)
+        assert set(np.geterr().values()) == {"raise"}
+
+
 @pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.9"), reason="scikit-learn 1.9 brought it")
 def test_html_shows_described_parameters(cancer):
     X, y = cancer

@@ -305,6 +305,27 @@ def test_a_dask_cluster_of_two_workers():
     assert len(workers) == 2
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_ray_cluster_of_two_workers(monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # which would leave a token in the home folder
+    ray = pytest.importorskip("ray")  # 200 MB, that the project's own environments do without
+    from ray.util.joblib import register_ray
+
+    register_ray()
+    pipe = Pipeline([("scale", WhereItTrained()), ("net", CLF)])
+    expected = ours.cross_val_score(pipe, X, y, cv=6)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        with joblib.parallel_config("ray", n_jobs=2):
+            result = ours.cross_validate(pipe, X, y, cv=6, return_estimator=True)
+    finally:
+        ray.shutdown()
+    np.testing.assert_array_equal(result["test_score"], expected)
+    processes = {est["scale"].process_ for est in result["estimator"]}
+    assert len(processes) == 2
+    assert os.getpid() not in processes
+
+
 class Gpus:
     """Stands in for `torch.cuda.device`: notes which thread computes on which of two GPUs, that are the CPU."""
 

@@ -5,6 +5,7 @@ row, and its removal into a selection of rows.  What PyTorch moves or copies by 
 would silently separate the views from their buffer; `FlatNetwork` ties them again after each.
 """
 
+import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -133,6 +134,10 @@ class FlatNetwork(nn.Module):
 
     def release(self) -> None:
         """Let go of it; to be called when a training ends."""
+
+    def computing(self, rows: int) -> contextlib.AbstractContextManager:
+        """In which the network computes with at most so many rows at once."""
+        return contextlib.nullcontext()
 
     def dropout_rates(self) -> list[tuple[int, float]]:
         """Width and rate of each layer that expects noise from the training loop."""

@@ -309,7 +309,7 @@ class Dropout(Layer):
         self, params: Views, grads: Views, rows: int, wanted: bool, reuse: bool = False
     ) -> tuple[Forward, Backward]:
         factors: Tensor | None = None
-        out: Tensor | None = None  # large memory that is asked for anew at each step costs more than the product
+        out: Tensor | None = None  # kept: large memory that is asked for anew at each step costs more than to fill it
 
         def forward(x: Tensor, noise: Tensor | None = None) -> Tensor:
             nonlocal factors, out

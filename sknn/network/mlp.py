@@ -1,5 +1,6 @@
 """The multilayer perceptron: layers over one flat buffer, with a forward and a backward written by hand."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -28,6 +29,7 @@ from sknn.network.layers import (
     ScaledLinear,
     Views,
 )
+from sknn.network.products import FEW_ROWS, beside_numpy
 
 MOST_BOUND = 16  # pairs of members and batch size whose bound layers, with their memory, are kept
 
@@ -236,6 +238,10 @@ class MLP(FlatNetwork):
             bound.categorical[1](grad[..., grad.shape[2] - self.categorical.out_features :])
         if self.numeric is not None and bound.numeric is not None:
             bound.numeric[1](grad[..., : self.numeric.out_features])
+
+    def computing(self, rows: int) -> contextlib.AbstractContextManager:
+        on_numpys_side = self.flat.device.type == "cpu" and self.config["product_dtype"] is None
+        return beside_numpy() if on_numpys_side and rows >= FEW_ROWS else contextlib.nullcontext()
 
     def outputs(self, x: Inputs, members: slice = slice(None), flat: Tensor | None = None) -> Tensor:
         each = iter(self._params(members) if flat is None else self._views(flat, members))

@@ -1,10 +1,10 @@
 """Matrix products over a members axis whose result for one member does not depend on the others.
 
-On a CPU most of them are numpy's, in the memory of the tensors.  Its BLAS multiplies member by member, whoever else is
+On a CPU many of them are numpy's, in the memory of the tensors.  Its BLAS multiplies member by member, whoever else is
 there; small matrices take it half the time; and where the result is narrow (a classifier's outputs) it was measured to
-be up to twenty times as fast as the MKL in torch on an AMD processor.  It computes on one thread (`blas_beside_torch`),
-since its threads and torch's would wait for one another; so with several threads wide products are torch's, as they
-are on a GPU.
+be up to twenty times as fast as the MKL in torch on an AMD processor.  It computes on one thread, since its threads and
+torch's would wait for one another; so with several threads wide products are torch's, as all are on a GPU, and outside
+of `beside_numpy`: of a module that somebody calls, or traces.
 
 torch takes a batch of matrices by kernels that it chooses by shape and by the alignment of its operands, so the same
 product can differ in its last bit when a matrix stands alone, in a batch, or at another address.  Three rules were
@@ -17,17 +17,34 @@ as a product.  So the rules are applied once, when a product is bound to its wei
 back is a function with nothing left to decide.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sknn._device import one_blas_thread
+
 ALIGNMENT = 16  # in numbers: 64 bytes of float32, a cache line
-NARROW = 16  # columns; from here on torch's kernels are as good as numpy's
+NARROW = 16  # columns; from here on several threads of torch's are better than one of numpy's
 FEW_ROWS = 16  # below this a lone matrix and a batch of matrices use different kernels of torch
 NUMPYS_TYPES = (torch.float32, torch.float64)
+
+_is_beside_numpy: ContextVar[bool] = ContextVar("_is_beside_numpy", default=False)
+
+
+@contextlib.contextmanager
+def beside_numpy() -> Iterator[None]:
+    """Let numpy take products in inference mode: on one thread, and as silent as torch about what overflows."""
+    token = _is_beside_numpy.set(True)
+    try:
+        with one_blas_thread, np.errstate(all="ignore"):
+            yield
+    finally:
+        _is_beside_numpy.reset(token)
 
 
 def padded(size: int) -> int:
@@ -63,7 +80,7 @@ def multiply(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     -------
     Tensor of shape (M, rows, columns)
     """
-    if not torch.is_inference_mode_enabled():  # under autograd, or a tracer
+    if torch.is_grad_enabled():
         return a @ b if bias is None else torch.baddbmm(bias, a, b)
     return product_with(b, bias, a.shape[1])(a)
 
@@ -78,7 +95,7 @@ def product_with(b: Tensor, bias: Tensor | None, rows: int, reuse: bool = False)
     if inner == 1:
         return _product_with_row(b, bias, out)
     # torch adds the bias along with the product, and is the faster one with small matrices that are transposed.
-    if rows >= FEW_ROWS and _suits_numpy(b, even_if_wide=reuse and b.stride(2) == 1):
+    if rows >= FEW_ROWS and _is_numpys(b, even_if_wide=reuse and b.stride(2) == 1):
         return _product_by_numpy(b, bias, out)
     if columns == 1:
         return _product_with_column(b, bias)
@@ -93,39 +110,45 @@ def product_with(b: Tensor, bias: Tensor | None, rows: int, reuse: bool = False)
     return lambda a: torch.baddbmm(bias, a, b, out=out)
 
 
-def _suits_numpy(result: Tensor, even_if_wide: bool) -> bool:
-    """Whether numpy's BLAS is to take a product whose result has the type and the columns of this one."""
-    if result.device.type != "cpu" or result.dtype not in NUMPYS_TYPES:
+def _is_numpys(t: Tensor, even_if_wide: bool) -> bool:
+    """Whether numpy's BLAS is to take a product whose result has the type, and as many columns, as `t`."""
+    if not (_is_beside_numpy.get() and torch.is_inference_mode_enabled()):
         return False
-    return result.shape[2] < NARROW or (even_if_wide and torch.get_num_threads() == 1)
+    if t.device.type != "cpu" or t.dtype not in NUMPYS_TYPES:
+        return False
+    return t.shape[2] < NARROW or (even_if_wide and torch.get_num_threads() == 1)
 
 
 def _product_by_numpy(b: Tensor, bias: Tensor | None, out: Tensor | None) -> Callable[[Tensor], Tensor]:
-    multiply, as_array = _numpys_product(b.shape[0])
-    weight = as_array(b.detach())
+    is_lone = b.shape[0] == 1
+    numpys, as_array = _numpys_function(is_lone), _viewer(is_lone)
+    weight = _viewer(is_lone)(b.detach())
     if out is not None:
-        array = as_array(out)
+        array = _viewer(is_lone)(out)
 
         def product_again(a: Tensor) -> Tensor:
-            multiply(as_array(a), weight, array)
+            numpys(as_array(a), weight, array)
             return out if bias is None else out.add_(bias)
 
         return product_again
 
-    with_members_axis = None if b.shape[0] == 1 else Ellipsis
-
     def product(a: Tensor) -> Tensor:
-        result = torch.from_numpy(multiply(as_array(a), weight)[with_members_axis])
-        return result if bias is None else result.add_(bias)
+        result = numpys(as_array(a), weight)
+        t = torch.from_numpy(result[None] if is_lone else result)
+        return t if bias is None else t.add_(bias)
 
     return product
 
 
-def _numpys_product(members: int) -> tuple[Callable[..., np.ndarray], Callable[[Tensor], np.ndarray]]:
-    """numpy's function (a, b, out), and the one that makes its operands: arrays of the memory of tensors.
+def _numpys_function(is_lone: bool) -> Callable[..., np.ndarray]:
+    """The function (a, b, out): a lone matrix takes `dot` less to call than `matmul`, and gives the same bits."""
+    return np.dot if is_lone else np.matmul
 
-    A lone matrix takes less to call without its members axis, and gives the same bits.  As most tensors come again with
-    the next step, the last view is kept.
+
+def _viewer(is_lone: bool) -> Callable[[Tensor], np.ndarray]:
+    """The function that gives a tensor's memory as an array, of a lone matrix without its members axis.
+
+    The last view is kept, and with it the tensor: between hidden layers it comes again with every step.
     """
     seen: Tensor | None = None
     array: Any = None
@@ -133,10 +156,10 @@ def _numpys_product(members: int) -> tuple[Callable[..., np.ndarray], Callable[[
     def as_array(t: Tensor) -> np.ndarray:
         nonlocal seen, array
         if t is not seen:
-            seen, array = t, t.numpy()[0] if members == 1 else t.numpy()
+            seen, array = t, t.numpy()[0] if is_lone else t.numpy()
         return array
 
-    return (np.dot if members == 1 else np.matmul), as_array
+    return as_array
 
 
 def _product_with_column(b: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
@@ -174,15 +197,19 @@ def transposed_product_into(out: Tensor, rows: int) -> Callable[[Tensor, Tensor]
 
     Shapes: out (M, inner, columns), a (M, rows, inner), b (M, rows, columns).
     """
-    inner = out.shape[1]
+    _, inner, columns = out.shape
     if rows == 1:
         return lambda a, b: torch.mul(a.transpose(1, 2), b, out=out)
     if inner == 1:
         return lambda a, b: torch.sum(a * b, 1, keepdim=True, out=out)
-    if _suits_numpy(out, even_if_wide=True):
-        multiply, left = _numpys_product(len(out))
-        right, array = _numpys_product(len(out))[1], left(out)
-        return lambda a, b: multiply(left(a).swapaxes(-1, -2), right(b), array)
+    if _is_numpys(out, even_if_wide=True):
+        is_lone = len(out) == 1
+        numpys, left, right = _numpys_function(is_lone), _viewer(is_lone), _viewer(is_lone)
+        array = _viewer(is_lone)(out)
+        return lambda a, b: numpys(left(a).swapaxes(-1, -2), right(b), array)
+    if columns == 1:
+        column = out.squeeze(2)
+        return lambda a, b: torch.sum(a * b, 1, out=column)
     if torch.get_num_threads() > 1:  # of the two ways to write it, the one whose bits several threads do not change
         flipped = out.transpose(1, 2)
         return lambda a, b: torch.bmm(b.transpose(1, 2), a, out=flipped)

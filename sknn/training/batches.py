@@ -20,7 +20,7 @@ from sknn.network.flat import Inputs
 # (outputs after the link, targets, row weights or None), over members, to (M,)
 Metric = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
-CHUNK_NUMBERS = 1 << 18  # numbers gathered at once, over all members: 1 MB, which stays in a core's own cache
+CHUNK_NUMBERS = 1 << 19  # gathered at once, over all members: 2 MB stay near the core, and chunks are few
 
 VALIDATION_ROWS = 1024  # of a member, evaluated at once, whoever its company is: the last bits depend on their number
 VALIDATED_AT_ONCE = 8192  # rows, over members
@@ -418,7 +418,8 @@ def epoch_chunks(
     A chunk has at most so many `numbers` over all its members, of which a row has `width`, and at most so many
     `batches`; but at least one batch.
 
-    >>> first, second = epoch_chunks([Block(slice(0, 1), 0, 96, 32), Block(slice(0, 1), 96, 100, 4)], width=4_000)
+    >>> blocks = [Block(slice(0, 1), 0, 96, 32), Block(slice(0, 1), 96, 100, 4)]
+    >>> first, second = epoch_chunks(blocks, width=10, numbers=640)
     >>> first
     [Block(members=slice(0, 1, None), start=0, stop=64, size=32)]
     >>> second[0].stop, second[1].stop

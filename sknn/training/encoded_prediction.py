@@ -8,7 +8,6 @@ from sklearn.metrics import accuracy_score, r2_score
 from skorch.dataset import Dataset
 from torch import Tensor
 
-from sknn._device import blas_beside_torch
 from sknn.network.flat import FlatNetwork
 from sknn.network.losses import Loss
 from sknn.training.batches import EncodedRows, Table
@@ -48,7 +47,7 @@ class EncodedPrediction:
         table, index, held_out = self._rows_of(X)
         module, was_training = self.module_, self.module_.training
         module.eval()
-        with torch.inference_mode(), blas_beside_torch():
+        with torch.inference_mode(), module.computing(len(index)):
             parts = [self._mean_of(table, rows, held_out) for rows in index.split(ROWS_AT_ONCE)]
         module.train(was_training)
         return torch.cat(parts).cpu().numpy()

@@ -9,7 +9,6 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from sknn._callbacks import is_raised_by_code
-from sknn._device import blas_beside_torch
 from sknn.history.progress import TrainingProgress, progress_of
 from sknn.training.batches import Batch, smooth_labels
 from sknn.training.net import TrainingNet
@@ -45,7 +44,10 @@ class FullBatchNet(TrainingNet):
         self.module_.train()
         curves: list[Curve] = [[] for _ in range(n)]
         try:
-            with progress_of(self.plan.verbose, n, self.plan.max_iter * n) as progress, blas_beside_torch():
+            with (
+                progress_of(self.plan.verbose, n, self.plan.max_iter * n) as progress,
+                self.module_.computing(len(data.table)),
+            ):
                 for m in range(n):
                     self._minimise(data, m, curves[m], progress)
         except KeyboardInterrupt:

@@ -18,7 +18,7 @@ from skorch import NeuralNet
 from torch import Tensor
 
 from sknn._callbacks import is_raised_by_code, watches_batches
-from sknn._device import blas_beside_torch, stream, stream_of_bits
+from sknn._device import stream, stream_of_bits
 from sknn.history.progress import progress_of
 from sknn.network.flat import FlatNetwork
 from sknn.network.losses import Loss
@@ -172,7 +172,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         datasets = data.datasets() if self.callbacks_ else {}
         most = self.plan.max_iter if epochs is None else epochs
         try:
-            with progress_of(self.plan.verbose, self.module_.n_members, most) as progress, blas_beside_torch():
+            with progress_of(self.plan.verbose, self.module_.n_members, most) as progress:
                 for _ in range(most):
                     self._train_epoch(data, datasets)
                     try:
@@ -195,8 +195,9 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         if self.callbacks_:
             self.optimizer_.refresh()  # one of them may have frozen something
         self._record_rates()
-        self.run_single_epoch(data, True, "train", self.train_step)
-        self.run_single_epoch(data, False, "valid", self.validation_step)
+        with self.module_.computing(self.plan.batch_size):
+            self.run_single_epoch(data, True, "train", self.train_step)
+            self.run_single_epoch(data, False, "valid", self.validation_step)
         self._record_epoch(time.perf_counter() - started)
 
     def run_single_epoch(

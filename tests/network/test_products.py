@@ -1,5 +1,7 @@
 """The products against einsum, and a member's result alone against that in company, bit for bit."""
 
+import contextlib
+import warnings
 from itertools import product
 
 import numpy as np
@@ -7,9 +9,11 @@ import pytest
 import torch
 
 from sknn.network import products
+from sknn.network.mlp import MLP
 from sknn.network.products import (
     ALIGNMENT,
     aligned_empty,
+    beside_numpy,
     multiply,
     padded,
     product_with,
@@ -28,6 +32,12 @@ def threads(request):
     torch.set_num_threads(request.param)
     yield request.param
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def numpy_beside():
+    with beside_numpy():
+        yield
 
 
 def aligned_normal(start, *shape):
@@ -75,7 +85,7 @@ def operands(members, rows, inner, columns):
 
 @pytest.mark.parametrize("function", PRODUCTS)
 @pytest.mark.parametrize("with_autograd", [False, True])
-def test_a_product_has_the_value_that_einsum_gives(function, with_autograd):
+def test_a_product_has_the_value_that_einsum_gives(function, with_autograd, numpy_beside):
     for shape in product((1, 3), (1, 7, 31), (1, 2, 10), (1, 3, 32)):
         args = operands(*shape)
         if with_autograd and function not in (weight_gradient, forward_into_memory):
@@ -88,9 +98,10 @@ def test_a_product_has_the_value_that_einsum_gives(function, with_autograd):
 
 @pytest.mark.parametrize("function", [forward, forward_into_memory, backward, weight_gradient])
 @pytest.mark.parametrize("rows", ROWS)
-def test_a_member_gets_the_same_bits_alone_and_in_company(function, rows, threads):
+@pytest.mark.parametrize("beside", [beside_numpy, contextlib.nullcontext])
+def test_a_member_gets_the_same_bits_alone_and_in_company(function, rows, threads, beside):
     different = []
-    with torch.inference_mode():
+    with torch.inference_mode(), beside():
         for inner, columns in product(WIDTHS, WIDTHS):
             args = operands(max(MEMBERS), rows, inner, columns)
             alone = {m: function(*(t[m : m + 1] for t in args))[0].clone() for m in (0, 1, 4, 19)}
@@ -135,7 +146,7 @@ def by_numpy(monkeypatch):
 @pytest.mark.parametrize("members", [1, 4])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_numpy_takes_narrow_products_and_with_one_thread_wide_ones(
-    function, columns, alone, beside, members, dtype, threads, by_numpy
+    function, columns, alone, beside, members, dtype, threads, by_numpy, numpy_beside
 ):
     args = [t.to(dtype) for t in operands(members, 32, 24, columns)]
     with torch.inference_mode():
@@ -146,7 +157,7 @@ def test_numpy_takes_narrow_products_and_with_one_thread_wide_ones(
 
 @pytest.mark.parametrize("function", PRODUCTS[1:])
 @pytest.mark.parametrize("changed", [{"device": "meta"}, {"dtype": torch.bfloat16}], ids=str)
-def test_numpy_is_left_out_where_it_cannot_multiply(function, changed, by_numpy):
+def test_numpy_is_left_out_where_it_cannot_multiply(function, changed, by_numpy, numpy_beside):
     args = [t.to(**changed) for t in operands(3, 32, 24, 3)]
     with torch.inference_mode():
         got = function(*args)
@@ -155,7 +166,7 @@ def test_numpy_is_left_out_where_it_cannot_multiply(function, changed, by_numpy)
     assert got.device == args[0].device
 
 
-def test_numpy_is_left_out_outside_of_inference_mode(by_numpy):
+def test_numpy_is_left_out_outside_of_inference_mode(by_numpy, numpy_beside):
     x, weight, bias, grad = operands(3, 32, 24, 3)
     x.requires_grad_()
     with torch.no_grad():
@@ -163,9 +174,31 @@ def test_numpy_is_left_out_outside_of_inference_mode(by_numpy):
     assert by_numpy == []
 
 
+def test_products_that_overflow_are_silent_beside_numpy_and_nowhere_else():
+    huge = torch.full((2, 32, 3), 1e30)
+    with torch.inference_mode(), beside_numpy(), np.errstate(all="raise"):
+        pass  # what the user asks for inside is the user's
+    with torch.inference_mode(), np.errstate(all="raise"), beside_numpy():
+        assert multiply(huge, huge.transpose(1, 2)[..., :2]).isinf().all()
+        assert (multiply(huge / 1e60, huge.transpose(1, 2)[..., :2] / 1e60) == 0).all()
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        np.matmul(huge.numpy(), huge.mT.numpy())
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_a_network_that_is_traced_in_inference_mode_follows_its_input(members, by_numpy):
+    network = MLP(members, 4, 2, (5, 8)).eval()
+    x = torch.randn(32, 4)
+    with torch.inference_mode(), warnings.catch_warnings(action="ignore"):
+        traced = torch.jit.trace(network, x)
+        torch.testing.assert_close(traced(x + 1), network(x + 1))
+        torch.testing.assert_close(torch.func.vmap(network)(x[None]), network(x)[None])
+    assert by_numpy == []
+
+
 @pytest.mark.parametrize("function", [forward, forward_into_memory, weight_gradient])
 @pytest.mark.parametrize("members", [1, 3])
-def test_a_product_sees_what_has_changed_in_the_memory_of_its_operands(function, members):
+def test_a_product_sees_what_has_changed_in_the_memory_of_its_operands(function, members, by_numpy, numpy_beside):
     """A view that is kept is a view: weights move between two calls, and a batch's memory is written again."""
     x, weight, bias, grad = operands(members, 32, 24, 3)
     with torch.inference_mode():
@@ -179,6 +212,7 @@ def test_a_product_sees_what_has_changed_in_the_memory_of_its_operands(function,
             t.mul_(-0.5).add_(0.1)
         got = call(*args)
         expected = REFERENCES[function](x, weight, bias, grad)
+        assert len(by_numpy) == 2
         torch.testing.assert_close(out if function is weight_gradient else got, expected)
 
 
