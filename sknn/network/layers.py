@@ -20,7 +20,15 @@ import torch
 from torch import Tensor, nn
 
 from sknn.network.activations import ACTIVATIONS
-from sknn.network.products import ALIGNMENT, aligned, aligned_empty, multiply, product_with, transposed_product_into
+from sknn.network.products import (
+    ALIGNMENT,
+    aligned,
+    aligned_empty,
+    column_sums_into,
+    multiply,
+    product_with,
+    transposed_product_into,
+)
 
 Views = tuple[Tensor, ...]
 Forward = Callable[..., Tensor]
@@ -162,6 +170,7 @@ class Linear(Layer):
         (weight, bias), (weight_grad, bias_grad) = params, grads
         product = product_with(weight, bias, rows, reuse)
         weight_gradient = transposed_product_into(weight_grad, rows)
+        bias_gradient = column_sums_into(bias_grad, rows)
         input_gradient = product_with(weight.transpose(1, 2), None, rows, reuse=True)
         is_aligned = rows * self.out_features % ALIGNMENT == 0
         saved: Any = None
@@ -172,7 +181,7 @@ class Linear(Layer):
             return product(x)
 
         def backward(grad: Tensor) -> Tensor | None:
-            torch.sum(grad, 1, keepdim=True, out=bias_grad)
+            bias_gradient(grad)
             weight_gradient(saved, grad)
             if not wanted:
                 return None

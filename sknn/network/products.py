@@ -94,8 +94,9 @@ def product_with(b: Tensor, bias: Tensor | None, rows: int, reuse: bool = False)
     out = aligned_empty(b, members, rows, columns) if reuse else None
     if inner == 1:
         return _product_with_row(b, bias, out)
-    # torch adds the bias along with the product, and is the faster one with small matrices that are transposed.
-    if rows >= FEW_ROWS and _is_numpys(b, even_if_wide=reuse and b.stride(2) == 1):
+    # torch adds the bias along with the product, and is the faster one with small matrices that are transposed; but a
+    # handful of rows it has to multiply member by member.
+    if _is_numpys(b, even_if_wide=rows < FEW_ROWS or (reuse and b.stride(2) == 1)):
         return _product_by_numpy(b, bias, out)
     if columns == 1:
         return _product_with_column(b, bias)
@@ -190,6 +191,19 @@ def _product_of_each(b: Tensor, bias: Tensor | None, rows: int, out: Tensor | No
 
 def _into(out: Tensor, a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
     return torch.bmm(a, b, out=out) if bias is None else torch.baddbmm(bias, a, b, out=out)
+
+
+def column_sums_into(out: Tensor, rows: int) -> Callable[[Tensor], object]:
+    """The function a -> out = the sums of a's columns, the gradient of a bias, for `a` of so many rows.
+
+    Shapes: out (M, 1, columns), a (M, rows, columns).
+    """
+    if not _is_numpys(out, even_if_wide=True):
+        return lambda a: torch.sum(a, 1, keepdim=True, out=out)
+    is_lone = len(out) == 1
+    numpys, as_array, array = _numpys_function(is_lone), _viewer(is_lone), _viewer(is_lone)(out)
+    ones = np.ones((1, rows), array.dtype)  # of one row the product with them is the faster sum
+    return lambda a: numpys(ones, as_array(a), array)
 
 
 def transposed_product_into(out: Tensor, rows: int) -> Callable[[Tensor, Tensor], object]:

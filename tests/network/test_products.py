@@ -14,6 +14,7 @@ from sknn.network.products import (
     ALIGNMENT,
     aligned_empty,
     beside_numpy,
+    column_sums_into,
     multiply,
     padded,
     product_with,
@@ -68,12 +69,19 @@ def weight_gradient(x, weight, bias, grad):
     return out
 
 
+def bias_gradient(x, weight, bias, grad):
+    out = aligned_empty(x, *bias.shape)
+    column_sums_into(out, x.shape[1])(grad)
+    return out
+
+
 REFERENCES = {
     forward: lambda x, weight, bias, grad: torch.einsum("mri,mic->mrc", x, weight) + bias,
     forward_into_memory: lambda x, weight, bias, grad: torch.einsum("mri,mic->mrc", x, weight) + bias,
     forward_without_bias: lambda x, weight, bias, grad: torch.einsum("mri,mic->mrc", x, weight),
     backward: lambda x, weight, bias, grad: torch.einsum("mrc,mic->mri", grad, weight),
     weight_gradient: lambda x, weight, bias, grad: torch.einsum("mri,mrc->mic", x, grad),
+    bias_gradient: lambda x, weight, bias, grad: torch.einsum("mrc->mc", grad)[:, None],
 }
 PRODUCTS = list(REFERENCES)
 
@@ -88,7 +96,7 @@ def operands(members, rows, inner, columns):
 def test_a_product_has_the_value_that_einsum_gives(function, with_autograd, numpy_beside):
     for shape in product((1, 3), (1, 7, 31), (1, 2, 10), (1, 3, 32)):
         args = operands(*shape)
-        if with_autograd and function not in (weight_gradient, forward_into_memory):
+        if with_autograd and function not in (weight_gradient, bias_gradient, forward_into_memory):
             got = function(*args)
         else:
             with torch.inference_mode():
@@ -96,7 +104,7 @@ def test_a_product_has_the_value_that_einsum_gives(function, with_autograd, nump
         torch.testing.assert_close(got, REFERENCES[function](*args), msg=lambda text, s=shape: f"{s}: {text}")
 
 
-@pytest.mark.parametrize("function", [forward, forward_into_memory, backward, weight_gradient])
+@pytest.mark.parametrize("function", [forward, forward_into_memory, backward, weight_gradient, bias_gradient])
 @pytest.mark.parametrize("rows", ROWS)
 @pytest.mark.parametrize("beside", [beside_numpy, contextlib.nullcontext])
 def test_a_member_gets_the_same_bits_alone_and_in_company(function, rows, threads, beside):
