@@ -5,7 +5,7 @@ of bounded size, and a batch is a view of a chunk.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby, islice, pairwise, repeat
@@ -89,7 +89,9 @@ class DropoutNoise:
     """Draws the factors that dropout multiplies by: 0 or 1 / (1 - rate).
 
     Random 64-bit words are read as four 16-bit numbers each and compared with a threshold, so a rate is kept to 1 in
-    65,536.  A member's words come from its own stream, batch by batch, however many batches are drawn at once.
+    65,536.  A member's words come from its own stream, batch by batch, however many batches are drawn at once.  Members
+    of one stream and equal rates, as candidates of a search that differ elsewhere, have the same factors, which are
+    worked out once.
 
     Parameters
     ----------
@@ -112,41 +114,89 @@ class DropoutNoise:
         levels = levels.view(len(layers), len(generators))  # of no layers, too
         self.thresholds = (levels - 32768).to(device, torch.int16)[:, :, None, None]  # (layers, M, 1, 1)
         self.scales = (65536 / (65536 - levels).double())[:, :, None, None]  # not every device has float64
-        self.drops = levels.any(0).tolist()  # of the others, everything is kept, whatever the bits
-        self.generators = generators
+        drops = levels.any(0).tolist()  # of the others, everything is kept, whatever the bits
+        self.generators = [generator if drop else None for generator, drop in zip(generators, drops, strict=True)]
+        self.keys = [(id(g), *rates) for g, rates in zip(self.generators, levels.T.tolist(), strict=True)]
+        self._kinds: dict[tuple[int, int], NoiseKinds] = {}
 
     def draw(self, members: slice, batches: int, size: int, like: Tensor) -> list[Tensor]:
         """Noise (batches, M, size, width) for each layer."""
         if not self.widths:
             return []
-        shorts = self._bits(members, batches, -(-size * sum(self.widths) // 4), like.device).view(torch.int16)
+        kinds = self._kinds_of(members)
+        words = -(-size * sum(self.widths) // 4)
+        shorts = self._bits(kinds.generators, batches, words, like.device).view(torch.int16)
         noise, start = [], 0
-        for width, threshold, scale in zip(self.widths, self.thresholds, self.scales, strict=True):
+        for width, threshold, scale in zip(self.widths, kinds.thresholds, kinds.scales, strict=True):
             part = shorts[..., start : start + size * width].reshape(batches, -1, size, width)
-            shape = (batches, threshold[members].shape[0], size, width)
-            kept = torch.ge(part, threshold[members], out=like.new_empty(shape))
-            noise.append(kept.mul_(scale[members].to(like)))
+            kept = torch.ge(part, threshold, out=like.new_empty((batches, len(threshold), size, width)))
+            factors = kept.mul_(scale.to(like))
+            noise.append(factors if kinds.places is None else factors.index_select(1, kinds.places))
             start += size * width
         return noise
 
-    def _bits(self, members: slice, batches: int, words: int, device: torch.device) -> Tensor:
-        """Words (batches, M, words); (batches, 1, words) if all members draw from one stream."""
-        own, drops = self.generators[members], self.drops[members]
-        streams = list({id(generator): generator for generator in own}.values())
-        used = {id(generator) for generator, drop in zip(own, drops, strict=True) if drop}
-        raw = torch.empty((batches, len(streams), words), dtype=torch.int64, device=device)
-        for part, generator in zip(raw.unbind(1), streams, strict=True):
-            if id(generator) in used:
+    def _kinds_of(self, members: slice) -> "NoiseKinds":
+        """What these members draw, worked out once."""
+        key = members.start, members.stop
+        if key not in self._kinds:
+            firsts, places = distinct(self.keys[members])
+            chosen = [members.start + first for first in firsts]
+            self._kinds[key] = NoiseKinds(
+                [self.generators[m] for m in chosen],
+                self.thresholds[:, chosen],
+                self.scales[:, chosen],
+                None if len(firsts) == len(places) else torch.tensor(places, device=self.thresholds.device),
+            )
+        return self._kinds[key]
+
+    @staticmethod
+    def _bits(generators: list[BitGenerator | None], batches: int, words: int, device: torch.device) -> Tensor:
+        """Words (batches, kinds, words); (batches, 1, words) if all kinds draw from one stream."""
+        firsts, places = distinct(generators)
+        raw = torch.empty((batches, len(firsts), words), dtype=torch.int64, device=device)
+        for part, first in zip(raw.unbind(1), firsts, strict=True):
+            generator = generators[first]
+            if generator is not None:
                 fill_with_bits(part, generator)
-        if len(streams) in (1, len(own)):
-            return raw
-        places = {id(generator): place for place, generator in enumerate(streams)}
-        return raw[:, [places[id(generator)] for generator in own]]
+        return raw if len(firsts) in (1, len(places)) else raw[:, places]
 
     def select(self, members: list[int]) -> None:
         self.thresholds, self.scales = self.thresholds[:, members], self.scales[:, members]
-        self.drops = [self.drops[m] for m in members]
         self.generators = [self.generators[m] for m in members]
+        self.keys = [self.keys[m] for m in members]
+        self._kinds.clear()
+
+
+@dataclass(slots=True)
+class NoiseKinds:
+    """What some members draw: a kind for all that have the same stream and the same rates.
+
+    Attributes
+    ----------
+    generators : list, one per kind
+        None where nothing is dropped.
+    thresholds, scales : Tensor of shape (layers, kinds, 1, 1)
+    places : Tensor of shape (M,), optional
+        Each member's kind, if two share one.
+    """
+
+    generators: list[BitGenerator | None]
+    thresholds: Tensor
+    scales: Tensor
+    places: Tensor | None
+
+
+def distinct(values: Sequence[Hashable]) -> tuple[list[int], list[int]]:
+    """Where each distinct value stands first, and of every value, which of the distinct ones it is.
+
+    >>> distinct(["a", "b", "a", "c"])
+    ([0, 1, 3], [0, 1, 0, 2])
+    """
+    firsts: dict[Hashable, int] = {}
+    for place, value in enumerate(values):
+        firsts.setdefault(value, place)
+    numbers = {value: number for number, value in enumerate(firsts)}
+    return list(firsts.values()), [numbers[value] for value in values]
 
 
 @dataclass(frozen=True)

@@ -326,14 +326,14 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         self._smallest = {}
         self._sizes = [len(r) for r in data.train_rows]
         self._held_out = data.valid_rows
-        self._orders = [stream(*seed, "order", device, start) for seed in plan.seeds]
         rates = list(zip(*plan.dropout, strict=True)) if plan.dropout else []
         widths = [width for width, _ in self.module_.dropout_rates()]
-        # Candidates of a search have the same seeds, and with equal numbers of rows they draw the same bits at once.
+        # Candidates of a search have the same seeds, and with equal numbers of rows they draw the same at once.
         keys = list(zip(plan.seeds, self._sizes, strict=True))
-        streams = {key: stream_of_bits(*key[0], "dropout", device, start) for key in dict.fromkeys(keys)}
-        noise = [streams[key] for key in keys]
-        self._noise = DropoutNoise(list(zip(widths, rates, strict=True)), noise, device)
+        orders = {key: stream(*key[0], "order", device, start) for key in dict.fromkeys(keys)}
+        noises = {key: stream_of_bits(*key[0], "dropout", device, start) for key in orders}
+        self._orders = [orders[key] for key in keys]
+        self._noise = DropoutNoise(list(zip(widths, rates, strict=True)), [noises[key] for key in keys], device)
         self._smoothing = self.module_.flat.new_tensor(plan.label_smoothing) if any(plan.label_smoothing) else None
         self._captured = None
         is_watched = self.callbacks_ or plan.gradient_norm
@@ -346,11 +346,12 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         rows = [data.train_rows[m] for m in self.active_]
         if not self.plan.shuffle:
             return rows
-        generators = [self._orders[m] for m in self.active_]
-        return [
-            r[torch.randperm(r.shape[0], generator=g, device=g.device).to(r.device)]
-            for r, g in zip(rows, generators, strict=True)
-        ]
+        streams = [self._orders[m] for m in self.active_]
+        orders = {
+            g: torch.randperm(r.shape[0], generator=g, device=g.device).to(r.device)
+            for g, r in dict(zip(streams, rows, strict=True)).items()
+        }
+        return [r[orders[g]] for g, r in zip(streams, rows, strict=True)]
 
     def _record_rates(self) -> None:
         """Note the learning rates with which an epoch begins."""
