@@ -147,18 +147,21 @@ class FlatOptimizer(torch.optim.Optimizer):
     def rate_of(self, member: int) -> float:
         return self.base_rates[member] * self.multipliers[member] * self.current_factor()
 
-    def penalise(self, weight_sums: Tensor | float, members: slice) -> Tensor | None:
-        """Add the L2 term's gradient; return its part of the batch's loss, (M,), or None where there is none."""
+    def penalise(self, per_weight: Tensor | float, members: slice) -> Tensor | None:
+        """Add the gradient of the L2 term, which is a batch's, and `per_weight` is 1 over its weight.
+
+        Returns alpha times the sum of the squared weights, (M,), or None where there is no term: half of that, times
+        `per_weight`, is its part of the batch's loss.
+        """
         part = self.part(members)
         if part.l2 is None:
             return None
         pull = torch.mul(part.l2, part.flat, out=part.buffers["pull"])
-        if isinstance(weight_sums, Tensor):  # 0 where class weights leave nothing of a batch
-            weight_sums = weight_sums.clamp_min(torch.finfo(weight_sums.dtype).tiny)
-            part.grad.addcdiv_(pull, weight_sums[:, None])
+        if isinstance(per_weight, Tensor):
+            part.grad.addcmul_(pull, per_weight[:, None])
         else:
-            part.grad.add_(pull, alpha=1 / weight_sums)
-        return pull.mul_(part.flat).sum(1).mul_(0.5) / weight_sums
+            part.grad.add_(pull, alpha=per_weight)
+        return pull.mul_(part.flat).sum(1)
 
     def step(self, closure: Any = None) -> Any:
         """Move all members, which have to have taken the same number of steps, by their gradients."""

@@ -236,7 +236,8 @@ class Batch:
         For each dropout layer.
     scale : Tensor of shape () or (M, B, 1)
         What a row's gradient is multiplied by: its share of the batch's weight.
-    weight_sum : float or Tensor of shape (M,)
+    per_weight : float or Tensor of shape (M,)
+        1 over the batch's weight.
     start : int
         Rows of the epoch that came before.
     """
@@ -248,7 +249,7 @@ class Batch:
     target: Tensor
     noise: Sequence[Tensor]
     scale: Tensor | float
-    weight_sum: float | Tensor
+    per_weight: float | Tensor
     start: int
 
 
@@ -288,13 +289,12 @@ class Chunk:
             own = [smoothing[self.members][:, None].expand(shape).reshape(-1, 1) for shape in self.shapes]
             self.target = smooth_labels(self.target, torch.cat(own), table.n_choices)
         self.noises = [noise.draw(self.members, n, size, self.target) for n, _, size in self.shapes]
-        self.shares: list[Tensor] | None = None  # each row's share (batches, M, size) of its batch's weight
-        self.totals: list[Tensor] = []  # and the batches' weights (batches, M)
+        self.per_weights: list[Tensor] | None = None  # 1 over the batches' weights (batches, M)
+        self.shares: list[Tensor] | None = None  # and each row's share (batches, M, size) of its batch's
         if table.weight is not None:
             weights = self.by_batch(table.weight[self.rows])
-            self.totals = [w.sum(2) for w in weights]
-            tiny = torch.finfo(table.weight.dtype).tiny
-            self.shares = [w / total.clamp_min(tiny)[..., None] for w, total in zip(weights, self.totals, strict=True)]
+            self.per_weights = [inverse(w.sum(2)) for w in weights]
+            self.shares = [w * each[..., None] for w, each in zip(weights, self.per_weights, strict=True)]
 
     @staticmethod
     def _rows_of(rows: Sequence[Tensor], block: Block, shape: tuple[int, int, int]) -> Tensor:
@@ -311,7 +311,9 @@ class Chunk:
         for mine, theirs in zip(self.noises, other.noises, strict=True):
             pairs += zip(mine, theirs, strict=True)
         if self.shares is not None and other.shares is not None:
-            pairs += [*zip(self.shares, other.shares, strict=True), *zip(self.totals, other.totals, strict=True)]
+            pairs += zip(self.shares, other.shares, strict=True)
+        if self.per_weights is not None and other.per_weights is not None:
+            pairs += zip(self.per_weights, other.per_weights, strict=True)
         for own, new in pairs:
             own.copy_(new)
 
@@ -339,20 +341,22 @@ class Chunk:
         targets = self.by_batch(self.target)
         for i, (block, (n, _, size)) in enumerate(zip(self.blocks, self.shapes, strict=True)):
             scales: Iterable[Tensor] = repeat(self.target.new_full((), 1 / size), n)
-            sums: Iterable[Tensor | float] = repeat(float(size), n)
-            if self.shares is not None:
-                scales, sums = self.shares[i].unsqueeze(3).unbind(), self.totals[i].unbind()
+            per_weights: Iterable[Tensor | float] = repeat(1 / size, n)
+            if self.shares is not None and self.per_weights is not None:
+                scales, per_weights = self.shares[i].unsqueeze(3).unbind(), self.per_weights[i].unbind()
             noises = (
                 zip(*(layer.unbind() for layer in self.noises[i]), strict=True) if self.noises[i] else repeat((), n)
             )
             starts = range(block.start, block.stop, size)
-            parts = rows[i].unbind(), inputs[i].unbind(), targets[i].unbind(), noises, scales, sums, starts
+            parts = rows[i].unbind(), inputs[i].unbind(), targets[i].unbind(), noises, scales, per_weights, starts
             yield from map(partial(Batch, self.members, self.runs), *parts)
 
-    def times_rows(self, values: Tensor) -> Tensor:
-        """Values of the batches (batches, M), each times the batch's rows."""
+    def penalties_of(self, squares: Tensor) -> Tensor:
+        """The batches' L2 terms times their rows (batches, M), from what the solver's `penalise` returned."""
+        if self.per_weights is None:  # a batch weighs as much as it has rows
+            return squares / 2
         sizes = [size for n, _, size in self.shapes for _ in range(n)]
-        return values * values.new_tensor(sizes)[:, None]
+        return squares / 2 * squares.new_tensor(sizes)[:, None] * torch.cat(self.per_weights)
 
     def totals_of(self, losses: Tensor) -> Tensor:
         """Of each batch, the weighted mean of the rows' losses (length,) times the batch's rows: (batches, M)."""
@@ -360,6 +364,11 @@ class Chunk:
             losses = losses * torch.cat([(share * share.shape[2]).flatten() for share in self.shares])
         parts = [part.sum(2) for part in self.by_batch(losses)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def inverse(weights: Tensor) -> Tensor:
+    """1 over the weights of batches, and 0 where class weights leave nothing of one: it is to move nothing."""
+    return torch.where(weights < torch.finfo(weights.dtype).tiny, 0, 1 / weights)
 
 
 def smooth_labels(target: Tensor, smoothing: Tensor, n_choices: int) -> Tensor:

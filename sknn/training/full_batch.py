@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sknn._callbacks import is_raised_by_code
 from sknn.history.progress import TrainingProgress, progress_of
-from sknn.training.batches import Batch, smooth_labels
+from sknn.training.batches import Batch, inverse, smooth_labels
 from sknn.training.net import TrainingNet
 from sknn.training.plan import TrainingSet
 
@@ -111,12 +111,12 @@ class FullBatchNet(TrainingNet):
         if any(self.plan.label_smoothing):
             target = smooth_labels(target, target.new_tensor([self.plan.label_smoothing[m]]), table.n_choices)
         scale: float | Tensor = 1 / rows.shape[1]
-        weight_sum: float | Tensor = float(rows.shape[1])
+        per_weight: float | Tensor = scale
         if table.weight is not None:
-            weight_sum = table.weight[rows].sum(1)
-            scale = (table.weight[rows] / weight_sum[:, None]).unsqueeze(2)
+            per_weight = inverse(table.weight[rows].sum(1))
+            scale = (table.weight[rows] * per_weight[:, None]).unsqueeze(2)
         own = slice(m, m + 1)
-        return Batch(own, [own], rows, table.inputs(rows), target, [], scale, weight_sum, 0)
+        return Batch(own, [own], rows, table.inputs(rows), target, [], scale, per_weight, 0)
 
     def _loss_and_gradient(self, batch: Batch) -> float:
         criterion = self.criterion_
@@ -125,8 +125,8 @@ class FullBatchNet(TrainingNet):
                 batch.inputs, [], lambda z: criterion.gradient(z, batch.target).mul_(batch.scale), batch.members
             )
             loss = (criterion.values(z, batch.target) * batch.scale).sum()
-            penalty = self.optimizer_.penalise(batch.weight_sum, batch.members)
-            return float(loss if penalty is None else loss + penalty[0])
+            squares = self.optimizer_.penalise(batch.per_weight, batch.members)
+            return float(loss if squares is None else loss + 0.5 * squares[0] * batch.per_weight)
 
     def _replay(self, data: TrainingSet, curves: list[Curve]) -> None:
         """Write the iterations into the history; a member that has converged keeps its last loss.

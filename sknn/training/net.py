@@ -244,8 +244,8 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             steps = self._captured.take(chunk) if self._captured else [take(batch) for batch in chunk.batches()]
             z = chunk.joined([step["y_pred"] for step in steps])
             totals = chunk.totals_of(self.criterion_.rows(z[None], chunk.target[None])[0])
-            if steps[0]["penalty"] is not None:
-                totals += chunk.times_rows(torch.stack([step["penalty"] for step in steps]))
+            if steps[0]["squares"] is not None:
+                totals += chunk.penalties_of(torch.stack([step["squares"] for step in steps]))
             first = blocks[0].start // self.plan.batch_size
             losses[chunk.members, first : first + chunk.n_batches] = totals.T
             if self.plan.metrics:
@@ -287,7 +287,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         z = self.module_.gradients(
             batch.inputs, batch.noise, lambda z: gradient(z, batch.target).mul_(batch.scale), batch.members
         )
-        penalty = optimizer.penalise(batch.weight_sum, batch.members)
+        squares = optimizer.penalise(batch.per_weight, batch.members)
         if self._norms is not None:
             norms = self.module_.flat_grad[batch.members].norm(dim=1)
             self._norms[batch.members, batch.start // self.plan.batch_size] = norms
@@ -295,7 +295,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             self.notify("on_grad_computed", named_parameters=list(self.module_.named_parameters()), batch=batch)
         for i, run in enumerate(batch.runs):
             optimizer.apply(run, *(self._count(run, batch) if numbers is None else numbers[i]))
-        return {"y_pred": z, "penalty": penalty}
+        return {"y_pred": z, "squares": squares}
 
     def _count(self, run: slice, batch: Batch) -> tuple[float, float]:
         """Count a step of these members; return its numbers, by the schedule's place in the epoch."""

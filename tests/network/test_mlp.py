@@ -302,7 +302,7 @@ def train(network, steps=3):
     solver = Adam(network, Rates([0.01] * network.n_members, [0.1] * network.n_members, [0.1] * network.n_members))
     for i in range(steps):
         step(network, SquaredError(), *batch(network, seed=i))
-        solver.penalise(float(ROWS), slice(0, network.n_members))
+        solver.penalise(1 / ROWS, slice(0, network.n_members))
         solver.step()
     return network.flat.clone()
 

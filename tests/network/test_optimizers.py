@@ -144,8 +144,8 @@ def test_alpha_adds_its_gradient_and_its_loss_divided_by_the_weight_sum(weight_s
     set_gradients(network, 0)
     before = [numbers(network, m) for m in range(3)]
     before = [(params, [grad.copy() for grad in grads]) for params, grads in before]
-    given = torch.tensor(weight_sums, dtype=torch.float64) if isinstance(weight_sums, list) else weight_sums
-    penalty = solver.penalise(given, slice(0, 3))
+    given = 1 / torch.tensor(weight_sums, dtype=torch.float64) if isinstance(weight_sums, list) else 1 / weight_sums
+    penalty = 0.5 * solver.penalise(given, slice(0, 3)) * given
     for m, (alpha, total) in enumerate(zip(alphas, np.broadcast_to(weight_sums, 3), strict=True)):
         expected = 0.0
         for entry, w, old, new in zip(trained(network), *before[m], numbers(network, m)[1], strict=True):
@@ -159,7 +159,7 @@ def test_alpha_of_some_members_leaves_the_others_alone():
     solver = SGD(network, rates([0.1] * 3, alpha=1.0))
     set_gradients(network, 0)
     before = network.flat_grad.clone()
-    assert solver.penalise(2.0, slice(1, 2)).shape == (1,)
+    assert solver.penalise(0.5, slice(1, 2)).shape == (1,)
     assert (network.flat_grad != before).any(1).tolist() == [False, True, False]
 
 

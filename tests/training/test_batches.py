@@ -182,7 +182,7 @@ def test_a_chunks_batches_hold_its_rows_and_shares_that_sum_to_one(weighted):
         scale = torch.as_tensor(batch.scale).expand(2, size, 1)
         torch.testing.assert_close(scale.sum(1), torch.ones(2, 1))
         counted = torch.ones(2, size) if weight is None else weight[batch.rows]
-        torch.testing.assert_close(torch.as_tensor(batch.weight_sum).expand(2), counted.sum(1))
+        torch.testing.assert_close(torch.as_tensor(batch.per_weight).expand(2), 1 / counted.sum(1))
         torch.testing.assert_close(scale[..., 0] * counted.sum(1, keepdim=True), counted)
 
 
@@ -207,7 +207,9 @@ def test_a_chunks_total_is_the_batches_weighted_means_times_their_rows(weighted)
     batches = [slice(0, 4), slice(4, 8), slice(8, 12), slice(12, 15)]
     expected = [by_member[:, b].shape[1] * np.average(by_member[:, b], axis=1, weights=counted[:, b]) for b in batches]
     np.testing.assert_allclose(chunk.totals_of(losses), expected)
-    np.testing.assert_allclose(chunk.times_rows(torch.ones(4, 2)), [[4, 4], [4, 4], [4, 4], [3, 3]])
+    squares = torch.rand(4, 2, dtype=torch.float64)
+    shares = [[counted[:, b].shape[1]] / counted[:, b].sum(1) for b in batches]
+    np.testing.assert_allclose(chunk.penalties_of(squares), 0.5 * squares.numpy() * shares)
 
 
 def test_a_batch_whose_rows_all_weigh_nothing_moves_nothing():
@@ -216,6 +218,8 @@ def test_a_batch_whose_rows_all_weigh_nothing_moves_nothing():
     chunk = chunk_of(table(weight=weight), [torch.arange(20)], [Block(slice(0, 1), 0, 20, 5)])
     first, second, *_ = chunk.batches()
     assert first.scale.flatten().tolist() == [0] * 5
+    assert first.per_weight.tolist() == [0]
+    assert chunk.penalties_of(torch.ones(4, 1))[:2].tolist() == [[0], [0.5]]
     torch.testing.assert_close(second.scale, torch.full((1, 5, 1), 0.2))
     assert chunk.totals_of(torch.ones(20)).isfinite().all()
 
@@ -400,17 +404,22 @@ def test_collected_outputs_are_measured_for_each_member_on_its_own_rows(sizes, w
     torch.testing.assert_close(measured, torch.cat(expected))
 
 
-@pytest.mark.parametrize("streams", [[1, 1, 1], [1, 2, 1], [1, 2, 3]])
+@pytest.mark.parametrize("streams", [[1, 1, 1, 1, 1], [1, 2, 1, 1, 2], [1, 2, 3, 4, 5]])
 def test_members_of_one_stream_draw_what_each_would_draw_alone(streams):
-    layers = [(5, [0.5, 0.2, 0.0]), (3, [0.1, 0.4, 0.0])]
+    layers = [(5, [0.5, 0.2, 0.0, 0.5, 0.0]), (3, [0.1, 0.4, 0.0, 0.1, 0.0])]
     shared = {seed: np.random.SFC64(seed) for seed in streams}
     together = DropoutNoise(layers, [shared[seed] for seed in streams])
     alone = [
         DropoutNoise([(width, [rates[m]]) for width, rates in layers], [np.random.SFC64(seed)])
         for m, seed in enumerate(streams)
     ]
-    for batches, size in [(2, 4), (1, 7)]:  # twice, for the streams go on
-        drawn = together.draw(slice(0, 3), batches, size, torch.zeros(1))
-        for m, own in enumerate(alone):
-            for noise, expected in zip(drawn, own.draw(slice(0, 1), batches, size, torch.zeros(1)), strict=True):
-                assert torch.equal(noise[:, m : m + 1], expected)
+    staying = [0, 1, 2, 3, 4]
+    for batches, size in [(2, 4), (1, 7), (3, 5)]:  # several times, for the streams go on
+        drawn = together.draw(slice(0, len(staying)), batches, size, torch.zeros(1))
+        for place, m in enumerate(staying):
+            expected = alone[m].draw(slice(0, 1), batches, size, torch.zeros(1))
+            for noise, own in zip(drawn, expected, strict=True):
+                assert torch.equal(noise[:, place : place + 1], own)
+        if batches == 1:
+            staying = [0, 2, 3]
+            together.select(staying)

@@ -234,6 +234,14 @@ def test_a_member_gets_the_same_bits_with_weights():
     assert len(flat(together)) == 5
 
 
+def test_batches_whose_rows_all_weigh_nothing_move_no_weights():
+    plain = {"solver": "sgd", "momentum": 0.0, "nesterovs_momentum": False, "learning_rate": "constant", "alpha": 1.0}
+    common = PLAIN | plain | {"batch_size": 30, "shuffle": False, "scaling": None}
+    those_that_count = fitted(X[60:], Y[60:], **common)
+    after_others = fitted(fit={"sample_weight": np.repeat([0.0, 1.0], 60)}, **common)
+    torch.testing.assert_close(flat(after_others), flat(those_that_count))
+
+
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_a_wide_member_gets_the_same_bits_where_threads_share_the_work(n_threads):
     together = assert_independent_of_company(
