@@ -367,8 +367,8 @@ class Chunk:
 
 
 def inverse(weights: Tensor) -> Tensor:
-    """1 over the weights of batches, and 0 where class weights leave nothing of one: it is to move nothing."""
-    return torch.where(weights < torch.finfo(weights.dtype).tiny, 0, 1 / weights)
+    """1 over the weights of batches; 0 where class weights leave nothing of one, which adds nothing to a gradient."""
+    return torch.where(weights > 0, 1 / weights.clamp_min(torch.finfo(weights.dtype).tiny), 0)
 
 
 def smooth_labels(target: Tensor, smoothing: Tensor, n_choices: int) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sknn._callbacks import is_raised_by_code
 from sknn.history.progress import TrainingProgress, progress_of
-from sknn.training.batches import Batch, inverse, smooth_labels
+from sknn.training.batches import Batch, smooth_labels
 from sknn.training.net import TrainingNet
 from sknn.training.plan import TrainingSet
 
@@ -113,7 +113,7 @@ class FullBatchNet(TrainingNet):
         scale: float | Tensor = 1 / rows.shape[1]
         per_weight: float | Tensor = scale
         if table.weight is not None:
-            per_weight = inverse(table.weight[rows].sum(1))
+            per_weight = 1 / table.weight[rows].sum(1)
             scale = (table.weight[rows] * per_weight[:, None]).unsqueeze(2)
         own = slice(m, m + 1)
         return Batch(own, [own], rows, table.inputs(rows), target, [], scale, per_weight, 0)

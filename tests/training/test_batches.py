@@ -212,7 +212,7 @@ def test_a_chunks_total_is_the_batches_weighted_means_times_their_rows(weighted)
     np.testing.assert_allclose(chunk.penalties_of(squares), 0.5 * squares.numpy() * shares)
 
 
-def test_a_batch_whose_rows_all_weigh_nothing_moves_nothing():
+def test_a_batch_whose_rows_all_weigh_nothing_adds_nothing():
     weight = torch.ones(20)
     weight[:5] = 0  # as by class_weight={"a": 0}
     chunk = chunk_of(table(weight=weight), [torch.arange(20)], [Block(slice(0, 1), 0, 20, 5)])

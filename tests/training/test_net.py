@@ -20,7 +20,7 @@ from sknn.network.activations import ACTIVATIONS
 from sknn.network.losses import BinaryCrossEntropy
 from sknn.network.mlp import MLP
 from sknn.network.optimizers import Adam, Rates
-from sknn.training.batches import Table
+from sknn.training.batches import Table, inverse
 from sknn.training.net import TrainingNet
 from sknn.training.plan import Plan, TrainingSet
 
@@ -234,12 +234,18 @@ def test_a_member_gets_the_same_bits_with_weights():
     assert len(flat(together)) == 5
 
 
-def test_batches_whose_rows_all_weigh_nothing_move_no_weights():
+def test_batches_whose_rows_all_weigh_nothing_add_nothing_to_the_gradient():
     plain = {"solver": "sgd", "momentum": 0.0, "nesterovs_momentum": False, "learning_rate": "constant", "alpha": 1.0}
-    common = PLAIN | plain | {"batch_size": 30, "shuffle": False, "scaling": None}
-    those_that_count = fitted(X[60:], Y[60:], **common)
-    after_others = fitted(fit={"sample_weight": np.repeat([0.0, 1.0], 60)}, **common)
-    torch.testing.assert_close(flat(after_others), flat(those_that_count))
+    common = PLAIN | plain | {"batch_size": 30, "shuffle": False, "scaling": None, "class_weight": {0: 0.0, 1: 1.0}}
+    y = np.repeat([0, 1], 60)  # in order: batches that do not count, before those that do
+    after_two, after_one = fitted(X, y, **common), fitted(X[30:], y[30:], **common)
+    assert math.isfinite(after_two.loss_)
+    torch.testing.assert_close(flat(after_two), flat(after_one))
+
+
+@pytest.mark.parametrize("weight", [0.0, 1e-40, 1e-3])
+def test_the_inverse_of_a_batchs_weight_is_finite(weight):
+    assert inverse(torch.tensor([weight]))[0] == pytest.approx(0 if weight == 0 else 1 / max(weight, 2**-126))
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
