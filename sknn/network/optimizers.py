@@ -148,10 +148,10 @@ class FlatOptimizer(torch.optim.Optimizer):
         return self.base_rates[member] * self.multipliers[member] * self.current_factor()
 
     def penalise(self, per_weight: Tensor | float, members: slice) -> Tensor | None:
-        """Add the gradient of the L2 term, which is a batch's, and `per_weight` is 1 over its weight.
+        """Add the gradient of a batch's L2 term; `per_weight` is 1 over the batch's weight.
 
-        Returns alpha times the sum of the squared weights, (M,), or None where there is no term: half of that, times
-        `per_weight`, is its part of the batch's loss.
+        Return alpha times the sum of the squared weights, (M,), or None where there is no term: half of that, times
+        `per_weight`, is the term itself.
         """
         part = self.part(members)
         if part.l2 is None:
@@ -161,7 +161,8 @@ class FlatOptimizer(torch.optim.Optimizer):
             part.grad.addcmul_(pull, per_weight[:, None])
         else:
             part.grad.add_(pull, alpha=per_weight)
-        return pull.mul_(part.flat).sum(1)
+        halves = pull.mul_(part.flat).view(len(pull), 2, -1)
+        return halves.sum(2).sum(1)  # torch's threads would share out a lone sum, and change its last bit
 
     def step(self, closure: Any = None) -> Any:
         """Move all members, which have to have taken the same number of steps, by their gradients."""

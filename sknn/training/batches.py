@@ -123,42 +123,40 @@ class DropoutNoise:
         """Noise (batches, M, size, width) for each layer."""
         if not self.widths:
             return []
-        kinds = self._kinds_of(members)
-        words = -(-size * sum(self.widths) // 4)
-        shorts = self._bits(kinds.generators, batches, words, like.device).view(torch.int16)
+        kinds = self._kinds_of(members, like)
+        shorts = self._bits(kinds, batches, -(-size * sum(self.widths) // 4)).view(torch.int16)
         noise, start = [], 0
         for width, threshold, scale in zip(self.widths, kinds.thresholds, kinds.scales, strict=True):
             part = shorts[..., start : start + size * width].reshape(batches, -1, size, width)
             kept = torch.ge(part, threshold, out=like.new_empty((batches, len(threshold), size, width)))
-            factors = kept.mul_(scale.to(like))
-            noise.append(factors if kinds.places is None else factors.index_select(1, kinds.places))
+            noise.append(chosen_from(kept.mul_(scale), kinds.places))
             start += size * width
         return noise
 
-    def _kinds_of(self, members: slice) -> "NoiseKinds":
-        """What these members draw, worked out once."""
+    def _kinds_of(self, members: slice, like: Tensor) -> "NoiseKinds":
+        """What these members draw, worked out once: on a GPU, whoever brings a number there waits."""
         key = members.start, members.stop
         if key not in self._kinds:
             firsts, places = distinct(self.keys[members])
             chosen = [members.start + first for first in firsts]
+            heads, sources = distinct([self.generators[m] for m in chosen])
             self._kinds[key] = NoiseKinds(
-                [self.generators[m] for m in chosen],
+                [self.generators[chosen[head]] for head in heads],
+                None if len(heads) in (1, len(sources)) else torch.tensor(sources, device=like.device),
                 self.thresholds[:, chosen],
-                self.scales[:, chosen],
-                None if len(firsts) == len(places) else torch.tensor(places, device=self.thresholds.device),
+                self.scales[:, chosen].to(like),
+                None if len(firsts) == len(places) else torch.tensor(places, device=like.device),
             )
         return self._kinds[key]
 
     @staticmethod
-    def _bits(generators: list[BitGenerator | None], batches: int, words: int, device: torch.device) -> Tensor:
+    def _bits(kinds: "NoiseKinds", batches: int, words: int) -> Tensor:
         """Words (batches, kinds, words); (batches, 1, words) if all kinds draw from one stream."""
-        firsts, places = distinct(generators)
-        raw = torch.empty((batches, len(firsts), words), dtype=torch.int64, device=device)
-        for part, first in zip(raw.unbind(1), firsts, strict=True):
-            generator = generators[first]
+        raw = torch.empty((batches, len(kinds.streams), words), dtype=torch.int64, device=kinds.thresholds.device)
+        for part, generator in zip(raw.unbind(1), kinds.streams, strict=True):
             if generator is not None:
                 fill_with_bits(part, generator)
-        return raw if len(firsts) in (1, len(places)) else raw[:, places]
+        return chosen_from(raw, kinds.sources)
 
     def select(self, members: list[int]) -> None:
         self.thresholds, self.scales = self.thresholds[:, members], self.scales[:, members]
@@ -173,17 +171,25 @@ class NoiseKinds:
 
     Attributes
     ----------
-    generators : list, one per kind
-        None where nothing is dropped.
+    streams : list
+        Of random bits; None in place of one of which nothing is dropped.
+    sources : Tensor of shape (kinds,), optional
+        Each kind's stream, if there are several, and two kinds share one.
     thresholds, scales : Tensor of shape (layers, kinds, 1, 1)
     places : Tensor of shape (M,), optional
         Each member's kind, if two share one.
     """
 
-    generators: list[BitGenerator | None]
+    streams: list[BitGenerator | None]
+    sources: Tensor | None
     thresholds: Tensor
     scales: Tensor
     places: Tensor | None
+
+
+def chosen_from(t: Tensor, places: Tensor | None) -> Tensor:
+    """Of (batches, n, ...) those at the places, or all."""
+    return t if places is None else t.index_select(1, places)
 
 
 def distinct(values: Sequence[Hashable]) -> tuple[list[int], list[int]]:
@@ -289,8 +295,8 @@ class Chunk:
             own = [smoothing[self.members][:, None].expand(shape).reshape(-1, 1) for shape in self.shapes]
             self.target = smooth_labels(self.target, torch.cat(own), table.n_choices)
         self.noises = [noise.draw(self.members, n, size, self.target) for n, _, size in self.shapes]
-        self.per_weights: list[Tensor] | None = None  # 1 over the batches' weights (batches, M)
-        self.shares: list[Tensor] | None = None  # and each row's share (batches, M, size) of its batch's
+        self.per_weights: list[Tensor] = []  # 1 over the batches' weights (batches, M), if rows have weights
+        self.shares: list[Tensor] = []  # and each row's share (batches, M, size) of its batch's
         if table.weight is not None:
             weights = self.by_batch(table.weight[self.rows])
             self.per_weights = [inverse(w.sum(2)) for w in weights]
@@ -310,10 +316,8 @@ class Chunk:
             pairs.append((self.inputs.codes, other.inputs.codes))
         for mine, theirs in zip(self.noises, other.noises, strict=True):
             pairs += zip(mine, theirs, strict=True)
-        if self.shares is not None and other.shares is not None:
-            pairs += zip(self.shares, other.shares, strict=True)
-        if self.per_weights is not None and other.per_weights is not None:
-            pairs += zip(self.per_weights, other.per_weights, strict=True)
+        pairs += zip(self.shares, other.shares, strict=True)
+        pairs += zip(self.per_weights, other.per_weights, strict=True)
         for own, new in pairs:
             own.copy_(new)
 
@@ -342,7 +346,7 @@ class Chunk:
         for i, (block, (n, _, size)) in enumerate(zip(self.blocks, self.shapes, strict=True)):
             scales: Iterable[Tensor] = repeat(self.target.new_full((), 1 / size), n)
             per_weights: Iterable[Tensor | float] = repeat(1 / size, n)
-            if self.shares is not None and self.per_weights is not None:
+            if self.shares:
                 scales, per_weights = self.shares[i].unsqueeze(3).unbind(), self.per_weights[i].unbind()
             noises = (
                 zip(*(layer.unbind() for layer in self.noises[i]), strict=True) if self.noises[i] else repeat((), n)
@@ -353,14 +357,14 @@ class Chunk:
 
     def penalties_of(self, squares: Tensor) -> Tensor:
         """The batches' L2 terms times their rows (batches, M), from what the solver's `penalise` returned."""
-        if self.per_weights is None:  # a batch weighs as much as it has rows
+        if not self.per_weights:  # a batch weighs as much as it has rows
             return squares / 2
         sizes = [size for n, _, size in self.shapes for _ in range(n)]
         return squares / 2 * squares.new_tensor(sizes)[:, None] * torch.cat(self.per_weights)
 
     def totals_of(self, losses: Tensor) -> Tensor:
         """Of each batch, the weighted mean of the rows' losses (length,) times the batch's rows: (batches, M)."""
-        if self.shares is not None:
+        if self.shares:
             losses = losses * torch.cat([(share * share.shape[2]).flatten() for share in self.shares])
         parts = [part.sum(2) for part in self.by_batch(losses)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -163,6 +163,21 @@ def test_alpha_of_some_members_leaves_the_others_alone():
     assert (network.flat_grad != before).any(1).tolist() == [False, True, False]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_penalty_of_a_wide_member_has_the_same_bits_alone_and_in_company_on_two_threads(dtype):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for seed in range(10):
+            network = MLP(3, 20, 2, (300, 300), dtype=dtype)
+            network.flat.normal_(generator=torch.Generator().manual_seed(seed))
+            solver = SGD(network, rates([0.1] * 3, alpha=1.0))
+            together = solver.penalise(1.0, slice(0, 3))
+            assert torch.equal(solver.penalise(1.0, slice(1, 2)), together[1:2])
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_without_alpha_there_is_no_penalty():
     network = make_network()
     assert SGD(network, rates([0.1] * 3)).penalise(1.0, slice(0, 3)) is None
