@@ -21,6 +21,7 @@ from sknn.network.embeddings import PIECEWISE_BINS
 from sknn.network.flat import FlatNetwork, Inputs
 from sknn.network.mlp import MLP
 from sknn.network.optimizers import SGD, Adam, FlatOptimizer, Rates, TorchOptimizer
+from sknn.network.schedules import SCHEDULES
 from sknn.training.batches import Table
 from sknn.training.full_batch import FullBatchNet
 from sknn.training.net import TrainingNet
@@ -130,7 +131,13 @@ def hold_out(n_rows: int, fraction: float, strata: np.ndarray | None, seed: Seed
     return np.sort(train), np.sort(held)
 
 
-def make_plan(est: Any, data: TrainingSet, seeds: list[Seed]) -> Plan:
+def schedule_of(est: Any, is_stream: bool) -> str:
+    """The schedule's name; rows that come bit by bit have no known end, so a schedule that has one is constant there."""
+    ends = SCHEDULES[est.learning_rate].by_share is not None
+    return "constant" if is_stream and ends else est.learning_rate
+
+
+def make_plan(est: Any, data: TrainingSet, seeds: list[Seed], is_stream: bool = False) -> Plan:
     n, rates = len(seeds), dropout_rates(est) if est.module is None else ()
     wanted = [est.metrics] if isinstance(est.metrics, str) else list(est.metrics or [])
     metrics = [name for name in wanted if name != GRADIENT_NORM]
@@ -139,7 +146,7 @@ def make_plan(est: Any, data: TrainingSet, seeds: list[Seed]) -> Plan:
         batch_size=batch_size(est, len(data.train_rows[0])),
         max_iter=est.max_iter,
         shuffle=bool(est.shuffle),
-        schedule=est.learning_rate,
+        schedule=schedule_of(est, is_stream),
         power_t=est.power_t,
         tol=[est.tol] * n,
         n_iter_no_change=[est.n_iter_no_change] * n,

@@ -113,6 +113,10 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         """What skorch's callbacks see as y, from the encoded target."""
 
     @abstractmethod
+    def _kind_of_target(self) -> str:
+        """Which of the tables in `METRICS` holds the tensor metrics of the encoded target."""
+
+    @abstractmethod
     def _own_metric(self) -> str | None:
         """The name of the estimator's own score among the tensor metrics, if it is there."""
 
@@ -219,7 +223,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         n_members = self.net_.module_.n_members if goes_on else ensemble_size(self, n_rows if epochs is None else None)
         seeds = member_seeds(self, n_members)
         data = split(self, table, n_rows, seeds, holds_out=self.early_stopping and epochs is None)
-        plan, callbacks = make_plan(self, data, seeds), list(callbacks)
+        plan, callbacks = make_plan(self, data, seeds, is_stream=epochs is not None), list(callbacks)
         with self._memory_advice(plan.batch_size):
             if goes_on:
                 solver = make_solver(self, n_members)

@@ -110,10 +110,8 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):
     def _own_metric(self) -> str:
         return "accuracy"
 
-    def _has_metric(self, name: str) -> bool:
-        kind = self._target.kind_
-        of_kind = {"accuracy": True, "log_loss": kind != "multilabel", "roc_auc": kind == "binary"}
-        return of_kind.get(name, False)
+    def _kind_of_target(self) -> str:
+        return self._target.kind_
 
     @available_if(lambda self: self._is_stochastic())
     @_fit_context(prefer_skip_nested_validation=True)
@@ -123,7 +121,7 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):
         Parameters
         ----------
         X, y, sample_weight
-            As in `fit`. No row is held out.
+            As in `fit`. No row is held out. A schedule that ends ('cosine', 'one_cycle') is constant here.
         classes : array-like of shape (n_classes,), optional
             All labels that will ever occur; needed in the first call.
 

@@ -104,7 +104,8 @@ class Parameters:
         names(SCHEDULES),
         "How the learning rate goes over `max_iter` epochs. 'cosine' falls to 0, which is worth more than a good "
         "guess of the rate; 'constant', 'invscaling' and 'adaptive' are scikit-learn's; 'one_cycle' rises and falls; "
-        "'reduce_on_plateau' divides by 10 where 'adaptive' divides by 5. Not used by solver='lbfgs'.",
+        "'reduce_on_plateau' divides by 10 where 'adaptive' divides by 5. Under `partial_fit`, whose rows have no known "
+        "end, 'cosine' and 'one_cycle' are constant. Not used by solver='lbfgs'.",
     )
     learning_rate_init: float = parameter(
         6e-3,

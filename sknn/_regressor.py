@@ -95,8 +95,8 @@ class NeuralRegressor(RegressorMixin, BaseNeural):
     def _own_metric(self) -> str | None:
         return None if self.loss == "quantile" else "r2"
 
-    def _has_metric(self, name: str) -> bool:
-        return name in ("r2", "rmse") and not self._quantiles()
+    def _kind_of_target(self) -> str:
+        return "quantiles" if self._quantiles() else "values"
 
     @available_if(lambda self: self._is_stochastic())
     @_fit_context(prefer_skip_nested_validation=True)
@@ -106,7 +106,7 @@ class NeuralRegressor(RegressorMixin, BaseNeural):
         Parameters
         ----------
         X, y, sample_weight
-            As in `fit`. No row is held out.
+            As in `fit`. No row is held out. A schedule that ends ('cosine', 'one_cycle') is constant here.
 
         Returns
         -------

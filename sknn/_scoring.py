@@ -10,7 +10,7 @@ from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring, get_scorer_names
 from torch import Tensor
 
-from sknn.network.metrics import METRICS
+from sknn.network.metrics import METRIC_NAMES, METRICS, TensorMetric
 from sknn.training.batches import Metric
 
 SMALLER_IS_BETTER = {"log_loss": "neg_log_loss", "rmse": "neg_root_mean_squared_error"}
@@ -25,15 +25,16 @@ def estimator_metric(estimator: Any, scoring: Any) -> Metric:
     name = estimator._own_metric() if scoring is None else scoring
     if not isinstance(name, str):
         return _ScorerMetric(estimator, scoring)
-    if name in METRICS and estimator._has_metric(name):
-        return _TensorMetric(estimator, name)
+    of_kind = METRICS[estimator._kind_of_target()]
+    if name in of_kind:
+        return _TensorMetric(estimator, of_kind[name])
     known = get_scorer_names()
-    if name in METRICS and (name not in known or name in INSTEAD):
+    if name in METRIC_NAMES and (name not in known or name in INSTEAD):
         raise ValueError(f"{name!r} does not apply to this kind of target{INSTEAD.get(name, '')}.")
     if name not in known:
-        close = difflib.get_close_matches(name, [*METRICS, *known], 1)
+        close = difflib.get_close_matches(name, [*METRIC_NAMES, *known], 1)
         raise ValueError(
-            f"{name!r} is not a valid scoring value; use one of {', '.join(METRICS)}, or a name of "
+            f"{name!r} is not a valid scoring value; use one of {', '.join(METRIC_NAMES)}, or a name of "
             f"sklearn.metrics.get_scorer_names().{f' Did you mean {close[0]!r}?' if close else ''}"
         )
     return _ScorerMetric(estimator, name)
@@ -49,8 +50,8 @@ def watched_metric(estimator: Any, scoring: Any) -> Metric:
 
 
 class _TensorMetric:
-    def __init__(self, estimator: Any, name: str) -> None:
-        self.estimator, self.metric = estimator, METRICS[name]
+    def __init__(self, estimator: Any, metric: TensorMetric) -> None:
+        self.estimator, self.metric = estimator, metric
 
     def __call__(self, p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         return self.metric(self.estimator._decode(p), self.estimator._decode(y), weight)

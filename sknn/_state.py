@@ -23,7 +23,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 # What a net knows of its trainings, besides the weights.
-OF_THE_NET = ("rows_seen_", "optimizer_epochs_", "keeps_optimizer", "members_", "batch_size")
+OF_THE_NET = ("rows_seen_", "keeps_optimizer", "members_", "batch_size")
 OF_THE_LAST_FIT = ("epochs_", "stopped_by_", "diverged_", "lost_", "ran_out_")
 OF_THE_PROGRESS = ("best", "best_epoch", "waiting")
 

@@ -176,6 +176,18 @@ def test_early_stopping_watches_the_score_of_the_rows_a_member_held_out(scoring,
     assert torch.equal(est.module_.flat, flats[1 + est.validation_scores_.index(max(est.validation_scores_))])
 
 
+def test_labels_that_happen_to_exclude_each_other_are_scored_as_labels_all_the_same():
+    """The exact match of rows with one label each is not the accuracy of the most probable label."""
+    X, y = MULTICLASS
+    labels_of_rows = np.eye(3, dtype=int)[y]
+    est = NeuralClassifier(**SMALL | {"ensemble_size": 1}, metrics="accuracy", scoring="accuracy")
+    est.fit(X, labels_of_rows, X_val=X[:50], y_val=labels_of_rows[:50])
+    best = int(np.argmax([row["valid_score"] for row in est.history_]))
+    assert est.history_[best]["valid_accuracy"] == pytest.approx(est.score(X[:50], labels_of_rows[:50]))
+    probable = est.predict_proba(X[:50]).argmax(1)
+    assert accuracy_score(y[:50], probable) > est.score(X[:50], labels_of_rows[:50])
+
+
 def test_a_callable_need_not_know_of_weights():
     """As in scikit-learn, where a scorer without `sample_weight` is called without it."""
     est, data, flats = watched(NeuralClassifier, BINARY, WEIGHT, scoring=beta_scorer, ensemble_size=1)

@@ -19,16 +19,14 @@ def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def accuracy(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-    """Share of rows whose every output is right (of a multilabel target: the exact match)."""
-    if p.shape[2] > 1 and is_one_hot(y):
-        right = p.argmax(2) == y.argmax(2)
-    else:
-        right = ((p > 0.5) == (y > 0.5)).all(2)
+    """Share of rows whose most probable class is the right one, of classes that exclude each other."""
+    return weighted_mean((p.argmax(2) == y.argmax(2)).to(p.dtype), weight)
+
+
+def exact_match(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+    """Share of rows whose every label is right: scikit-learn's accuracy of a binary or multilabel target."""
+    right = ((p > 0.5) == (y > 0.5)).all(2)
     return weighted_mean(right.to(p.dtype), weight)
-
-
-def is_one_hot(y: Tensor) -> bool:
-    return bool((y.sum(2) == 1).all())
 
 
 def log_loss(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
@@ -73,10 +71,14 @@ def rmse(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
     return weighted_mean((y - p).square(), weight).sqrt().mean(1)
 
 
-METRICS: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
-    "accuracy": accuracy,
-    "log_loss": log_loss,
-    "roc_auc": roc_auc,
-    "r2": r2,
-    "rmse": rmse,
+TensorMetric = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+# By name, for each kind of target: the kind decides what a name means, and which names there are.
+METRICS: dict[str, dict[str, TensorMetric]] = {
+    "binary": {"accuracy": exact_match, "log_loss": log_loss, "roc_auc": roc_auc},
+    "multiclass": {"accuracy": accuracy, "log_loss": log_loss},
+    "multilabel": {"accuracy": exact_match},
+    "values": {"r2": r2, "rmse": rmse},
+    "quantiles": {},
 }
+METRIC_NAMES = tuple(dict.fromkeys(name for of_kind in METRICS.values() for name in of_kind))

@@ -1,9 +1,12 @@
 """Solvers on flat buffers, with a learning rate for each member.
 
 A solver is a `torch.optim.Optimizer`, so that torch's schedulers and skorch's `LRScheduler` can drive
-`param_groups[0]["lr"]`.  Each member's base rate stands in the vector `rates`; what a step applies is
+`param_groups[0]["lr"]`.  A member's learning rate is the product of three numbers, each with one owner:
 
-    rates * factor,    factor = 1 or the value of our own schedule, or lr / learning_rate if somebody else set `lr`.
+    base rate        the member's `learning_rate_init`
+    multiplier       what the member has been through: divided at a plateau, 0 at rest; set by `set_multipliers`
+    schedule         the same for all members: `lr` in `param_groups[0]` over the first base rate, which our own
+                     schedule sets by `schedule`, and a scheduler of torch by itself
 
 The same calls serve one member and many, so that a member's result does not depend on its company.
 """
@@ -67,7 +70,6 @@ class FlatOptimizer(torch.optim.Optimizer):
 
     def __init__(self, network: FlatNetwork, rates: Rates, by_kind: bool = False) -> None:
         self.network, self.by_kind = network, by_kind
-        self.factor = 1.0
         self.generation = 0  # grows when the tensors that a step reads are replaced by others
         self._tables: dict[str, Tensor] = {}
         self._parts: dict[tuple[int, int], Part] = {}
@@ -83,7 +85,7 @@ class FlatOptimizer(torch.optim.Optimizer):
             scratch = (*self.scratch_names, *(["pull"] if self._has_l2 else []))
             self.buffers = {name: torch.zeros_like(flat) for name in (*self.state_names, *scratch)}
         super().__init__(list(network.parameters()), {"lr": self.base_rates[0]})
-        self._own_lr = self.base_rates[0]
+        self.schedule(1.0)
         self.set_multipliers(self.multipliers)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -126,26 +128,26 @@ class FlatOptimizer(torch.optim.Optimizer):
         return self._gradients is self.network.flat_grad and shapes == {n: t.shape for n, t in tables.items()}
 
     def schedule(self, factor: float) -> None:
-        """Set the schedule's factor, and show the learning rate it gives in `param_groups`."""
-        self.factor = factor
-        self._own_lr = self.param_groups[0]["lr"] = self._shown_rate * factor
+        """Set the schedule's factor, and show the learning rate that it gives in `param_groups`."""
+        self._own_factor = factor
+        self._own_lr = self.param_groups[0]["lr"] = self.base_rates[0] * factor
 
-    def current_factor(self) -> float:
+    @property
+    def factor(self) -> float:
+        """The schedule's factor: the one that `schedule` has set, unless somebody else has set `lr` since."""
         lr = self.param_groups[0]["lr"]
-        return self.factor if lr == self._own_lr else lr / self._shown_rate
+        return self._own_factor if lr == self._own_lr else lr / self.base_rates[0]
 
     def set_multipliers(self, multipliers: Sequence[float]) -> None:
         """Multiply each member's base rate, for good: schedules that depend on what a member has been through."""
         self.multipliers = list(multipliers)
         products = [base * multiplier for base, multiplier in zip(self.base_rates, self.multipliers, strict=True)]
-        self._shown_rate = next((rate for rate in products if rate), self.base_rates[0])  # of a member not at rest
         with torch.no_grad():
             self.rates = self.network.flat.new_tensor(products)[:, None]
-        self.schedule(self.factor)
         self.refresh()
 
     def rate_of(self, member: int) -> float:
-        return self.base_rates[member] * self.multipliers[member] * self.current_factor()
+        return self.base_rates[member] * self.multipliers[member] * self.factor
 
     def penalise(self, per_weight: Tensor | float, members: slice) -> Tensor | None:
         """Add the gradient of a batch's L2 term; `per_weight` is 1 over the batch's weight.
@@ -180,7 +182,7 @@ class FlatOptimizer(torch.optim.Optimizer):
         step = self.steps[members.start] + 1
         for m in range(members.start, members.stop):
             self.steps[m] = step
-        factor = self.current_factor()
+        factor = self.factor
         return factor, factor * self.correction(step)
 
     def correction(self, step: int) -> float:
@@ -220,10 +222,10 @@ class FlatOptimizer(torch.optim.Optimizer):
             self.alphas, self.weight_decays = self.alphas[members], self.weight_decays[members]
             self.buffers = {name: buffer[members] for name, buffer in self.buffers.items()}
         self.steps = [self.steps[m] for m in members]
-        factor = self.current_factor()
+        factor = self.factor
         self.base_rates = [self.base_rates[m] for m in members]
         self.param_groups[0]["params"] = list(self.network.parameters())
-        self.factor = factor
+        self.schedule(factor)
         self.set_multipliers([self.multipliers[m] for m in members])
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -237,7 +239,7 @@ class FlatOptimizer(torch.optim.Optimizer):
             "param_groups": [
                 {
                     "lr": self.param_groups[0]["lr"],
-                    "factor": self.factor,
+                    "factor": self._own_factor,
                     "steps": list(self.steps),
                     "multipliers": list(self.multipliers),
                 }
@@ -249,7 +251,8 @@ class FlatOptimizer(torch.optim.Optimizer):
         with torch.no_grad():
             for name, buffer in state_dict["state"].items():
                 self.buffers[name].copy_(torch.as_tensor(buffer))
-        self.steps, self.factor = list(group["steps"]), group["factor"]
+        self.steps = list(group["steps"])
+        self.schedule(group["factor"])
         self.set_multipliers(group["multipliers"])
         self.param_groups[0]["lr"] = group["lr"]
 

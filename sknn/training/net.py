@@ -136,7 +136,6 @@ class TrainingNet(EncodedPrediction, NeuralNet):
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> "TrainingNet":
         self.optimizer_ = self.optimizer(self.module_)
-        self.optimizer_epochs_ = 0
         return self
 
     def initialize_untrained(self) -> "TrainingNet":
@@ -157,11 +156,9 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             return self
         if not same_solver:
             self.progress_ = Progress(self.module_.n_members)
-        epochs = self.optimizer_epochs_
         self._initialize_optimizer()
         if same_solver and state is not None:
             self.optimizer_.load_state_dict(state)
-            self.optimizer_epochs_ = epochs
         return self
 
     # --- The ladder ----------------------------------------------------------------------------------------------
@@ -300,8 +297,8 @@ class TrainingNet(EncodedPrediction, NeuralNet):
     def _count(self, run: slice, batch: Batch) -> tuple[float, float]:
         """Count a step of these members; return its numbers, by the schedule's place in the epoch."""
         if self._by_share is not None:
-            epoch = self.optimizer_epochs_ + batch.start / self._sizes[self.active_[run.start]]
-            self.optimizer_.schedule(self._by_share(min(1.0, epoch / self.plan.max_iter)))
+            epoch = self._epochs_done + batch.start / self._sizes[self.active_[run.start]]
+            self.optimizer_.schedule(self._by_share(epoch / self.plan.max_iter))
         return self.optimizer_.count(run)
 
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
@@ -320,7 +317,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         self._final: list[Tensor | None] = [None] * n
         self._values: dict[str, Tensor] = {}
         self._chunks_of = [], []
-        self._by_share = SCHEDULES[plan.schedule].by_share
+        self._by_share, self._epochs_done = SCHEDULES[plan.schedule].by_share, 0
         self._last: dict[str, list[float]] = {}
         self._rates = [np.nan] * n
         self._smallest = {}
@@ -356,18 +353,19 @@ class TrainingNet(EncodedPrediction, NeuralNet):
     def _record_rates(self) -> None:
         """Note the learning rates with which an epoch begins."""
         if self._by_share is not None:
-            self.optimizer_.schedule(self._by_share(min(1.0, self.optimizer_epochs_ / self.plan.max_iter)))
-        self._row["learning_rate"] = self.optimizer_.param_groups[0]["lr"]
+            self.optimizer_.schedule(self._by_share(self._epochs_done / self.plan.max_iter))
+        running = self._running()
+        for k, m in running:
+            self._rates[m] = self.optimizer_.rate_of(k)
+        self._row["learning_rate"] = self._rates[running[0][1]]
         if len(self._sizes) > 1:
-            for k, m in self._running():
-                self._rates[m] = self.optimizer_.rate_of(k)
             self._members_of_epoch()["member_learning_rate"] = list(self._rates)
 
     def _record_epoch(self, seconds: float) -> None:
         """Bring the epoch's numbers to the host in one go, note them, and judge each member by them."""
         names = list(self._values)
         numbers = torch.stack([self._values[name].to(torch.float64) for name in names]).tolist()
-        self.optimizer_epochs_ += 1
+        self._epochs_done += 1
         for name, values in zip(names, numbers, strict=True):
             last = self._last.setdefault(name, [np.nan] * len(self._sizes))
             for k, m in self._running():

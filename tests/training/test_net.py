@@ -541,13 +541,29 @@ def test_partial_fits_go_on_after_unpickling(solver):
     assert torch.equal(flat(parts), flat(whole))
 
 
-def test_partial_fit_stays_at_the_end_of_a_schedule():
-    est = NeuralClassifier(**PLAIN | {"max_iter": 3, "batch_size": 30, "learning_rate_init": 0.01})
-    for _ in range(5):
+@pytest.mark.parametrize("schedule", ["cosine", "one_cycle"])
+def test_a_schedule_that_ends_is_constant_under_partial_fit(schedule):
+    """Rows that come bit by bit have no known end."""
+    est = NeuralClassifier(**PLAIN | {"max_iter": 3, "learning_rate": schedule, "learning_rate_init": 0.01})
+    for _ in range(8):
+        before = None if not hasattr(est, "net_") else flat(est).clone()
         est.partial_fit(X, Y, classes=[0, 1])
-    ours = [row["learning_rate"] for row in est.history_]
-    expected = [0.005 * (1 + math.cos(math.pi * k / 3)) for k in range(3)]
-    assert ours == pytest.approx([*expected, 0, 0])
+        assert before is None or not torch.equal(flat(est), before)
+    assert [row["learning_rate"] for row in est.history_] == [0.01] * 8
+
+
+@pytest.mark.slow
+def test_two_hundred_calls_of_partial_fit_get_where_fit_gets():
+    """With the defaults, of new rows each time."""
+    X, y = make_classification(45_000, 8, n_informative=6, flip_y=0.1, random_state=0)
+    new, labels = X[40_000:], y[40_000:]
+    est, losses = NeuralClassifier(random_state=0), []
+    for rows in np.array_split(np.arange(40_000), 200):
+        est.partial_fit(X[rows], y[rows], classes=[0, 1])
+        losses.append(log_loss(labels, est.predict_proba(new)))
+    of_fit = log_loss(labels, NeuralClassifier(random_state=0).fit(X[:1000], y[:1000]).predict_proba(new))
+    assert np.mean(losses[-20:]) < of_fit + 0.01
+    assert np.mean(losses[-20:]) < np.mean(losses[40:60]) - 0.01  # it goes on learning after `max_iter` calls
 
 
 def test_partial_fit_never_holds_rows_out():
