@@ -75,13 +75,14 @@ def batch_size(est: Any, n_rows: int) -> int:
     return min(n_rows, int(wanted))
 
 
-def wants_double(est: Any) -> bool:
+def wants_double(precision: str, solver: Any) -> bool:
     """A line search needs more digits than float32 has."""
-    return est.precision == "float64" or (est.precision == "auto" and est.solver == "lbfgs")
+    return precision == "float64" or (precision == "auto" and solver == "lbfgs")
 
 
 def precision(est: Any, device: torch.device) -> Precision:
-    return resolve_precision("float64" if wants_double(est) and device.type != "mps" else est.precision, device)
+    is_double = wants_double(est.precision, est.solver) and device.type != "mps"
+    return resolve_precision("float64" if is_double else est.precision, device)
 
 
 def ensemble_size(est: Any, n_rows: int | None) -> int:
@@ -132,7 +133,7 @@ def hold_out(n_rows: int, fraction: float, strata: np.ndarray | None, seed: Seed
 
 
 def schedule_of(est: Any, is_stream: bool) -> str:
-    """The schedule's name; rows that come bit by bit have no known end, so a schedule that has one is constant there."""
+    """The schedule's name; a stream of rows has no known end, so a schedule that has one is constant there."""
     ends = SCHEDULES[est.learning_rate].by_share is not None
     return "constant" if is_stream and ends else est.learning_rate
 
@@ -240,7 +241,8 @@ def make_net(est: Any, network: FlatNetwork, plan: Plan, callbacks: list) -> Tra
 def make_solver(est: Any, m: int) -> partial:
     """A function of a network of `m` members that makes its solver."""
     weight_decay = est.weight_decay if est.solver == "adamw" else 0.0
-    rates = Rates([est.learning_rate_init] * m, [est.alpha] * m, [weight_decay] * m)
+    max_norm = np.inf if est.max_grad_norm is None else est.max_grad_norm
+    rates = Rates([est.learning_rate_init] * m, [est.alpha] * m, [weight_decay] * m, [max_norm] * m)
     if est.solver in ("adam", "adamw"):
         by_kind = est.solver == "adamw"
         return partial(Adam, rates=rates, beta_1=est.beta_1, beta_2=est.beta_2, epsilon=est.epsilon, by_kind=by_kind)
@@ -265,7 +267,7 @@ ENCODES = (
 # In what the members of one training may differ: it goes into their rows, their weights, or numbers of their own.
 DIFFERS = (
     *("learning_rate_init", "alpha", "weight_decay", "dropout", "label_smoothing", "random_state", "tol"),
-    *("n_iter_no_change", "validation_fraction", "class_weight", "categorical_features"),
+    *("n_iter_no_change", "validation_fraction", "class_weight", "categorical_features", "max_grad_norm"),
 )
 
 

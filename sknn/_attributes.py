@@ -1,6 +1,5 @@
 """What a fitted estimator tells about itself: scikit-learn's attributes of an MLP, and the history."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
+from sknn._warnings import warn
 from sknn.history.diagnosis import TrainingWarning, advice, diagnose
 from sknn.history.records import frame_of, records_of
 from sknn.network.flat import FlatNetwork
@@ -18,10 +18,8 @@ from sknn.training.net import TrainingNet
 
 DIVERGED = (
     "The training loss became NaN or infinite in epoch {epoch}. Try a smaller learning_rate_init, "
-    "callbacks=[skorch.callbacks.GradientNormClipping(1.0)], scaling='auto', or look for extreme values in y."
+    "max_grad_norm=1.0, scaling='auto', or look for extreme values in y."
 )
-
-CALLER_OF_FIT = 7  # levels above where a fit's warnings are given
 
 # The docstrings' entries for what both estimators have.
 ATTRIBUTES = """coefs_, intercepts_ : list of ndarray
@@ -74,22 +72,21 @@ class FittedAttributes:
 
     def _warn(self, net: TrainingNet, complete: bool) -> None:
         if net.stopped_by_ == "user":
-            warnings.warn("Training interrupted by user.", stacklevel=CALLER_OF_FIT)
+            warn("Training interrupted by user.")
         if net.diverged_:
             lost = DIVERGED.format(epoch=min(net.diverged_.values()))
-            warnings.warn(f"{lost} The weights of the best epoch before are kept.", stacklevel=CALLER_OF_FIT)
+            warn(f"{lost} The weights of the best epoch before are kept.")
         elif complete:
             hint = advice(diagnose(net.history[len(net.history) - self.n_iter_ :]), net.progress_.waiting)
             if hint is not None:
-                warnings.warn(hint, TrainingWarning, stacklevel=CALLER_OF_FIT)
+                warn(hint, TrainingWarning)
         solver, schedule, max_iter = (getattr(self, name) for name in ("solver", "learning_rate", "max_iter"))
         is_open_ended = solver == "lbfgs" or SCHEDULES[schedule].open_ended
         if complete and is_open_ended and net.ran_out_ and net.stopped_by_ is None:
-            warnings.warn(
+            warn(
                 f"Maximum iterations (max_iter={max_iter}) reached and the optimization hasn't converged yet. "
                 "Raise max_iter, or use learning_rate='cosine', which ends by itself.",
                 ConvergenceWarning,
-                stacklevel=CALLER_OF_FIT,
             )
 
     def _fitted_net(self, name: str) -> TrainingNet:

@@ -35,11 +35,13 @@ from sknn._assembly import (
     what_stays,
 )
 from sknn._attributes import DIVERGED, FittedAttributes
-from sknn._callbacks import can_be_pickled, copy_callback, instantiated
+from sknn._callbacks import can_be_pickled, copy_callback, instantiated, name_of
 from sknn._device import resolve_device, threads
 from sknn._encoding import MAX_LEVELS, ONE_HOT_LEVELS, Encoded, FeatureEncoder, check_table
+from sknn._one_thread import fitted_by_one_thread
 from sknn._parameters import Parameters
 from sknn._state import move_net, net_from_state, state_of_net
+from sknn._warnings import warn
 from sknn.history.html import training_html
 from sknn.network.flat import Inputs
 from sknn.network.losses import Loss
@@ -143,7 +145,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         sample_weight : array-like of shape (n_samples,), optional
             In a step, a row of weight k counts as k rows. Rows of weight 0 are left out.
         X_val, y_val, sample_weight_val : like X, y and sample_weight, optional
-            Rows for early stopping, in place of rows held out from X. Not used by solver='lbfgs'.
+            Rows for early stopping, in place of rows held out from X. Refused with solver='lbfgs', which has none.
 
         Returns
         -------
@@ -156,8 +158,8 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         MemoryError
             If a step does not fit on the device.
         """
-        goes_on = self.warm_start and hasattr(self, "net_")
         with self._all_or_nothing(), self._followed(X, y, complete=True) as callbacks:
+            goes_on = self.warm_start and self.__sklearn_is_fitted__()
             table, n_rows = self._encode_all(X, y, sample_weight, X_val, y_val, sample_weight_val, reset=not goes_on)
             self._train(table, n_rows, goes_on, epochs=None, callbacks=callbacks)
         return self
@@ -166,11 +168,12 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
     def _all_or_nothing(self) -> Iterator[None]:
         """Leave the estimator as it was if something goes wrong."""
         before = dict(self.__dict__)
-        try:
-            yield
-        except BaseException:
-            self.__dict__ = before
-            raise
+        with fitted_by_one_thread(self):
+            try:
+                yield
+            except BaseException:
+                self.__dict__ = before
+                raise
 
     def _is_stochastic(self) -> bool:
         if self.solver == "lbfgs":
@@ -178,8 +181,8 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         return True
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
-        goes_on = hasattr(self, "net_")
         with self._all_or_nothing(), self._followed(X, y, complete=False) as callbacks:
+            goes_on = self.__sklearn_is_fitted__()
             table, n_rows = self._encode_all(X, y, sample_weight, reset=not goes_on, classes=classes)
             self._train(table, n_rows, goes_on, epochs=1, callbacks=callbacks)
         return self
@@ -200,21 +203,27 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         for name, value in {"y_val": y_val, "sample_weight_val": sample_weight_val}.items():
             if X_val is None and value is not None:
                 raise ValueError(f"{name} was given without X_val; give both, or neither.")
+        if X_val is not None and self.solver == "lbfgs":
+            raise ValueError(
+                "X_val was given with solver='lbfgs', which has no early stopping to use it for; leave it out, or use "
+                "another solver."
+            )
         rows = self._check_rows(X, y, sample_weight, reset)
-        held = None if X_val is None else self._check_rows(X_val, y_val, sample_weight_val, False, "_val")
         if reset:
             self._fit_encoders(rows, classes)
         else:
             check_same_network(self)
+        held = None if X_val is None else self._check_rows(X_val, y_val, sample_weight_val, False, "_val")
         device = resolve_device(self.device) if reset else self.device_
         return self._make_table([rows] if held is None else [rows, held], device), rows.y.shape[0]
 
     def _train(self, table: Table, n_rows: int, goes_on: bool, epochs: int | None, callbacks: list) -> None:
         """Train a new network, or the one there is; for `max_iter` epochs, or so many as partial_fit asks for."""
-        net, data = self._prepare(table, n_rows, goes_on, epochs, callbacks)
-        with self._memory_advice(net.plan.batch_size), self._threads(net):
-            net.partial_fit(data, epochs=epochs)
-        self._conclude(net, complete=epochs is None)
+        with self.net_.restored_on_failure() if goes_on else contextlib.nullcontext():
+            net, data = self._prepare(table, n_rows, goes_on, epochs, callbacks)
+            with self._memory_advice(net.plan.batch_size), self._threads(net):
+                net.partial_fit(data, epochs=epochs)
+            self._conclude(net, complete=epochs is None)
 
     def _prepare(
         self, table: Table, n_rows: int, goes_on: bool = False, epochs: int | None = None, callbacks: Sequence = ()
@@ -230,7 +239,6 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
                 net = self.net_.resume(plan, callbacks, solver, same_solver=epochs is not None)
             else:
                 net = make_net(self, make_network(self, data, seeds), plan, callbacks)
-                self._built_with = what_stays(self)
         net.keeps_optimizer = epochs is not None
         return net, data
 
@@ -253,7 +261,6 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         seeds = member_seeds(self, ensemble_size(self, len(rows.y)))
         data = split(self, table, len(rows.y), seeds, holds_out=False)
         net = make_net(self, make_network(self, data, seeds), make_plan(self, data, seeds), [])
-        self._built_with = what_stays(self)
         self._publish(net.initialize_untrained(), complete=False)
 
     def _training_callbacks(self) -> list:
@@ -298,7 +305,8 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         return Rows(X, y, weight)
 
     def _check_X(self, X: Any, reset: bool) -> Any:
-        if self.module is not None and getattr(X, "ndim", 2) > 2:
+        module = self.module if reset else self._fixed("module")
+        if module is not None and getattr(X, "ndim", 2) > 2:
             table = X
             assert_all_finite(X, input_name="X")
         else:
@@ -319,18 +327,23 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         return is_plain and table.shape[1:2] == (self.n_features_in_,)
 
     def _fit_encoders(self, rows: Rows, classes: Any = None) -> None:
-        """Learn from the training rows how to encode X and y."""
+        """Learn from the training rows how to encode X and y; note the parameters that are fixed from here on."""
+        self._built_with = what_stays(self)
         self._fit_target(rows, classes)
         self._features = None
         if getattr(rows.X, "ndim", 2) == 2:
             most = ONE_HOT_LEVELS if self.module is None else MAX_LEVELS  # a custom module takes numbers only
-            dtype = np.float64 if wants_double(self) else np.float32
+            dtype = np.float64 if wants_double(self.precision, self.solver) else np.float32
             self._features = FeatureEncoder(self.scaling, self.categorical_features, most, dtype)
             self._features.fit(rows.X, rows.weight)
 
+    def _fixed(self, name: str) -> Any:
+        """A parameter as the network was built with; what `set_params` changes later, only the next `fit` reads."""
+        return self._built_with[name]
+
     def _encode(self, X: Any) -> Encoded:
         if self._features is None:
-            dtype = np.float64 if wants_double(self) else np.float32
+            dtype = np.float64 if wants_double(self._fixed("precision"), self._fixed("solver")) else np.float32
             return Encoded(np.array(X, dtype=dtype, order="C"), np.zeros((len(X), 0), dtype=np.int64))
         return self._features.transform(X)
 
@@ -377,7 +390,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
 
     def _predictions(self, X: Any) -> Tensor:
         """Mean over members of the outputs after the link, (n, K), on the CPU."""
-        check_is_fitted(self, "net_")
+        check_is_fitted(self)
         X = self._check_X(X, reset=False)
         double, n = self._double_numbers(X), X.shape[0]
         at_once = max(FEWEST_ROWS, ENCODED_NUMBERS // X.shape[1])
@@ -410,8 +423,8 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
 
         The last digit of a float32 product depends on the rows beside it, which scikit-learn's checks do not accept.
         """
-        network = self.net_.module_
-        if self.precision != "auto" or network.flat.device.type != "cpu" or self._float_type(X) is not np.float64:
+        network, is_float64 = self.net_.module_, self._float_type(X) is np.float64
+        if self._fixed("precision") != "auto" or network.flat.device.type != "cpu" or not is_float64:
             return None
         return network.flat.double()
 
@@ -425,7 +438,36 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         """Predictions come as float32 to those who give float32, and as float64 to everyone else."""
         return np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64
 
+    # --- Where the network is -----------------------------------------------------------------------------------------
+
+    def to_device(self, device: str) -> Self:
+        """Move the network to a device, where it predicts and trains on from now on.
+
+        An unpickled estimator is on the CPU.  The parameter `device` says where the next `fit` trains, and stays.
+
+        Parameters
+        ----------
+        device : {'auto', 'cpu', 'cuda', 'mps', 'xla'} or a numbered 'cuda:1'
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            If there is no such device on this machine.
+        """
+        check_is_fitted(self)
+        move_net(self.net_, resolve_device(device))
+        return self
+
     # --- scikit-learn's protocol --------------------------------------------------------------------------------------
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "net_" in self.__dict__
 
     def _validate_params(self) -> None:
         try:
@@ -477,12 +519,19 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         if self.callbacks:
-            kept = [callback for callback in self.callbacks if can_be_pickled(callback)]
-            if len(kept) < len(self.callbacks):
-                state = state | {"callbacks": kept}
+            state = state | {"callbacks": self._callbacks_to_pickle()}
         if "net_" in state:
             state = {name: value for name, value in state.items() if name != "net_"} | {"_net": state_of_net(self)}
         return state
+
+    def _callbacks_to_pickle(self) -> list:
+        left = [callback for callback in self.callbacks if not can_be_pickled(callback)]
+        if left:
+            warn(
+                f"callbacks {', '.join(map(name_of, left))} can't be pickled, so the copy is without them; give them "
+                "to it by set_params(callbacks=...)."
+            )
+        return [callback for callback in self.callbacks if callback not in left]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         net = state.get("_net")

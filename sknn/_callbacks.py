@@ -1,11 +1,38 @@
-"""How the net and the estimators deal with skorch's callbacks: copies, pickles, and who wants to see batches."""
+"""How the net and the estimators deal with callbacks: copies, pickles, who sees batches, and who ends a training."""
 
 import copy
-import dis
 import pickle
+from traceback import walk_tb
 from typing import Any
 
-from skorch.callbacks import Callback, EpochScoring, LRScheduler, TensorBoard
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler, TensorBoard
+
+
+class StopTraining(KeyboardInterrupt):
+    """Raised by a callback to end a training; what has been trained so far is kept, without a warning.
+
+    skorch ends a training by a `KeyboardInterrupt`, which this is, too.  A plain `KeyboardInterrupt` is taken for the
+    user's Ctrl-C, which also ends a search.
+
+    Parameters
+    ----------
+    *args : object
+        As any exception takes them.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skorch.callbacks import Callback
+    >>> from sknn import NeuralClassifier
+    >>> from sknn.callbacks import StopTraining
+    >>> class AfterThreeEpochs(Callback):
+    ...     def on_epoch_end(self, net, **kwargs):
+    ...         if len(net.history) == 3:
+    ...             raise StopTraining
+    >>> clf = NeuralClassifier(callbacks=[AfterThreeEpochs()], random_state=0)
+    >>> clf.fit(*load_iris(return_X_y=True)).n_iter_
+    3
+    """
 
 
 def copy_callback(callback: Any) -> Any:
@@ -25,6 +52,12 @@ def instantiated(callback: Any) -> Any:
     if isinstance(callback, tuple):
         return callback[0], instantiated(callback[1])
     return callback() if isinstance(callback, type) else callback
+
+
+def name_of(callback: Any) -> str:
+    """The name of a callback's class."""
+    callback = callback[1] if isinstance(callback, tuple) else callback
+    return callback.__name__ if isinstance(callback, type) else type(callback).__name__
 
 
 def can_be_pickled(value: Any) -> bool:
@@ -48,9 +81,15 @@ def watches_batches(callback: Callback) -> bool:
     return any(getattr(type(callback), name) not in [getattr(base, name) for base in idle] for name in methods)
 
 
-def is_raised_by_code(interrupt: KeyboardInterrupt) -> bool:
-    """Whether a `raise` statement made it, as in skorch's EarlyStopping; Ctrl-C strikes at any other instruction."""
-    traceback = interrupt.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    return traceback is not None and traceback.tb_frame.f_code.co_code[traceback.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+def is_of_callback(interrupt: KeyboardInterrupt) -> bool:
+    """Whether a callback ended the training, and not the user by Ctrl-C."""
+    return isinstance(interrupt, StopTraining) or _is_of_early_stopping(interrupt)
+
+
+def _is_of_early_stopping(interrupt: KeyboardInterrupt) -> bool:
+    """Whether skorch's EarlyStopping raised it: at the end of its patience, in its own code."""
+    frames = [frame for frame, _ in walk_tb(interrupt.__traceback__)]
+    if not frames or frames[-1].f_code is not EarlyStopping.on_epoch_end.__code__:
+        return False
+    callback = frames[-1].f_locals["self"]
+    return callback.misses_ == callback.patience

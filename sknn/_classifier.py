@@ -134,9 +134,9 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):
                 "class_weight='balanced' is not supported for partial_fit, which never sees all labels; compute the "
                 "weights with sklearn.utils.class_weight.compute_class_weight and pass them as a dict."
             )
-        if _check_partial_fit_first_call(self, classes) or not hasattr(self, "net_"):
-            return self._partial_fit(X, y, sample_weight, self.classes_)
-        return self._partial_fit(X, y, sample_weight)
+        with self._all_or_nothing():
+            is_first = _check_partial_fit_first_call(self, classes) or not self.__sklearn_is_fitted__()
+            return self._partial_fit(X, y, sample_weight, self.classes_ if is_first else None)
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels of rows.

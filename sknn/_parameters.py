@@ -104,8 +104,8 @@ class Parameters:
         names(SCHEDULES),
         "How the learning rate goes over `max_iter` epochs. 'cosine' falls to 0, which is worth more than a good "
         "guess of the rate; 'constant', 'invscaling' and 'adaptive' are scikit-learn's; 'one_cycle' rises and falls; "
-        "'reduce_on_plateau' divides by 10 where 'adaptive' divides by 5. Under `partial_fit`, whose rows have no known "
-        "end, 'cosine' and 'one_cycle' are constant. Not used by solver='lbfgs'.",
+        "'reduce_on_plateau' divides by 10 where 'adaptive' divides by 5. Under `partial_fit`, which has no known end, "
+        "'cosine' and 'one_cycle' are constant. Not used by solver='lbfgs'.",
     )
     learning_rate_init: float = parameter(
         6e-3,
@@ -113,6 +113,14 @@ class Parameters:
         "float",
         "The (largest) learning rate, for 'adamw' with its cosine schedule; 'sgd' asks for more, a constant rate for "
         "less. Not used by solver='lbfgs'.",
+    )
+    max_grad_norm: Any = parameter(
+        None,
+        [ABOVE_0, None],
+        "float or None",
+        "The longest gradient of a member, penalty included. A longer one is shortened to it before the step, as by "
+        "torch's `clip_grad_norm_`, each member's by itself. None leaves gradients alone, since the defaults need no "
+        "clipping; 1.0 is usual where a training diverges. Not used by solver='lbfgs'.",
     )
     power_t: float = parameter(
         0.5, [AT_LEAST_0], "float", "Exponent of the rows seen, only used when learning_rate='invscaling'."

@@ -55,12 +55,13 @@ class NeuralRegressor(RegressorMixin, BaseNeural):
 
     def _quantiles(self) -> tuple[float, ...]:
         """The quantiles that are predicted; none for another loss."""
-        if self.loss != "quantile":
+        if self._fixed("loss") != "quantile":
             return ()
-        quantiles = tuple(np.atleast_1d(np.asarray(self.quantile, dtype=float)).tolist())
+        given = self._fixed("quantile")
+        quantiles = tuple(np.atleast_1d(np.asarray(given, dtype=float)).tolist())
         if not all(0 < q < 1 for q in quantiles) or list(quantiles) != sorted(set(quantiles)):
             raise ValueError(
-                f"quantile={self.quantile!r} must hold increasing numbers between 0 and 1, for example (0.1, 0.5, 0.9)."
+                f"quantile={given!r} must hold increasing numbers between 0 and 1, for example (0.1, 0.5, 0.9)."
             )
         return quantiles
 
@@ -83,7 +84,7 @@ class NeuralRegressor(RegressorMixin, BaseNeural):
     def out_activation_(self) -> str:
         """Of the output layer: 'exp' where the loss has a log link, else 'identity'."""
         self._fitted_net("out_activation_")
-        return "exp" if self.loss in NEEDS_POSITIVE else "identity"
+        return "exp" if self._fixed("loss") in NEEDS_POSITIVE else "identity"
 
     def _labels(self, target: Tensor) -> np.ndarray:
         values = target.cpu().numpy()
@@ -93,7 +94,7 @@ class NeuralRegressor(RegressorMixin, BaseNeural):
         return p * p.new_tensor(self._target.scale_) + p.new_tensor(self._target.center_)
 
     def _own_metric(self) -> str | None:
-        return None if self.loss == "quantile" else "r2"
+        return None if self._quantiles() else "r2"
 
     def _kind_of_target(self) -> str:
         return "quantiles" if self._quantiles() else "values"

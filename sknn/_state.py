@@ -16,7 +16,7 @@ from sknn._device import stream
 from sknn.network.custom import CustomNetwork, build_module
 from sknn.network.flat import Entry, FlatNetwork
 from sknn.network.mlp import MLP
-from sknn.training.net import TrainingNet
+from sknn.training.net import TrainingNet, on_cpu
 from sknn.training.plan import Plan
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
@@ -244,8 +244,12 @@ def _seed_noise(network: CustomNetwork, epochs: int) -> None:
 
 
 def move_net(net: TrainingNet, device: torch.device) -> None:
-    """Bring a net that has just been made from plain data to a device."""
+    """Bring a net to a device, with what `partial_fit` goes on with."""
+    before = net.module_.flat.device
     network = net.module_.to(device)
     net.device = str(device)
-    if isinstance(network, CustomNetwork) and device.type == "cuda":
+    solver = net.__dict__.pop("optimizer_", None)
+    if solver is not None and net.keeps_optimizer:
+        net.optimizer_state = on_cpu(solver.state_dict())
+    if isinstance(network, CustomNetwork) and "cuda" in (device.type, before.type):
         _seed_noise(network, len(net.history))

@@ -223,6 +223,14 @@ def test_a_loss_that_becomes_nan_keeps_the_best_weights():
     assert 1 < reg.n_iter_ < 200
 
 
+def test_an_explosion_names_the_parameter_that_prevents_it():
+    params = QUICK | dict(solver="sgd", learning_rate_init=1.0, scaling=None, max_iter=5, early_stopping=False)
+    with pytest.raises(ValueError, match=r"became NaN or infinite.*max_grad_norm=1\.0"):
+        NeuralRegressor(**params).fit(X, 1e4 * X[:, 0])
+    clipped = NeuralRegressor(max_grad_norm=1e-3, **params).fit(X, 1e4 * X[:, 0])
+    assert np.isfinite(clipped.predict(X)).all()
+
+
 def test_gradient_clipping_saves_what_would_explode():
     params = QUICK | dict(solver="sgd", learning_rate_init=1.0, scaling=None, max_iter=5, early_stopping=False)
     with pytest.raises(ValueError, match="became NaN or infinite"):

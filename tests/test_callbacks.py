@@ -50,6 +50,7 @@ from skorch.callbacks import (
 )
 
 from sknn import NeuralClassifier, NeuralRegressor
+from sknn.callbacks import StopTraining
 
 EPOCHS = 4
 X, Y = make_classification(60, 5, random_state=0)
@@ -839,7 +840,7 @@ def test_a_callback_that_ends_a_training_of_lbfgs_hears_no_more_and_changes_noth
         def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
             heard.append(len(net.history))
             if len(heard) == 3:
-                raise KeyboardInterrupt
+                raise StopTraining
 
     alone, stopped = (
         NeuralClassifier(**TINY | {"solver": "lbfgs", "max_iter": 5000}, callbacks=callbacks).fit(X, Y)
@@ -860,18 +861,73 @@ def test_any_other_error_of_a_callback_reaches_the_user():
         NeuralClassifier(**TINY, callbacks=[Broken()]).fit(X, Y)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_a_callback_may_end_a_training_before_its_first_epoch(error):
-    class Ends(Callback):
-        def on_epoch_begin(self, net, **kwargs):
-            raise error("mine")
+class EndsBeforeTheFirstEpoch(Callback):
+    def __init__(self, error):
+        self.error = error
 
-    fit = NeuralClassifier(**TINY | {"callbacks": [Ends()], "early_stopping": False}).fit
-    if error is ValueError:
-        with pytest.raises(ValueError, match=r"^mine$"):
-            fit(X, Y)
-    else:
-        assert quietly(fit, X, Y).net_.stopped_by_ == "callback"
+    def on_epoch_begin(self, net, **kwargs):
+        raise self.error("mine")
+
+
+@pytest.mark.parametrize("error", [StopTraining, KeyboardInterrupt, ValueError])
+def test_a_callback_may_end_a_training_before_its_first_epoch(error):
+    """With StopTraining there is an untrained model; an interrupt before the first step leaves none."""
+    est = NeuralClassifier(**TINY | {"callbacks": [EndsBeforeTheFirstEpoch(error)], "early_stopping": False})
+    if error is StopTraining:
+        assert quietly(est.fit, X, Y).net_.stopped_by_ == "callback"
+        return
+    with pytest.raises(error, match=r"^mine$"):
+        est.fit(X, Y)
+    assert not hasattr(est, "net_")
+
+
+@pytest.mark.usefixtures("ctrl_c_raises")
+@pytest.mark.parametrize("solver", ["adamw", "lbfgs"])
+def test_ctrl_c_is_the_users_where_a_python_function_handles_the_signal(solver):
+    """As in IDEs and web servers, whose handlers raise KeyboardInterrupt by a statement."""
+
+    def handler(number, frame):
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, handler)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        est, _ = fitted([], loss=InterruptAt(31), ensemble_size=1, solver=solver, max_iter=1000)
+    assert est.net_.stopped_by_ == "user"
+
+
+@pytest.mark.usefixtures("ctrl_c_raises")
+def test_interrupted_lbfgs_leaves_out_members_that_were_not_trained():
+    alone, _ = fitted([], ensemble_size=1, solver="lbfgs", max_iter=20, loss=InterruptAt(10**9))
+    calls = alone.net_.criterion_.function.calls
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        est, _ = fitted([], loss=InterruptAt(calls + 9), ensemble_size=5, solver="lbfgs", max_iter=20)
+    assert est.module_.n_members == len(est.net_.epochs_) == len(est.net_.rows_seen_) == 2
+    np.testing.assert_allclose(est.coefs_[0][0], alone.coefs_[0], rtol=1e-6)
+    assert all(len(row["member_train_loss"]) == 2 for row in est.history_)
+    assert np.isfinite(est.predict_proba(X)).all()
+    copied = pickle.loads(pickle.dumps(est.set_params(callbacks=None)))
+    np.testing.assert_array_equal(copied.predict_proba(X), est.predict_proba(X))
+
+
+@pytest.mark.usefixtures("ctrl_c_raises")
+@pytest.mark.parametrize("solver", ["adamw", "lbfgs"])
+def test_an_interrupt_before_the_first_step_goes_through_and_leaves_no_model(solver):
+    est = NeuralClassifier(**TINY | {"loss": InterruptAt(1), "solver": solver})
+    with pytest.raises(KeyboardInterrupt):
+        est.fit(X, Y)
+    assert not hasattr(est, "net_")
+
+
+def test_a_scheduler_of_torch_goes_on_when_a_member_stops():
+    est = NeuralClassifier(
+        **TINY | {"max_iter": 60, "n_iter_no_change": 3, "ensemble_size": 4, "learning_rate_init": 0.03},
+        learning_rate="constant",
+        callbacks=[LRScheduler(torch.optim.lr_scheduler.ExponentialLR, gamma=0.9)],
+    )
+    quietly(est.fit, X, Y)
+    assert len(set(est.net_.epochs_)) > 1  # members stopped at different times
+    rates = [row["learning_rate"] for row in est.history_]
+    assert rates == pytest.approx([0.03 * 0.9**epoch for epoch in range(len(rates))])
 
 
 class Overflows(Callback):

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import scale
+from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import Callback, Freezer
 
 from sknn import NeuralClassifier, NeuralRegressor, from_sklearn
 
@@ -195,6 +197,123 @@ def test_a_failed_fit_leaves_the_estimator_as_it_was(cancer):
     with pytest.raises(ValueError, match="y holds one class only"):
         fresh.fit(X, np.ones(len(y)))
     assert not hasattr(fresh, "n_features_in_")
+
+
+class FailsInEpoch(Callback):
+    """Raises in an epoch, as long as it is armed; the estimator trains copies of it, which share the switch."""
+
+    def __init__(self, error, epoch):
+        self.error, self.epoch, self.switch = error, epoch, {"armed": False}
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.begun_ = getattr(self, "begun_", 0) + 1
+
+    def on_epoch_end(self, net, **kwargs):
+        if self.switch["armed"] and self.begun_ == self.epoch:
+            raise self.error("in the middle")
+
+
+def state(clf, X):
+    return clf.predict_proba(X), clf.history_, clf.loss_curve_, clf.t_, clf.n_iter_, len(clf.net_.history)
+
+
+MODES = {
+    "fit": (lambda clf, X, y: clf.fit(X, y), {}),
+    "warm_start": (lambda clf, X, y: clf.fit(X, y), {"warm_start": True}),
+    "partial_fit": (lambda clf, X, y: clf.partial_fit(X, y, classes=[0, 1]), {}),
+}
+
+
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_fit_that_fails_in_the_middle_leaves_the_estimator_as_it_was(cancer, mode, error):
+    X, y = cancer
+    fit, params = MODES[mode]
+    fails = FailsInEpoch(error, epoch=1 if mode == "partial_fit" else 3)
+    clf = NeuralClassifier(**QUICK | params, callbacks=[fails])
+    reference = NeuralClassifier(**QUICK | params)
+    for est in (clf, reference):
+        fit(fit(est, X, y), X, y)
+    before = state(clf, X)
+    fails.switch["armed"] = True
+    with pytest.raises(error, match="in the middle"):
+        fit(clf, X, y)
+    for now, then in zip(state(clf, X), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    fails.switch["armed"] = False
+    np.testing.assert_array_equal(fit(clf, X, y).predict_proba(X), fit(reference, X, y).predict_proba(X))
+
+
+def normalised(in_features, out_features):
+    return torch.nn.Sequential(
+        torch.nn.Linear(in_features, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Linear(8, out_features)
+    )
+
+
+def test_a_failed_partial_fit_leaves_a_custom_module_as_it_was(cancer):
+    """Also what is no number in the flat buffer: counters, and what a callback has frozen."""
+    X, y = cancer
+    fails = FailsInEpoch(RuntimeError, epoch=1)
+    clf = NeuralClassifier(**QUICK, module=normalised, callbacks=[fails])
+    clf.partial_fit(X, y, classes=[0, 1])
+    counted = clf.module_.members[0].get_buffer("1.num_batches_tracked").clone()
+    before = clf.predict_proba(X)
+    fails.switch["armed"] = True
+    clf.set_params(callbacks=[Freezer(lambda name: True), fails])
+    with pytest.raises(RuntimeError, match="in the middle"):
+        clf.partial_fit(X, y)
+    np.testing.assert_array_equal(clf.predict_proba(X), before)
+    assert torch.equal(clf.module_.members[0].get_buffer("1.num_batches_tracked"), counted)
+    assert all(p.requires_grad for p in clf.module_.parameters())
+
+
+def test_a_failed_first_partial_fit_leaves_no_trace(cancer):
+    X, y = cancer
+    fails = FailsInEpoch(RuntimeError, epoch=1)
+    fails.switch["armed"] = True
+    clf = NeuralClassifier(**QUICK, callbacks=[fails])
+    with pytest.raises(RuntimeError, match="in the middle"):
+        clf.partial_fit(X, y, classes=[0, 1])
+    assert not hasattr(clf, "classes_")
+    with pytest.raises(NotFittedError):
+        check_is_fitted(clf)
+    with pytest.raises(NotFittedError):
+        clf.predict(X)
+
+
+@pytest.mark.parametrize(
+    ("built", "changed"),
+    [
+        ({}, {"loss": "poisson"}),
+        ({"loss": "poisson"}, {"loss": "squared_error"}),
+        ({"loss": "quantile", "quantile": [0.1, 0.9]}, {"quantile": 0.5}),
+        ({"loss": "quantile", "quantile": 0.9}, {"loss": "squared_error"}),
+        ({}, {"precision": "float64"}),
+        ({"precision": "float32"}, {"precision": "auto"}),
+        ({}, {"module": torch.nn.Linear, "scaling": None}),
+        ({"module": torch.nn.Linear}, {"module": None, "solver": "lbfgs"}),
+    ],
+)
+def test_set_params_does_not_change_a_fitted_model(diabetes, built, changed):
+    X, y = diabetes
+    y = np.abs(y)
+    reg = NeuralRegressor(**QUICK | built).fit(X, y)
+    before = reg.predict(X), reg.score(X, y), reg.out_activation_, pickle.loads(pickle.dumps(reg)).predict(X)
+    reg.set_params(**changed)
+    now = reg.predict(X), reg.score(X, y), reg.out_activation_, pickle.loads(pickle.dumps(reg)).predict(X)
+    for one, other in zip(now, before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_rows_of_more_dimensions_are_predicted_by_the_module_that_was_fitted():
+    X, y = np.random.default_rng(0).normal(size=(80, 2, 3)), np.arange(80) % 2
+    clf = NeuralClassifier(**QUICK, module=flattened).fit(X, y)
+    before = clf.predict_proba(X)
+    np.testing.assert_array_equal(clf.set_params(module=None).predict_proba(X), before)
+
+
+def flattened(in_features, out_features):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(int(np.prod(in_features)), out_features))
 
 
 def test_a_class_that_a_batch_lacks_keeps_its_weight(cancer):

@@ -3,6 +3,7 @@
 import copy
 import functools
 import pickle
+import threading
 import warnings
 
 import cloudpickle
@@ -13,12 +14,13 @@ import pytest
 import scipy.sparse as sp
 import skops.io
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from skorch.callbacks import Freezer
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from skorch.callbacks import Callback, EpochTimer, Freezer
 from torch import nn
 
 import sknn
 from sknn import NeuralClassifier, NeuralRegressor
+from sknn._state import move_net
 from sknn.persistence import TRUSTED_TYPES
 
 N = 40
@@ -276,3 +278,39 @@ def test_what_a_gpu_trained_predicts_the_same_there_and_runs_on_a_cpu(table, tmp
     unpickled = pickle.loads(pickle.dumps(est))
     assert unpickled.device_.type == "cpu"
     assert_same(unpickled, on_cpu, new)
+
+
+class Logger(Callback):
+    """Holds what no pickle takes."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+
+def test_a_callback_that_is_left_out_of_a_copy_is_named():
+    X, y = np.random.default_rng(0).normal(size=(40, 2)), np.arange(40) % 2
+    clf = NeuralClassifier(4, max_iter=1, random_state=0, callbacks=[EpochTimer(), ("log", Logger())]).fit(X, y)
+    with pytest.warns(UserWarning, match=r"callbacks Logger can't be pickled.*set_params\(callbacks="):
+        data = pickle.dumps(clf)
+    assert [type(callback) for callback in pickle.loads(data).callbacks] == [EpochTimer]
+
+
+def test_a_network_that_is_moved_predicts_and_trains_on():
+    X, y = np.random.default_rng(0).normal(size=(40, 2)), np.arange(40) % 2
+    settings = {"hidden_layer_sizes": 4, "random_state": 0}
+    moved, left = (NeuralClassifier(**settings).partial_fit(X, y, classes=[0, 1]) for _ in range(2))
+    assert moved.to_device("cpu") is moved
+    np.testing.assert_array_equal(moved.predict_proba(X), left.predict_proba(X))
+    np.testing.assert_array_equal(moved.partial_fit(X, y).predict_proba(X), left.partial_fit(X, y).predict_proba(X))
+
+
+def test_a_network_goes_to_the_device_that_is_named():
+    X, y = np.random.default_rng(0).normal(size=(40, 2)), np.arange(40) % 2
+    clf = NeuralClassifier(4, max_iter=1, random_state=0)
+    with pytest.raises(NotFittedError):
+        clf.to_device("cpu")
+    clf.fit(X, y)
+    with pytest.raises(ValueError, match="device='tpu' is unknown"):
+        clf.to_device("tpu")
+    move_net(clf.net_, torch.device("meta"))  # which every machine has
+    assert clf.device_.type == "meta"

@@ -6,6 +6,7 @@ from typing import Any
 
 from skorch.callbacks import Callback
 
+from sknn._callbacks import StopTraining
 from sknn.training.full_batch import FullBatchNet
 
 
@@ -67,4 +68,4 @@ class TimeBudget(Callback):
         self.seconds_per_epoch_ = max(self.seconds_per_epoch_, now - self.epoch_started_)
         self.epoch_started_ = now
         if now + self.seconds_per_epoch_ > self.started_ + self.seconds:
-            raise KeyboardInterrupt  # by which callbacks of skorch end a training
+            raise StopTraining

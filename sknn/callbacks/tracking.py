@@ -1,7 +1,6 @@
 """What trackers of experiments have in common: they follow a fit from its first line to its last, and never lose it."""
 
 import contextlib
-import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from skorch.callbacks import Callback
 from skorch.callbacks.logging import filter_log_keys
 
+from sknn._warnings import warn
 from sknn.history.records import record_of
 
 
@@ -74,7 +74,7 @@ def at_most_a_warning(tool: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # whatever a disk, a database or a network raises
-        warnings.warn(f"{tool} did not take everything: {error!r}. The fit is not affected.", stacklevel=3)
+        warn(f"{tool} did not take everything: {error!r}. The fit is not affected.")
 
 
 def values_of(row: dict[str, Any]) -> dict[str, float]:

@@ -19,8 +19,8 @@ ADVICE = {
         "or stop earlier (a smaller n_iter_no_change)."
     ),
     "divergence": (
-        "The training loss rises instead of falling. Try a smaller learning_rate_init, "
-        "callbacks=[skorch.callbacks.GradientNormClipping(1.0)], or scaling='auto'."
+        "The training loss rises instead of falling. Try a smaller learning_rate_init, max_grad_norm=1.0, or "
+        "scaling='auto'."
     ),
     "flat": (
         "The training loss has not changed since the first epochs. If the scores are good, the network has learned "

@@ -56,6 +56,21 @@ class CustomNetwork(FlatNetwork):
         device = self.flat.device
         self.random_states = [torch.Generator(device).manual_seed(seed).get_state() for seed in seeds]
 
+    def select(self, members: list[int]) -> None:
+        self.members = nn.ModuleList(self.members[m] for m in members)
+        if self.random_states is not None:
+            self.random_states = [self.random_states[m] for m in members]
+        super().select(members)
+
+    def snapshot(self) -> Callable[[], None]:
+        restore_numbers, random_states = super().snapshot(), copy.copy(self.random_states)
+
+        def restore() -> None:
+            restore_numbers()
+            self.random_states = random_states
+
+        return restore
+
     def parameter_of(self, entry: Entry) -> Tensor:
         return _get(self.members[0], entry.name)
 

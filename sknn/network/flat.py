@@ -147,6 +147,21 @@ class FlatNetwork(nn.Module):
         """Keep these members only."""
         self.tie(self.flat[members])
 
+    def snapshot(self) -> Callable[[], None]:
+        """A function that brings the network back to what it is now, with as many members."""
+        flat = self.flat.detach().clone()
+        is_trained = {name: p.requires_grad for name, p in self.named_parameters()}
+        counters = {name: b.clone() for name, b in self.named_buffers() if not b.is_floating_point()}
+
+        def restore() -> None:
+            self.tie(flat)
+            for name, trained in is_trained.items():
+                self.get_parameter(name).requires_grad_(trained)
+            for name, counter in counters.items():
+                self.get_buffer(name).copy_(counter)
+
+        return restore
+
     def load_row(self, member: int, row: Tensor) -> None:
         with torch.no_grad():
             self.flat[member] = row

@@ -22,18 +22,22 @@ from torch import Tensor
 
 from sknn.network.flat import Entry, FlatNetwork
 
+CLIPPED_NORM_OFFSET = 1e-6  # torch's, which keeps it from dividing by 0
+
 
 @dataclass
 class Rates:
     """What a solver takes for each member.
 
     `alphas` are scikit-learn's L2 terms, added to the gradient after division by the batch's weight sum;
-    `weight_decays` are decoupled (arXiv 1711.05101) and multiplied by the learning rate.
+    `weight_decays` are decoupled (arXiv 1711.05101) and multiplied by the learning rate; `max_norms` are the longest
+    gradients, infinite where they are not clipped.
     """
 
     learning_rates: list[float]
     alphas: list[float]
     weight_decays: list[float]
+    max_norms: list[float]
 
 
 @dataclass(slots=True)
@@ -52,6 +56,11 @@ class Part:
 def add_product(target: Tensor, a: Tensor, b: Tensor, by: float | Tensor) -> Tensor:
     """target += a * b * by; `by` is a tensor in a recorded step, whose next replay takes another number."""
     return target.addcmul_(a, b * by) if isinstance(by, Tensor) else target.addcmul_(a, b, value=by)
+
+
+def row_sums(t: Tensor) -> Tensor:
+    """Sums of rows, (M, length) -> (M,), in two halves: torch's threads share out a lone sum, and change its bits."""
+    return t.view(len(t), 2, -1).sum(2).sum(1)
 
 
 class FlatOptimizer(torch.optim.Optimizer):
@@ -81,8 +90,10 @@ class FlatOptimizer(torch.optim.Optimizer):
             self.multipliers = [1.0] * network.n_members
             self.alphas = flat.new_tensor(rates.alphas)[:, None]
             self.weight_decays = flat.new_tensor(rates.weight_decays)[:, None]
+            self.max_norms = flat.new_tensor(rates.max_norms)[:, None]
             self._has_l2, self._has_decay = any(rates.alphas), any(rates.weight_decays)
-            scratch = (*self.scratch_names, *(["pull"] if self._has_l2 else []))
+            self._clips = not all(map(math.isinf, rates.max_norms))
+            scratch = (*self.scratch_names, *(["scratch"] if self._has_l2 or self._clips else []))
             self.buffers = {name: torch.zeros_like(flat) for name in (*self.state_names, *scratch)}
         super().__init__(list(network.parameters()), {"lr": self.base_rates[0]})
         self.schedule(1.0)
@@ -158,13 +169,24 @@ class FlatOptimizer(torch.optim.Optimizer):
         part = self.part(members)
         if part.l2 is None:
             return None
-        pull = torch.mul(part.l2, part.flat, out=part.buffers["pull"])
+        pull = torch.mul(part.l2, part.flat, out=part.buffers["scratch"])
         if isinstance(per_weight, Tensor):
             part.grad.addcmul_(pull, per_weight[:, None])
         else:
             part.grad.add_(pull, alpha=per_weight)
-        halves = pull.mul_(part.flat).view(len(pull), 2, -1)
-        return halves.sum(2).sum(1)  # torch's threads would share out a lone sum, and change its last bit
+        return row_sums(pull.mul_(part.flat))
+
+    def clip(self, members: slice) -> None:
+        """Shorten each member's gradient to its own longest one, as `torch.nn.utils.clip_grad_norm_` does.
+
+        A gradient that is NaN stays NaN, and leaves the other members alone.
+        """
+        if not self._clips:
+            return
+        part = self.part(members)
+        norms = row_sums(torch.mul(part.grad, part.grad, out=part.buffers["scratch"])).sqrt_()[:, None]
+        shares = self.max_norms[members] / (norms + CLIPPED_NORM_OFFSET)
+        part.grad.mul_(torch.where(shares < 1, shares, 1.0))
 
     def step(self, closure: Any = None) -> Any:
         """Move all members, which have to have taken the same number of steps, by their gradients."""
@@ -220,6 +242,7 @@ class FlatOptimizer(torch.optim.Optimizer):
         """Keep these members only; to be called after the network's own `select`."""
         with torch.no_grad():
             self.alphas, self.weight_decays = self.alphas[members], self.weight_decays[members]
+            self.max_norms = self.max_norms[members]
             self.buffers = {name: buffer[members] for name, buffer in self.buffers.items()}
         self.steps = [self.steps[m] for m in members]
         factor = self.factor

@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params
 
-from sknn._assembly import encoding_of, key_of, layout_of, shape_of, trains_with_others
+from sknn._assembly import encoding_of, key_of, layout_of, shape_of, trains_with_others, what_stays
 from sknn._base import BaseNeural
 from sknn.history.diagnosis import TrainingWarning
 from sknn.training.batches import Table
@@ -172,10 +172,11 @@ class Shared:
         if key not in self.table_of:
             before = set(vars(fit.network))
             table, n_rows = fit.network._encode_all(*args, **params)
-            learned = {name: value for name, value in vars(fit.network).items() if name not in before}
+            new = vars(fit.network).keys() - before - {"_built_with"}
+            learned = {name: getattr(fit.network, name) for name in new}
             self.table_of[key] = learned, table, n_rows
         learned, table, n_rows = self.table_of[key]
-        fit.network.__dict__.update(learned)
+        fit.network.__dict__.update(learned, _built_with=what_stays(fit.network))
         return table, n_rows
 
     def _arguments(self, fit: Fit) -> tuple[Any, tuple]:

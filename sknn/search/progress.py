@@ -1,12 +1,13 @@
 """What a search tells while it runs: how many fits are done, and the best score so far."""
 
 import sys
-import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
+
+from sknn._warnings import warn
 
 
 class Progress:
@@ -72,10 +73,9 @@ class Progress:
         """Say which candidates are finished."""
         finished = self._finished()
         total = max(candidate[1] for candidate in self.candidates if candidate)
-        warnings.warn(
+        warn(
             f"Search interrupted by user: {len(finished)} of {total} candidates are finished "
-            f"({', '.join(map(str, finished))}); the scores of the others are NaN.",
-            stacklevel=2,
+            f"({', '.join(map(str, finished))}); the scores of the others are NaN."
         )
 
 

@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from sknn._callbacks import is_raised_by_code
+from sknn._callbacks import is_of_callback
 from sknn.history.progress import TrainingProgress, progress_of
 from sknn.training.batches import Batch, smooth_labels
 from sknn.training.net import TrainingNet
@@ -40,9 +40,11 @@ class FullBatchNet(TrainingNet):
         data, n = X, self.module_.n_members
         self.stopped_by_, self.diverged_, self.ran_out_ = None, {}, []
         self._observers: list = []
-        self._held_out = data.valid_rows
+        self._epochs_done = 0  # that have a record
+        self._held_out: list[Tensor] = []
         self.module_.train()
         curves: list[Curve] = [[] for _ in range(n)]
+        trained = list(range(n))
         try:
             with (
                 progress_of(self.plan.verbose, n, self.plan.max_iter * n) as progress,
@@ -50,8 +52,8 @@ class FullBatchNet(TrainingNet):
             ):
                 for m in range(n):
                     self._minimise(data, m, curves[m], progress)
-        except KeyboardInterrupt:
-            self.stopped_by_ = "user"
+        except KeyboardInterrupt as interrupt:
+            trained = self._interrupted(interrupt, [m for m in range(n) if curves[m] or self.rows_seen_[m]])
         self.module_.eval()
         self.lost_ = list(self.diverged_)
         self.epochs_ = [len(curve) for curve in curves]
@@ -59,10 +61,13 @@ class FullBatchNet(TrainingNet):
             seen + len(rows) * len(curve)
             for seen, rows, curve in zip(self.rows_seen_, data.train_rows, curves, strict=True)
         ]
+        self._keep(trained)
         try:
-            self._replay(data, curves)
-        except KeyboardInterrupt:
+            self._replay(data, [len(data.train_rows[m]) for m in trained], [curves[m] for m in trained])
+        except KeyboardInterrupt:  # the training is over, but not all of its iterations have a record
             self.stopped_by_ = "user"
+            self._forget_unfinished_epoch()
+            self.epochs_ = [min(n, self._epochs_done) for n in self.epochs_]
         return self
 
     def _tell_nobody(self, method: str, **kwargs: Any) -> None:
@@ -128,7 +133,7 @@ class FullBatchNet(TrainingNet):
             squares = self.optimizer_.penalise(batch.per_weight, batch.members)
             return float(loss if squares is None else loss + 0.5 * squares[0] * batch.per_weight)
 
-    def _replay(self, data: TrainingSet, curves: list[Curve]) -> None:
+    def _replay(self, data: TrainingSet, sizes: list[int], curves: list[Curve]) -> None:
         """Write the iterations into the history; a member that has converged keeps its last loss.
 
         A callback that ends the training is not told of more, but cannot undo what is over.
@@ -141,11 +146,12 @@ class FullBatchNet(TrainingNet):
             self.history.new_batch()
             self._record_mean("train_loss", [curve[min(i, len(curve) - 1)][0] for curve in curves if curve])
             going_on = [m for m, curve in enumerate(curves) if i < len(curve)]
-            self._row["rows"] = sum(len(data.train_rows[m]) for m in going_on)
+            self._row["rows"] = sum(sizes[m] for m in going_on)
+            self._epochs_done += 1
             self._row["dur"] = sum(curves[m][i][1] for m in going_on)
             try:
                 notify("on_epoch_end", **datasets)
             except KeyboardInterrupt as interrupt:
-                if not is_raised_by_code(interrupt):
+                if not is_of_callback(interrupt):
                     raise
                 notify = self._tell_nobody

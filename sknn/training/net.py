@@ -6,9 +6,11 @@ dataset, the loader, and a synchronisation and a history record per batch.  Its 
     for each epoch:  run_single_epoch (train)  ->  run_single_epoch (validate)  ->  record  ->  callbacks  ->  stop?
 """
 
+import contextlib
+import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -17,7 +19,7 @@ import torch
 from skorch import NeuralNet
 from torch import Tensor
 
-from sknn._callbacks import is_raised_by_code, watches_batches
+from sknn._callbacks import is_of_callback, watches_batches
 from sknn._device import stream, stream_of_bits
 from sknn.history.progress import progress_of
 from sknn.network.flat import FlatNetwork
@@ -161,10 +163,36 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             self.optimizer_.load_state_dict(state)
         return self
 
+    @contextlib.contextmanager
+    def restored_on_failure(self) -> Iterator[None]:
+        """Bring the net back to what it was if what follows, from `resume` on, fails or is interrupted."""
+        before, restore_network, n_epochs = dict(self.__dict__), self.module_.snapshot(), len(self.history)
+        kept = {"progress_": copy.deepcopy(self.progress_), "rows_seen_": list(self.rows_seen_)}
+        if "optimizer_" in before:  # the next `resume` makes it again from its state
+            kept["optimizer_state"] = on_cpu(before.pop("optimizer_").state_dict())
+        try:
+            yield
+        except BaseException:
+            self.__dict__ = before | kept
+            restore_network()
+            del self.history[n_epochs:]
+            for epoch in [epoch for epoch in self.members_ if epoch > n_epochs]:
+                del self.members_[epoch]
+            raise
+
     # --- The ladder ----------------------------------------------------------------------------------------------
 
+    def partial_fit(self, X: TrainingSet, y: None = None, classes: None = None, **fit_params: Any) -> "TrainingNet":
+        """Train; skorch's own swallows an interrupt that comes before or after the epochs."""
+        if not self.initialized_:
+            self.initialize()
+        self.notify("on_train_begin", X=X, y=y)
+        self.fit_loop(X, y, **fit_params)
+        self.notify("on_train_end", X=X, y=y)
+        return self
+
     def fit_loop(self, X: TrainingSet, y: None = None, epochs: int | None = None, **kwargs: Any) -> "TrainingNet":
-        data = X
+        data, trained = X, list(range(self.module_.n_members))
         self._begin(data)
         datasets = data.datasets() if self.callbacks_ else {}
         most = self.plan.max_iter if epochs is None else epochs
@@ -180,10 +208,23 @@ class TrainingNet(EncodedPrediction, NeuralNet):
                     if not goes_on:
                         break
         except KeyboardInterrupt as interrupt:
-            self.stopped_by_ = "callback" if is_raised_by_code(interrupt) else "user"
+            steps = self.rows_seen_ if any(self.rows_seen_) else self.optimizer_.steps
+            trained = self._interrupted(interrupt, [m for m, n in enumerate(steps) if n])
         finally:
             self._end()
+        self._keep(trained)
         return self
+
+    def _interrupted(self, interrupt: KeyboardInterrupt, trained: list[int]) -> list[int]:
+        """Note who ended the training, given the members that have ever taken a step; return those to keep.
+
+        Members without a step would spoil the mean.  Where no member has taken one, there is no model, and the user's
+        interrupt goes on to whoever called `fit`.
+        """
+        self.stopped_by_ = "callback" if is_of_callback(interrupt) else "user"
+        if not trained and self.stopped_by_ == "user":
+            raise interrupt
+        return trained or list(range(self.module_.n_members))
 
     def _train_epoch(self, data: TrainingSet, datasets: dict[str, Any]) -> None:
         started = time.perf_counter()
@@ -288,6 +329,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         if self._norms is not None:
             norms = self.module_.flat_grad[batch.members].norm(dim=1)
             self._norms[batch.members, batch.start // self.plan.batch_size] = norms
+        optimizer.clip(batch.members)
         if self._observers:
             self.notify("on_grad_computed", named_parameters=list(self.module_.named_parameters()), batch=batch)
         for i, run in enumerate(batch.runs):
@@ -365,13 +407,11 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         """Bring the epoch's numbers to the host in one go, note them, and judge each member by them."""
         names = list(self._values)
         numbers = torch.stack([self._values[name].to(torch.float64) for name in names]).tolist()
-        self._epochs_done += 1
         for name, values in zip(names, numbers, strict=True):
             last = self._last.setdefault(name, [np.nan] * len(self._sizes))
             for k, m in self._running():
                 last[m] = values[k]
             self._record_mean(name, last)
-        self._row["dur"] = seconds
         if not self._row["batches"]:
             self.history.new_batch()  # skorch's Checkpoint formats file names with the last one
         for k, m in self._running():
@@ -380,6 +420,8 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             score = self._last["valid_score"][m] if "valid_score" in self._last else -self._watched_loss()[m]
             if math.isfinite(self._last["train_loss"][m]):
                 self.progress_.update(m, score, self.plan.tol[m], self.module_.flat[k], len(self.history))
+        self._epochs_done += 1
+        self._row["dur"] = seconds  # the last entry: a record without it is of an epoch that was interrupted
 
     def _watched_loss(self) -> list[float]:
         return self._last["valid_loss" if "valid_loss" in self._last else "train_loss"]
@@ -425,11 +467,12 @@ class TrainingNet(EncodedPrediction, NeuralNet):
     def _leave_out(self, going_on: list[int]) -> None:
         """Go on with some members: without the others, or, where callbacks look on, with the others at rest."""
         if self.module_.can_shrink and not self.callbacks_:
+            self._staying = [self.active_[k] for k in going_on]
             for part in (self.module_, self.optimizer_, self._noise):
                 part.select(going_on)
             if self._smoothing is not None:
                 self._smoothing = self._smoothing[going_on]
-            self.active_ = [self.active_[k] for k in going_on]
+            self.active_ = self._staying
             return
         for k, m in enumerate(self.active_):
             if k not in going_on and (row := self._final[m]) is not None:
@@ -447,12 +490,14 @@ class TrainingNet(EncodedPrediction, NeuralNet):
 
     def _end(self) -> None:
         """Put every member's final weights back into the network, and drop what only the training needed."""
+        self._forget_unfinished_epoch()
+        self.epochs_ = [min(n, self._epochs_done) for n in self.epochs_]
+        if self.module_.n_members < len(self.active_):  # an interrupt came while members left
+            self.active_ = self._staying
         still_running = self._running()
         self.ran_out_ = [m for _, m in still_running]
         for k, m in still_running:
             self._final[m] = self._result(k, m)
-        if self.history and "train_loss" not in self.history[-1]:
-            self.history.pop()  # an epoch that was interrupted
         self.lost_ = [m for m, row in enumerate(self._final) if row is None]
         if self.plan.restore_best or self.diverged_ or len(self.active_) < len(self._final):
             nothing = torch.full_like(self.module_.flat[0], torch.nan)
@@ -464,6 +509,7 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         self.module_.release()
         for name in (
             "_final",
+            "_staying",
             "_values",
             "_norms",
             "_chunks_of",
@@ -477,6 +523,25 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             "_smoothing",
         ):
             self.__dict__.pop(name, None)
+
+    def _forget_unfinished_epoch(self) -> None:
+        """Drop the record of an epoch that was interrupted, which may be half written."""
+        if self.history and "dur" not in list.__getitem__(self.history, -1):
+            self.members_.pop(len(self.history), None)
+            self.history.pop()
+
+    def _keep(self, members: list[int]) -> None:
+        """Go on as the net of these members."""
+        if len(members) == self.module_.n_members:
+            return
+        self.module_.select(members)
+        self.progress_.select(members)
+        self.__dict__.pop("optimizer_", None)
+        self.epochs_, self.rows_seen_ = ([each[m] for m in members] for each in (self.epochs_, self.rows_seen_))
+        number = {m: k for k, m in enumerate(members)}
+        self.ran_out_, self.lost_ = ([number[m] for m in each if m in number] for each in (self.ran_out_, self.lost_))
+        self.diverged_ = {number[m]: epoch for m, epoch in self.diverged_.items() if m in number}
+        self._held_out = [self._held_out[m] for m in members] if self._held_out else []
 
     def _zeros(self, *shape: int) -> Tensor:
         return self.module_.flat.new_zeros(shape)

@@ -71,8 +71,13 @@ class Progress:
         self.best_rows: list[Tensor | None] = [None] * n_members
         self.waiting = [0] * n_members
 
+    def select(self, members: list[int]) -> None:
+        """Keep these members only."""
+        for name, values in vars(self).items():
+            setattr(self, name, [values[m] for m in members])
+
     def update(self, member: int, score: float, tol: float, row: Tensor, epoch: int) -> None:
         self.waiting[member] = 0 if score >= self.best[member] + tol else self.waiting[member] + 1
         if score > self.best[member]:
-            self.best[member], self.best_epoch[member] = score, epoch
             self.best_rows[member] = row.clone()
+            self.best[member], self.best_epoch[member] = score, epoch

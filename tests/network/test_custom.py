@@ -4,6 +4,7 @@ import copy
 import functools
 import pickle
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -49,7 +50,7 @@ def step(network, numbers, target, members=slice(0, MEMBERS)):
 
 
 def rates():
-    return Rates([0.1] * MEMBERS, [0.0] * MEMBERS, [0.0] * MEMBERS)
+    return Rates([0.1] * MEMBERS, [0.0] * MEMBERS, [0.0] * MEMBERS, [np.inf] * MEMBERS)
 
 
 def train(network, steps=4, make=Adam):

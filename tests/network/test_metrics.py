@@ -97,7 +97,9 @@ def test_roc_auc_is_nan_where_a_class_is_missing():
 @few_examples
 def test_r2_and_rmse_of_several_outputs(table):
     p, y, weight = table
-    np.testing.assert_allclose(measured("values", "r2", p, y, weight), per_member(reference.r2_score, p, y, weight), atol=1e-12)
+    np.testing.assert_allclose(
+        measured("values", "r2", p, y, weight), per_member(reference.r2_score, p, y, weight), atol=1e-12
+    )
     errors = per_member(reference.root_mean_squared_error, p, y, weight)
     np.testing.assert_allclose(measured("values", "rmse", p, y, weight), errors)
 
@@ -108,7 +110,9 @@ def test_r2_of_a_constant_output_is_one_if_met_and_zero_if_not(table, met):
     p, y, weight = table
     y[..., 0] = 4.0
     p[..., 0] = 4.0 if met else 1.0
-    np.testing.assert_allclose(measured("values", "r2", p, y, weight), per_member(reference.r2_score, p, y, weight), atol=1e-12)
+    np.testing.assert_allclose(
+        measured("values", "r2", p, y, weight), per_member(reference.r2_score, p, y, weight), atol=1e-12
+    )
 
 
 def test_a_sure_and_wrong_prediction_costs_what_scikit_learn_says():

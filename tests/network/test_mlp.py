@@ -299,7 +299,12 @@ def exact_in_float32(network):
 
 
 def train(network, steps=3):
-    solver = Adam(network, Rates([0.01] * network.n_members, [0.1] * network.n_members, [0.1] * network.n_members))
+    solver = Adam(
+        network,
+        Rates(
+            [0.01] * network.n_members, [0.1] * network.n_members, [0.1] * network.n_members, [1.0] * network.n_members
+        ),
+    )
     for i in range(steps):
         step(network, SquaredError(), *batch(network, seed=i))
         solver.penalise(1 / ROWS, slice(0, network.n_members))
@@ -401,7 +406,9 @@ def test_a_loaded_row_replaces_one_member():
 def test_autograd_and_a_solver_of_torch_can_train_the_network_as_any_module():
     network, mine = build("wide_and_deep"), build("wide_and_deep")
     torchs = torch.optim.SGD(network.parameters(), lr=0.1)
-    solver = SGD(mine, Rates([0.1] * MEMBERS, [0.0] * MEMBERS, [0.0] * MEMBERS), momentum=0.0, nesterov=False)
+    solver = SGD(
+        mine, Rates([0.1] * MEMBERS, [0.0] * MEMBERS, [0.0] * MEMBERS, [np.inf] * MEMBERS), momentum=0.0, nesterov=False
+    )
     for i in range(5):
         args = inputs, target, share, _ = batch(network, seed=i)
         torchs.zero_grad()

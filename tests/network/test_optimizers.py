@@ -1,6 +1,7 @@
 """Solvers against those of scikit-learn and torch, step by step in float64."""
 
 import copy
+import math
 import subprocess
 import sys
 
@@ -30,9 +31,9 @@ def make_network(n_members=3, dtype=torch.float64):
     return network
 
 
-def rates(learning_rates, alpha=0.0, weight_decay=0.0):
+def rates(learning_rates, alpha=0.0, weight_decay=0.0, max_norm=math.inf):
     n = len(learning_rates)
-    return Rates(list(learning_rates), [alpha] * n, [weight_decay] * n)
+    return Rates(list(learning_rates), [alpha] * n, [weight_decay] * n, [max_norm] * n)
 
 
 def trained(network):
@@ -140,7 +141,7 @@ def test_weight_decay_is_that_of_torchs_adamw():
 def test_alpha_adds_its_gradient_and_its_loss_divided_by_the_weight_sum(weight_sums):
     network = make_network()
     alphas = [0.5, 0.0, 2.0]
-    solver = SGD(network, Rates([0.1] * 3, alphas, [0.0] * 3))
+    solver = SGD(network, Rates([0.1] * 3, alphas, [0.0] * 3, [math.inf] * 3))
     set_gradients(network, 0)
     before = [numbers(network, m) for m in range(3)]
     before = [(params, [grad.copy() for grad in grads]) for params, grads in before]
@@ -176,6 +177,37 @@ def test_the_penalty_of_a_wide_member_has_the_same_bits_alone_and_in_company_on_
             assert torch.equal(solver.penalise(1.0, slice(1, 2)), together[1:2])
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("max_norm", [1e-3, 2.0, 1e3])
+def test_clipping_is_torchs_of_each_member_by_itself(max_norm):
+    network = make_network()
+    solver = SGD(network, rates([0.1] * 3, max_norm=max_norm))
+    set_gradients(network, 0)
+    network.flat_grad[1] *= 100
+    expected = []
+    for m in range(3):
+        params = [torch.nn.Parameter(torch.zeros(entry.shape, dtype=torch.float64)) for entry in trained(network)]
+        for p, grad in zip(params, numbers(network, m)[1], strict=True):
+            p.grad = torch.from_numpy(grad.copy())
+        torch.nn.utils.clip_grad_norm_(params, max_norm)
+        expected.append([p.grad.numpy() for p in params])
+    solver.clip(slice(0, 3))
+    for m in range(3):
+        for mine, theirs in zip(numbers(network, m)[1], expected[m], strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-12)
+
+
+def test_clipping_leaves_a_gradient_that_is_nan_and_does_not_spread_it():
+    network = make_network()
+    solver = SGD(network, Rates([0.1] * 3, [0.0] * 3, [0.0] * 3, [1.0, 1.0, math.inf]))
+    set_gradients(network, 0)
+    network.flat_grad[0, 0] = math.nan
+    free = network.flat_grad[2].clone()
+    solver.clip(slice(0, 3))
+    assert network.flat_grad[0].isnan().any()
+    assert network.flat_grad[1].norm().item() == pytest.approx(1.0, rel=1e-5)
+    assert torch.equal(network.flat_grad[2], free)  # its gradients are not clipped
 
 
 def test_without_alpha_there_is_no_penalty():
@@ -253,11 +285,24 @@ def test_our_own_schedule_and_multipliers_scale_the_rate(make):
     solver, expected = make(network, rates([0.1, 0.2, 0.3])), make(other, rates([0.05, 0.02, 0.15]))
     solver.set_multipliers([1.0, 0.2, 1.0])
     solver.schedule(0.5)
-    assert solver.param_groups[0]["lr"] == pytest.approx(0.05)
+    assert solver.param_groups[0]["lr"] == pytest.approx(0.05)  # the members' own multipliers do not show
     assert [solver.rate_of(m) for m in range(3)] == pytest.approx([0.05, 0.02, 0.15])
     run(network, solver)
     run(other, expected)
     torch.testing.assert_close(network.flat, other.flat, rtol=1e-9, atol=1e-12)
+
+
+@every_solver
+def test_a_rate_that_somebody_else_set_holds_when_a_member_comes_to_rest(make):
+    """As skorch's LRScheduler sets it, while early stopping ends the training of one member after the other."""
+    network = make_network()
+    solver = make(network, rates([0.1, 0.2, 0.4]))
+    solver.param_groups[0]["lr"] = 0.05
+    solver.set_multipliers([0.0, 1.0, 1.0])
+    assert solver.param_groups[0]["lr"] == 0.05
+    assert [solver.rate_of(m) for m in range(3)] == pytest.approx([0.0, 0.1, 0.2])
+    solver.set_multipliers([0.0, 0.5, 1.0])
+    assert [solver.rate_of(m) for m in range(3)] == pytest.approx([0.0, 0.05, 0.2])
 
 
 @every_solver

@@ -159,7 +159,7 @@ def test_double_precision_is_kept(taped, monkeypatch):
 
 def test_what_may_look_at_a_value_is_not_recorded():
     network = MLP(1, 3, 1, (4,))
-    rates = Rates([0.1], [0.0], [0.0])
+    rates = Rates([0.1], [0.0], [0.0], [1.0])
     assert not captured_steps.can_record(network, Adam(network, rates), BinaryCrossEntropy())  # not on a GPU
     network.flat = network.flat.to("meta")
     on_gpu = type("OnGpu", (), {"device": torch.device("cuda")})()
@@ -182,7 +182,7 @@ def kernels(tape):
 def step_of(members, hidden=(64, 32), outputs=1, optimizer=Adam, device="cpu", **options):
     """A step of a network, as a function without arguments."""
     network = MLP(members, 20, outputs, hidden, **options).to(device).train()
-    solver = optimizer(network, Rates([0.1] * members, [0.0] * members, [0.0] * members))
+    solver = optimizer(network, Rates([0.1] * members, [0.0] * members, [0.0] * members, [1.0] * members))
     x, y = torch.randn(members, 32, 20, device=device), torch.zeros(members, 32, outputs, device=device)
     loss = BinaryCrossEntropy() if outputs == 1 else SoftmaxCrossEntropy()
     everyone, scale = slice(0, members), torch.tensor(1 / 32, device=device)

@@ -188,6 +188,11 @@ def test_dropout_schedules_and_held_out_rows_play_no_part():
     assert torch.equal(other.module_.flat, plain.module_.flat)
 
 
+def test_validation_rows_are_refused():
+    with pytest.raises(ValueError, match=r"X_val was given with solver='lbfgs', which has no early stopping"):
+        NeuralClassifier(**SETTINGS).fit(X, Y, X_val=X, y_val=Y)
+
+
 def test_label_smoothing_counts():
     est = NeuralClassifier(**CONVEX, label_smoothing=0.3).fit(X, Y)
     smooth = np.eye(3)[Y] * 0.7 + 0.1

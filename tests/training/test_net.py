@@ -23,6 +23,7 @@ from sknn.network.optimizers import Adam, Rates
 from sknn.training.batches import Table, inverse
 from sknn.training.net import TrainingNet
 from sknn.training.plan import Plan, TrainingSet
+from sknn.training.together import train_together
 
 X, Y = make_classification(120, 6, flip_y=0.3, random_state=0)
 X_VAL, Y_VAL = make_classification(70, 6, flip_y=0.3, random_state=1)
@@ -283,7 +284,7 @@ def trained(train_rows, members, shuffle=True, weight=None, rates=None, **plan):
     settings = {"batch_size": 32, "max_iter": 4, "shuffle": shuffle, "dropout": [(0.2, 0.0)] * n} | plan
     settings |= {"tol": [settings.get("tol", 1e-4)] * n}
     settings |= {"n_iter_no_change": [settings.get("n_iter_no_change", 10)] * n}
-    solver = partial(Adam, rates=Rates(rates or [0.01] * n, [0.1] * n, [0.01] * n))
+    solver = partial(Adam, rates=Rates(rates or [0.01] * n, [0.1] * n, [0.01] * n, [math.inf] * n))
     net = TrainingNet(network, BinaryCrossEntropy(), solver, Plan(seeds, **settings), np.array([0, 1]))
     valid = [torch.arange(100, 120)] * n
     data = TrainingSet(table, [torch.arange(k) for k in train_rows], valid, lambda target: target[:, 0].numpy())
@@ -323,6 +324,31 @@ def test_a_member_that_diverges_does_not_disturb_the_others():
 
 
 # --- Rows, dropout, random streams ------------------------------------------------------------------------------------
+
+
+def test_clipping_keeps_the_bits_of_members_in_company():
+    """Also beside members whose gradients are not clipped, or diverge."""
+    settings = SMALL | {"ensemble_size": 1, "solver": "sgd", "learning_rate": "constant", "early_stopping": False}
+    grid = [(0.5, 0.1), (None, 0.01), (1e-3, 5.0), (2.0, 0.1)]
+    alone = [
+        fitted(**settings | {"max_grad_norm": max_norm, "learning_rate_init": rate, "alpha": 0.1}).loss_curve_
+        for max_norm, rate in grid
+    ]
+    estimators = [
+        NeuralClassifier(**settings | {"max_grad_norm": max_norm, "learning_rate_init": rate, "alpha": 0.1})
+        for max_norm, rate in grid
+    ]
+    prepared = [est._prepare(*est._encode_all(X, Y)) for est in estimators]
+    train_together([net for net, _ in prepared], [data for _, data in prepared])
+    assert [[row["train_loss"] for row in net.history] for net, _ in prepared] == alone
+
+
+def test_the_gradient_norm_is_recorded_before_it_is_clipped():
+    free, clipped = (
+        fitted(**PLAIN | {"max_iter": 1, "batch_size": 120, "max_grad_norm": max_norm}, metrics="gradient_norm")
+        for max_norm in (None, 1e-3)
+    )
+    assert clipped.history_[0]["gradient_norm"] == free.history_[0]["gradient_norm"] > 1e-3
 
 
 def test_without_shuffling_batches_are_taken_in_row_order():
