@@ -22,9 +22,9 @@ from skorch.callbacks import Callback, EarlyStopping
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.callbacks import MLflowTracker, TensorBoardTracker, WandbTracker
 from sknn.callbacks.tracking import Tracker, parameters_of, plain, values_of
+from tests.common import SMALL
 
 X, Y = make_classification(60, 5, random_state=0)
-SMALL = {"hidden_layer_sizes": (6,), "ensemble_size": 2, "max_iter": 4, "random_state": 0}
 
 
 class Diary(Tracker):
