@@ -10,13 +10,13 @@ PIP_FLAGS := --quiet --quiet --disable-pip-version-check --no-input
 # The floors of pyproject.toml.  torch stays at the version of constraints.txt, the one whose build for the CPU the
 # project's machines have: an older one would bring several GB of CUDA packages.  pyparsing is of the age of matplotlib 3.9.
 OLDEST_VERSIONS := numpy==2.0.0 scipy==1.13.0 scikit-learn==1.7.0 skorch==1.1.0 torch==2.13.0 pandas==2.2.2 \
-	matplotlib==3.9.0 polars==1.0.0 pyarrow==16.1.0 hypothesis==6.100.0 numpydoc==1.8.0 pytest==8.2.0 safetensors==0.4.3 \
-	tensorboard==2.18.0 pyparsing==3.1.2 joblib==1.4.0 threadpoolctl==3.1.0 dask==2025.1.0 distributed==2025.1.0 \
-	optuna==4.0.0 optuna-integration==4.0.0 flaml==2.3.0 lightgbm==4.5.0 tqdm==4.66.0 xgboost-cpu==2.1.3 \
-	onnx==1.20.1 onnxruntime==1.32.0 skl2onnx==1.20.0 onnxscript==0.6.2 skops==0.12.0 rich==13.7.0 wandb==0.22.3 \
-	mlflow-skinny==3.10.1 sqlalchemy==2.0.40 alembic==1.14.0 cloudpickle==3.0.0
+	matplotlib==3.9.0 polars==1.0.0 pyarrow==16.1.0 hypothesis==6.100.0 numpydoc==1.8.0 pytest==8.2.0 \
+	pytest-timeout==2.3.1 safetensors==0.4.3 tensorboard==2.18.0 pyparsing==3.1.2 joblib==1.4.0 threadpoolctl==3.1.0 \
+	dask==2025.1.0 distributed==2025.1.0 optuna==4.0.0 optuna-integration==4.0.0 flaml==2.3.0 lightgbm==4.5.0 \
+	tqdm==4.66.0 xgboost-cpu==2.1.3 onnx==1.20.1 onnxruntime==1.32.0 skl2onnx==1.20.0 onnxscript==0.6.2 skops==0.12.0 \
+	rich==13.7.0 wandb==0.22.3 mlflow-skinny==3.10.1 sqlalchemy==2.0.40 alembic==1.14.0 cloudpickle==3.0.0
 
-.PHONY: demo test lint bench test-oldest test-tensorflow clean
+.PHONY: demo test test-all lint bench test-oldest test-tensorflow clean
 .DEFAULT_GOAL := help
 
 help:  ## What there is to make
@@ -25,8 +25,11 @@ help:  ## What there is to make
 demo: $(VENV)/.ready  ## Train on real data, compare with baselines, draw, save and load again
 	@$(VENV)/bin/python examples/demo.py
 
-test: $(VENV)/.ready  ## All tests, and the examples in the docstrings and the documentation
+test: $(VENV)/.ready  ## The tests, and the examples in the docstrings and the documentation
 	@$(VENV)/bin/python -m pytest
+
+test-all: $(VENV)/.ready  ## The tests with those that take long
+	@$(VENV)/bin/python -m pytest -m 'not tensorflow'
 
 lint: $(VENV)/.ready  ## Style and types
 	$(VENV)/bin/ruff check .
@@ -34,7 +37,7 @@ lint: $(VENV)/.ready  ## Style and types
 	$(VENV)/bin/mypy
 
 test-oldest: $(OLDEST)/.ready  ## All tests with the oldest versions that are supported
-	@$(OLDEST)/bin/python -m pytest
+	@$(OLDEST)/bin/python -m pytest -m 'not tensorflow'
 
 test-tensorflow: $(TENSORFLOW)/.ready  ## The tests that need TensorFlow, in an environment with it (1.4 GB)
 	@$(TENSORFLOW)/bin/python -m pytest -m tensorflow tests/export tests/test_cli.py

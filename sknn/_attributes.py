@@ -80,9 +80,21 @@ class FittedAttributes:
             hint = advice(diagnose(net.history[len(net.history) - self.n_iter_ :]), net.progress_.waiting)
             if hint is not None:
                 warn(hint, TrainingWarning)
-        solver, schedule, max_iter = (getattr(self, name) for name in ("solver", "learning_rate", "max_iter"))
-        is_open_ended = solver == "lbfgs" or SCHEDULES[schedule].open_ended
-        if complete and is_open_ended and net.ran_out_ and net.stopped_by_ is None:
+        if complete and net.ran_out_ and net.stopped_by_ is None:
+            self._warn_of_no_convergence()
+
+    def _warn_of_no_convergence(self) -> None:
+        """Some members were still improving at the end; of a schedule that has an end of its own, that is no news."""
+        solver, schedule, max_iter, max_fun = (
+            getattr(self, name) for name in ("solver", "learning_rate", "max_iter", "max_fun")
+        )
+        if solver == "lbfgs":
+            warn(
+                f"lbfgs ended after {self.n_iter_} iterations, before it converged: it reached max_iter={max_iter} or "
+                f"max_fun={max_fun}, or found no step to a smaller loss. Raise them, or try scaling='auto'.",
+                ConvergenceWarning,
+            )
+        elif SCHEDULES[schedule].open_ended:
             warn(
                 f"Maximum iterations (max_iter={max_iter}) reached and the optimization hasn't converged yet. "
                 "Raise max_iter, or use learning_rate='cosine', which ends by itself.",

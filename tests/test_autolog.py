@@ -21,11 +21,11 @@ import sknn._autolog as autologging
 import sknn.model_selection as ours
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.callbacks import MLflowTracker
+from tests.common import SMALL
 from tests.mlflow_store import OWN_WARNINGS, artifacts_of, curve, models_of, new_experiment, runs_of
 
 pytestmark = [pytest.mark.filterwarnings(warning) for warning in OWN_WARNINGS]
 X, Y = make_classification(60, 5, random_state=0)
-SMALL = {"hidden_layer_sizes": (6,), "ensemble_size": 2, "max_iter": 4, "random_state": 0}
 FITS = {cls: cls.fit for cls in (NeuralClassifier, Pipeline, theirs.GridSearchCV)}
 
 

@@ -51,6 +51,7 @@ from skorch.callbacks import (
 
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.callbacks import StopTraining
+from tests.common import Witness
 
 EPOCHS = 4
 X, Y = make_classification(60, 5, random_state=0)
@@ -69,18 +70,16 @@ FIRST_LAYER = "layers.0.*"
 set_to_half = partial(torch.nn.init.constant_, val=0.5)
 
 
-class Witness(Callback):
-    """Notes what a callback can see: the data, the weights at the start and after each epoch, predictions."""
-
-    def __init__(self, seen):
-        self.seen = seen
+class PredictingWitness(Witness):
+    """Keeps also what only a callback gets: the datasets, and predictions of the held-out rows after each epoch."""
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
-        self.seen.data, self.seen.weights, self.seen.predicted, self.seen.losses = X, [net.module_.flat.clone()], [], []
+        super().on_train_begin(net, X, y)
+        self.seen.predicted = []
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+        super().on_epoch_end(net)
         self.seen.datasets = dataset_train, dataset_valid
-        self.seen.weights.append(net.module_.flat.clone())
         if dataset_valid is not None:
             self.seen.predicted.append(net.predict_proba(dataset_valid))
 
@@ -467,9 +466,9 @@ each_working = pytest.mark.parametrize("row", WORKING, ids=lambda row: row.name)
 
 def fitted(callbacks, X=X, y=Y, cls=NeuralClassifier, **params):
     """An estimator with these callbacks, and what a witness after them saw."""
-    seen = SimpleNamespace()
-    est = cls(**TINY | params | {"callbacks": [*callbacks, Witness(seen)]})
-    return quietly(est.fit, X, y), seen
+    witness = PredictingWitness()
+    est = cls(**TINY | params | {"callbacks": [*callbacks, witness]})
+    return quietly(est.fit, X, y), witness.seen
 
 
 def quietly(fit, *args):
@@ -740,6 +739,7 @@ def slow_log_loss(z, y):
         print("ready", flush=True)
     if calls >= 30:
         time.sleep(0.02)
+    assert calls < 6000, "nobody has pressed Ctrl-C for two minutes"
     return torch.nn.functional.binary_cross_entropy_with_logits(z, y, reduction="none")
 
 X, y = make_classification(60, 5, flip_y=0.3, random_state=0)
@@ -790,13 +790,6 @@ class InterruptAt:
         if self.calls == self.n:
             signal.raise_signal(signal.SIGINT)
         return torch.nn.functional.binary_cross_entropy_with_logits(z, y, reduction="none")
-
-
-@pytest.fixture
-def ctrl_c_raises():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("ctrl_c_raises")

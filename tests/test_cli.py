@@ -20,9 +20,9 @@ import sknn
 from sknn import NeuralClassifier, NeuralRegressor, OnnxPredictor
 from sknn.cli import main
 from sknn.export.torch_encoder import raw_tensors
+from tests.common import TINY
 
 rng = np.random.default_rng(0)
-QUICK = {"hidden_layer_sizes": (4,), "max_iter": 1, "ensemble_size": 1, "random_state": 0}
 FRAME = pd.DataFrame(
     {
         "size": rng.normal(size=60),
@@ -45,10 +45,10 @@ def models(tmp_path_factory):
     """A folder with a saved estimator, a pipeline, one fitted on an array, and the table."""
     folder = tmp_path_factory.mktemp("models")
     columns = make_column_transformer((StandardScaler(), ["size", "shelf"]), (OneHotEncoder(), ["city"]))
-    sknn.save(NeuralClassifier(**QUICK).fit(FRAME, LABELS), folder / "model.sknn")
+    sknn.save(NeuralClassifier(**TINY).fit(FRAME, LABELS), folder / "model.sknn")
     known = FRAME.assign(city=FRAME["city"].fillna("?"))
-    sknn.save(make_pipeline(columns, NeuralClassifier(**QUICK)).fit(known, LABELS), folder / "pipeline.sknn")
-    sknn.save(NeuralRegressor(**QUICK).fit(FRAME[["size", "shelf"]].to_numpy(), FRAME["size"]), folder / "array.sknn")
+    sknn.save(make_pipeline(columns, NeuralClassifier(**TINY)).fit(known, LABELS), folder / "pipeline.sknn")
+    sknn.save(NeuralRegressor(**TINY).fit(FRAME[["size", "shelf"]].to_numpy(), FRAME["size"]), folder / "array.sknn")
     FRAME.assign(label=LABELS)[["label", "shelf", "city", "size"]].to_csv(folder / "table.csv", index=False)
     known.to_parquet(folder / "known.parquet")
     return folder

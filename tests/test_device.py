@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import signal
 from threading import Event, Thread
 
 import numpy as np
@@ -147,12 +148,12 @@ def test_numpys_blas_keeps_to_one_thread_until_the_last_training_has_ended(two_b
     def outer():
         with one_blas_thread:
             first_is_in.set()
-            second_has_left.wait(10)
+            second_has_left.wait()
             seen.extend(blas_threads())
 
     thread = Thread(target=outer)
     thread.start()
-    first_is_in.wait(10)
+    first_is_in.wait()
     with one_blas_thread:
         pass
     second_has_left.set()
@@ -189,6 +190,7 @@ def test_a_process_forked_during_a_fit_can_restore_numpys_blas(two_blas_threads)
     with one_blas_thread:
         child = os.fork()
         if child == 0:
+            signal.alarm(120)  # which ends it, if it hangs
             with one_blas_thread:
                 pass
             os._exit(0 if set(blas_threads()) <= {2} else 1)

@@ -31,10 +31,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.fixes import parse_version
 
 from sknn import NeuralClassifier, NeuralRegressor
-
-QUICK = dict(
-    hidden_layer_sizes=(16,), ensemble_size=2, max_iter=15, learning_rate_init=0.02, random_state=0, n_threads=1
-)
+from tests.common import QUICK
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback, Freezer
 
 from sknn import NeuralClassifier, NeuralRegressor, from_sklearn
-
-QUICK = dict(
-    hidden_layer_sizes=(16,), ensemble_size=2, max_iter=15, learning_rate_init=0.02, random_state=0, n_threads=1
-)
+from tests.common import QUICK
 
 
 @pytest.fixture(scope="module")

@@ -584,22 +584,22 @@ def test_quiet_by_default(capsys):
 
 
 def interrupted_search(search, monkeypatch, after):
-    """Fit a search that gets a real SIGINT in the middle of its training number `after`."""
-    count, whole = [], TrainingNet.fit_loop
+    """Fit a search that gets a real SIGINT in the second epoch of its training number `after`."""
+    nets, whole = [], TrainingNet.run_single_epoch
 
-    def counted(self, *args, **kwargs):
-        count.append(1)
-        if len(count) == after:
-            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-            self.plan.max_iter = 10**6
-            self.plan.n_iter_no_change = [np.inf] * self.module_.n_members
+    def interrupted(self, *args, **kwargs):
+        if self not in nets:
+            nets.append(self)
+        if len(nets) == after and len(self.history) == 2:
+            signal.raise_signal(signal.SIGINT)
         return whole(self, *args, **kwargs)
 
-    monkeypatch.setattr(TrainingNet, "fit_loop", counted)
+    monkeypatch.setattr(TrainingNet, "run_single_epoch", interrupted)
     return search.fit(X, y)
 
 
 @NOT_FINITE
+@pytest.mark.usefixtures("ctrl_c_raises")
 def test_ctrl_c_keeps_what_is_finished(monkeypatch):
     grid = {"hidden_layer_sizes": [(8,), (4,), (3,)], "alpha": [0.0, 1.0]}
     search = ours.GridSearchCV(CLF, grid, cv=2)
@@ -611,11 +611,13 @@ def test_ctrl_c_keeps_what_is_finished(monkeypatch):
     assert search.predict(X).shape == y.shape
 
 
+@pytest.mark.usefixtures("ctrl_c_raises")
 def test_ctrl_c_before_anything_is_finished_ends_the_search(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         interrupted_search(ours.GridSearchCV(CLF, {"alpha": [0.0, 1.0]}, cv=2), monkeypatch, after=1)
 
 
+@pytest.mark.usefixtures("ctrl_c_raises")
 def test_ctrl_c_ends_a_halving_search(monkeypatch):
     search = ours.HalvingGridSearchCV(CLF, {"alpha": [0.0, 1.0, 2.0, 3.0]}, cv=2, factor=2, min_resources=60)
     with pytest.raises(KeyboardInterrupt):

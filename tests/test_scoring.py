@@ -23,9 +23,9 @@ from sklearn.metrics import (
     roc_auc_score,
     root_mean_squared_error,
 )
-from skorch.callbacks import Callback
 
 from sknn import NeuralClassifier, NeuralRegressor
+from tests.common import Witness
 
 N = 120
 SMALL = {
@@ -48,23 +48,10 @@ DOUBLE = _X, _y * [10, 1000] + [0, 5000]
 weighted = pytest.mark.parametrize("weight", [None, WEIGHT], ids=["unweighted", "weighted"])
 
 
-class Witness(Callback):
-    """Keeps the data, and the weights at the start and after each epoch."""
-
-    def __init__(self):
-        self.seen = {}
-
-    def on_train_begin(self, net, X=None, y=None, **kwargs):
-        self.seen["data"], self.seen["weights"] = X, [net.module_.flat.clone()]
-
-    def on_epoch_end(self, net, **kwargs):
-        self.seen["weights"].append(net.module_.flat.clone())
-
-
 def watched(cls, data, weight=None, **params):
     witness = Witness()
     est = cls(**SMALL | params, callbacks=[witness]).fit(*data, sample_weight=weight)
-    return est, witness.seen["data"], witness.seen["weights"]
+    return est, witness.seen.data, witness.seen.weights
 
 
 def outputs(est, flat, data, rows, m):

@@ -40,9 +40,11 @@ class TimeBudget(Callback):
     >>> from sklearn.datasets import load_iris
     >>> from sknn import NeuralClassifier
     >>> from sknn.callbacks import TimeBudget
-    >>> clf = NeuralClassifier(max_iter=100_000, n_iter_no_change=100_000, callbacks=[TimeBudget(0.5)], random_state=0)
-    >>> clf.fit(*load_iris(return_X_y=True)).n_iter_ < 100_000
-    True
+    >>> X, y = load_iris(return_X_y=True)
+    >>> patient = NeuralClassifier(callbacks=[TimeBudget(600)], random_state=0).fit(X, y)
+    >>> hurried = NeuralClassifier(callbacks=[TimeBudget(1e-6)], random_state=0).fit(X, y)
+    >>> hurried.n_iter_, patient.n_iter_ > 1
+    (1, True)
     """
 
     started_: float

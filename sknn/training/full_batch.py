@@ -106,7 +106,7 @@ class FullBatchNet(TrainingNet):
         if not np.isfinite(result.fun):
             self.diverged_[m] = len(curve) + 1
         network.load_row(m, torch.from_numpy(result.x).to(network.flat))
-        if result.status == 1:
+        if result.status != 0:  # 1: max_iter or max_fun is reached; 2: the line search found no smaller loss
             self.ran_out_.append(m)
 
     def _whole(self, data: TrainingSet, m: int) -> Batch:

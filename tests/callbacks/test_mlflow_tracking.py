@@ -19,11 +19,11 @@ from torch import nn
 import sknn.callbacks.mlflow_tracking as mlflow_tracking
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.callbacks import MLflowTracker
+from tests.common import SMALL
 from tests.mlflow_store import OWN_WARNINGS, artifacts_of, curve, models_of, new_experiment, runs_of
 
 pytestmark = [pytest.mark.filterwarnings(warning) for warning in OWN_WARNINGS]
 X, Y = make_classification(60, 5, random_state=0)
-SMALL = {"hidden_layer_sizes": (6,), "ensemble_size": 2, "max_iter": 4, "random_state": 0}
 FRAME = pd.DataFrame(X, columns=list("abcde")).assign(
     city=[["Oslo", "Rome", None][i % 3] for i in range(60)], n=range(60), big=X[:, 0] > 0
 )

@@ -17,9 +17,9 @@ from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.callbacks import TensorBoardTracker
+from tests.common import SMALL
 
 X, Y = make_classification(60, 5, random_state=0)
-SMALL = {"hidden_layer_sizes": (6,), "ensemble_size": 2, "max_iter": 4, "random_state": 0}
 
 
 def read(folder):

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer
+from skorch.callbacks import Callback
 
 from sknn import NeuralClassifier
 from sknn.callbacks import TimeBudget
@@ -12,11 +13,18 @@ from sknn.callbacks import TimeBudget
 X, y = load_breast_cancer(return_X_y=True)
 ENDLESS = {
     "hidden_layer_sizes": 8,
-    "max_iter": 10**6,
+    "max_iter": 1000,
     "n_iter_no_change": np.inf,
     "ensemble_size": 1,
     "random_state": 0,
 }
+
+
+class Pause(Callback):
+    """Every epoch takes a tenth of a second at least."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        time.sleep(0.1)
 
 
 class SlowEpochs(TimeBudget):
@@ -49,13 +57,10 @@ def test_the_best_model_so_far_is_kept():
     np.testing.assert_array_equal(clf.predict_proba(X), same.predict_proba(X))
 
 
-@pytest.mark.filterwarnings("ignore::sknn.TrainingWarning")  # however far it comes in that time
 def test_real_seconds_count():
-    started = time.monotonic()
-    clf = NeuralClassifier(**ENDLESS, callbacks=[TimeBudget(0.3)]).fit(X, y)
+    clf = NeuralClassifier(**ENDLESS, callbacks=[Pause(), TimeBudget(0.35)]).fit(X, y)
 
-    assert 1 < clf.n_iter_ < 10**6
-    assert time.monotonic() - started < 60  # a million epochs would take an hour
+    assert 1 <= clf.n_iter_ <= 3  # fewer on a slow machine, more on none
 
 
 def test_each_fit_has_the_whole_budget():

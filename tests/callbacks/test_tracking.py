@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,9 @@ from skorch.callbacks import Callback, EarlyStopping
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.callbacks import MLflowTracker, TensorBoardTracker, WandbTracker
 from sknn.callbacks.tracking import Tracker, parameters_of, plain, values_of
+from tests.common import SMALL
 
 X, Y = make_classification(60, 5, random_state=0)
-SMALL = {"hidden_layer_sizes": (6,), "ensemble_size": 2, "max_iter": 4, "random_state": 0}
 
 
 class Diary(Tracker):
@@ -125,6 +126,7 @@ def test_data_that_is_refused_closes_the_run_as_failed(diary):
     assert events(diary) == [*WHOLE[:2], "close failed=True"]
 
 
+@pytest.mark.usefixtures("ctrl_c_raises")
 def test_a_training_that_is_interrupted_or_stops_early_has_come_to_its_end(diary):
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         NeuralClassifier(**SMALL, callbacks=[Diary(diary), Interrupted()]).fit(X, Y)
@@ -140,8 +142,6 @@ class Interrupted(Callback):
 
     def on_epoch_begin(self, net, **kwargs):
         if len(net.history) == 2:
-            import signal
-
             signal.raise_signal(signal.SIGINT)
 
 

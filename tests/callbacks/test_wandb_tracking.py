@@ -13,9 +13,9 @@ from wandb.proto import wandb_internal_pb2
 
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.callbacks import WandbTracker
+from tests.common import SMALL
 
 X, Y = make_classification(60, 5, random_state=0)
-SMALL = {"hidden_layer_sizes": (6,), "ensemble_size": 2, "max_iter": 4, "random_state": 0}
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ from sklearn.pipeline import make_pipeline
 from sknn import NeuralClassifier
 from sknn._encoding import FeatureEncoder
 from sknn.export.made_up_rows import ROWS, made_up_rows, sample_of
+from tests.common import TINY
 
 rng = np.random.default_rng(0)
-QUICK = {"hidden_layer_sizes": (4,), "max_iter": 1, "ensemble_size": 1, "random_state": 0}
 FRAME = pd.DataFrame(
     {
         "far": rng.normal(1e6, 1, 60),
@@ -48,7 +48,7 @@ def test_the_same_rows_every_time():
 
 
 def test_a_frame_has_the_names_and_kinds_of_the_fit():
-    estimator = NeuralClassifier(categorical_features=["city", "code"], **QUICK).fit(FRAME, FRAME["city"])
+    estimator = NeuralClassifier(categorical_features=["city", "code"], **TINY).fit(FRAME, FRAME["city"])
     sample = sample_of(estimator)
 
     assert sample.columns.tolist() == FRAME.columns.tolist()
@@ -60,7 +60,7 @@ def test_a_frame_has_the_names_and_kinds_of_the_fit():
 
 def test_a_sparse_table_has_rows_too():
     X = sp.csr_array(rng.random((40, 5)) * (rng.random((40, 5)) < 0.3))
-    estimator = NeuralClassifier(**QUICK).fit(X, np.arange(40) % 2)
+    estimator = NeuralClassifier(**TINY).fit(X, np.arange(40) % 2)
 
     assert sample_of(estimator).shape == (ROWS, 5)
 

@@ -25,8 +25,8 @@ from sknn import NeuralClassifier, NeuralRegressor
 from sknn.export import to_onnx
 from sknn.export.onnx_check import run
 from sknn.export.onnx_inputs import inputs_of
+from tests.common import TINY
 
-SMALL = {"hidden_layer_sizes": (6,), "max_iter": 1, "ensemble_size": 1, "random_state": 0}
 RNG = np.random.default_rng(0)
 X = RNG.normal(1e6, 2.0, size=(60, 3))
 FRAME = pd.DataFrame(
@@ -58,7 +58,7 @@ WORDS = make_pipeline(SimpleImputer(strategy="constant", fill_value="none"), One
     ids=["imputed", "passed through", "ordinal", "reordered", "one column"],
 )
 def test_column_transformers_of_frames(before):
-    assert_same(make_pipeline(before, NeuralRegressor(**SMALL)), FRAME)
+    assert_same(make_pipeline(before, NeuralRegressor(**TINY)), FRAME)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_column_transformers_of_frames(before):
     ids=["scaler", "nested", "union", "columns"],
 )
 def test_steps_on_arrays_keep_the_digits_of_large_means(before):
-    assert_same(make_pipeline(before, NeuralRegressor(**SMALL)), X)
+    assert_same(make_pipeline(before, NeuralRegressor(**TINY)), X)
 
 
 DENSE = OneHotEncoder(sparse_output=False, handle_unknown="ignore")
@@ -92,18 +92,18 @@ DENSE = OneHotEncoder(sparse_output=False, handle_unknown="ignore")
 )
 def test_strings_that_pass_through_a_column_transformer_reach_the_estimator(before, columns):
     before.set_output(transform="pandas")
-    assert_same(make_pipeline(before, NeuralRegressor(**SMALL)), FRAME[list(columns)])
+    assert_same(make_pipeline(before, NeuralRegressor(**TINY)), FRAME[list(columns)])
 
 
 def test_numbers_of_several_types_before_a_step_that_takes_one():
-    assert_same(make_pipeline(StandardScaler(), NeuralRegressor(**SMALL)), FRAME[["a", "b", "c"]])
-    assert_same(make_pipeline(SimpleImputer(), NeuralRegressor(**SMALL)), FRAME[["a", "b", "c"]])
+    assert_same(make_pipeline(StandardScaler(), NeuralRegressor(**TINY)), FRAME[["a", "b", "c"]])
+    assert_same(make_pipeline(SimpleImputer(), NeuralRegressor(**TINY)), FRAME[["a", "b", "c"]])
 
 
 @pytest.mark.parametrize("nothing", ["passthrough", None])
 def test_empty_steps_do_nothing(nothing):
     model = Pipeline(
-        [("empty", nothing), ("scale", StandardScaler()), ("none", nothing), ("net", NeuralRegressor(**SMALL))]
+        [("empty", nothing), ("scale", StandardScaler()), ("none", nothing), ("net", NeuralRegressor(**TINY))]
     )
     assert_same(model, X)
 
@@ -111,10 +111,10 @@ def test_empty_steps_do_nothing(nothing):
 @pytest.mark.parametrize(
     "around",
     [
-        lambda: BaggingClassifier(NeuralClassifier(**SMALL), n_estimators=2, random_state=0),
-        lambda: StackingClassifier([("net", NeuralClassifier(**SMALL))], cv=2),
-        lambda: OneVsRestClassifier(NeuralClassifier(**SMALL)),
-        lambda: CalibratedClassifierCV(NeuralClassifier(**SMALL), cv=2),
+        lambda: BaggingClassifier(NeuralClassifier(**TINY), n_estimators=2, random_state=0),
+        lambda: StackingClassifier([("net", NeuralClassifier(**TINY))], cv=2),
+        lambda: OneVsRestClassifier(NeuralClassifier(**TINY)),
+        lambda: CalibratedClassifierCV(NeuralClassifier(**TINY), cv=2),
     ],
     ids=["bagging", "stacking", "one against the rest", "calibrated"],
 )
@@ -130,11 +130,11 @@ def test_an_imputer_leaves_out_columns_without_any_value():
     frame = FRAME[["a", "b"]].assign(z=np.nan)
 
     with pytest.warns(UserWarning, match="Skipping features without any observed values"):
-        assert_same(make_pipeline(SimpleImputer(), NeuralRegressor(**SMALL)), frame)
+        assert_same(make_pipeline(SimpleImputer(), NeuralRegressor(**TINY)), frame)
 
 
 def test_inputs_keep_their_types_where_the_graph_goes_on_with_others():
-    model = make_pipeline(PolynomialFeatures(2), StandardScaler(), NeuralRegressor(**SMALL))
+    model = make_pipeline(PolynomialFeatures(2), StandardScaler(), NeuralRegressor(**TINY))
     frame = FRAME[["b", "c"]].astype({"b": np.int64})
     program = to_onnx(model.fit(frame, Y), frame)
 
@@ -142,7 +142,7 @@ def test_inputs_keep_their_types_where_the_graph_goes_on_with_others():
 
 
 def test_a_step_without_a_converter_is_named():
-    model = make_pipeline(StandardScaler(), SplineTransformer(), NeuralRegressor(**SMALL)).fit(X, Y)
+    model = make_pipeline(StandardScaler(), SplineTransformer(), NeuralRegressor(**TINY)).fit(X, Y)
 
     with pytest.raises(
         ValueError, match="Step 'splinetransformer' is a SplineTransformer, for which skl2onnx has no conver"
@@ -152,14 +152,14 @@ def test_a_step_without_a_converter_is_named():
 
 def test_a_step_without_a_converter_inside_others_is_named():
     splines = Pipeline([("splines", SplineTransformer())])
-    model = make_pipeline(ColumnTransformer([("some", splines, [0])]), NeuralRegressor(**SMALL)).fit(X, Y)
+    model = make_pipeline(ColumnTransformer([("some", splines, [0])]), NeuralRegressor(**TINY)).fit(X, Y)
 
     with pytest.raises(ValueError, match="Step 'columntransformer__some__splines' is a SplineTransformer"):
         to_onnx(model, X)
 
 
 def test_a_step_that_cannot_be_converted_for_these_columns_is_named():
-    model = make_pipeline(SimpleImputer(missing_values=-1), NeuralRegressor(**SMALL)).fit(FRAME[["b"]], Y)
+    model = make_pipeline(SimpleImputer(missing_values=-1), NeuralRegressor(**TINY)).fit(FRAME[["b"]], Y)
 
     who = r"cannot do what step 'simpleimputer' \(SimpleImputer\) does, for these columns: SimpleImputer takes integer"
     with pytest.raises(ValueError, match=who):
@@ -193,7 +193,7 @@ def wrong_doubler():
 
 
 def test_the_first_step_that_differs_is_named(wrong_doubler):
-    steps = [("scale", StandardScaler()), ("double", wrong_doubler), ("net", NeuralRegressor(**SMALL))]
+    steps = [("scale", StandardScaler()), ("double", wrong_doubler), ("net", NeuralRegressor(**TINY))]
     model = Pipeline(steps).fit(X, Y)
 
     who = (
@@ -204,14 +204,14 @@ def test_the_first_step_that_differs_is_named(wrong_doubler):
 
 
 def test_a_model_around_ours_that_skl2onnx_gets_wrong_is_refused():
-    model = CalibratedClassifierCV(NeuralClassifier(**SMALL), method="isotonic", cv=2).fit(X, Y > 0)
+    model = CalibratedClassifierCV(NeuralClassifier(**TINY), method="isotonic", cv=2).fit(X, Y > 0)
 
     with pytest.raises(ValueError, match="from the CalibratedClassifierCV on: predict_proba gives"):
         to_onnx(model, X)
 
 
 def test_a_converter_that_loses_digits_in_every_way_is_refused():
-    model = make_pipeline(StandardScaler(), PolynomialFeatures(2), NeuralRegressor(**SMALL)).fit(X, Y)
+    model = make_pipeline(StandardScaler(), PolynomialFeatures(2), NeuralRegressor(**TINY)).fit(X, Y)
 
     with pytest.raises(ValueError, match=r"from step 'polynomialfeatures' \(PolynomialFeatures\) on: transform"):
         to_onnx(model, X)
@@ -220,7 +220,7 @@ def test_a_converter_that_loses_digits_in_every_way_is_refused():
 def test_strings_beside_numbers_between_two_other_steps_are_refused():
     first = make_column_transformer((StandardScaler(), ["a"]), ("passthrough", ["e"]), verbose_feature_names_out=False)
     second = make_column_transformer((DENSE, ["e"]), remainder="passthrough")
-    model = make_pipeline(first.set_output(transform="pandas"), second, NeuralRegressor(**SMALL)).fit(FRAME, Y)
+    model = make_pipeline(first.set_output(transform="pandas"), second, NeuralRegressor(**TINY)).fit(FRAME, Y)
 
     with pytest.raises(ValueError, match=r"step 'columntransformer-2' \(ColumnTransformer\)"):
         to_onnx(model, FRAME)

@@ -21,8 +21,8 @@ from sknn import NeuralClassifier, NeuralRegressor
 from sknn.export import to_onnx
 from sknn.export.onnx_check import run
 from sknn.export.onnx_inputs import inputs_of
+from tests.common import TINY
 
-SMALL = {"hidden_layer_sizes": (6,), "max_iter": 1, "ensemble_size": 1, "random_state": 0}
 X = np.random.default_rng(0).normal(size=(60, 3))
 CODES = np.digitize(X[:, 0], [-0.5, 0.5])
 FRAME = pd.DataFrame(
@@ -35,7 +35,7 @@ def outputs(model, X=X, **options):
 
 
 def test_a_frame_gives_an_input_per_column_named_and_typed_like_it():
-    program = to_onnx(NeuralClassifier(**SMALL).fit(FRAME, CODES), FRAME)
+    program = to_onnx(NeuralClassifier(**TINY).fit(FRAME, CODES), FRAME)
 
     kinds = {i.name: onnx.TensorProto.DataType.Name(i.type.tensor_type.elem_type) for i in program.graph.input}
     assert kinds == {"a": "DOUBLE", "b": "FLOAT", "c": "INT64", "d": "BOOL", "e": "STRING"}
@@ -45,7 +45,7 @@ def test_a_frame_gives_an_input_per_column_named_and_typed_like_it():
 
 def test_an_array_gives_one_input_of_its_own_type():
     for table, kind in ((X, "DOUBLE"), (X.astype(np.float32), "FLOAT"), ((X * 9).astype(np.int32), "INT64")):
-        program = to_onnx(NeuralRegressor(**SMALL).fit(table, X[:, 0]), table)
+        program = to_onnx(NeuralRegressor(**TINY).fit(table, X[:, 0]), table)
         (one,) = program.graph.input
 
         assert (one.name, onnx.TensorProto.DataType.Name(one.type.tensor_type.elem_type)) == ("X", kind)
@@ -54,7 +54,7 @@ def test_an_array_gives_one_input_of_its_own_type():
 
 def test_columns_may_be_called_anything_even_like_an_output():
     odd = FRAME.set_axis(["label", "in put", "probabilities", "größe/m", "0"], axis=1)
-    clf = NeuralClassifier(**SMALL).fit(odd, CODES)
+    clf = NeuralClassifier(**TINY).fit(odd, CODES)
     program = to_onnx(clf, odd)
 
     assert [i.name for i in program.graph.input] == list(odd.columns)
@@ -64,7 +64,7 @@ def test_columns_may_be_called_anything_even_like_an_output():
 
 def test_a_column_without_a_name_is_refused():
     frame = FRAME[["a", "b"]].set_axis(["a", ""], axis=1)
-    reg = NeuralRegressor(**SMALL).fit(frame, X[:, 0])
+    reg = NeuralRegressor(**TINY).fit(frame, X[:, 0])
 
     with pytest.raises(
         ValueError, match=r"X_sample has columns named \[''\]; the inputs of an ONNX graph need a name each"
@@ -85,7 +85,7 @@ def test_a_column_without_a_name_is_refused():
     ids=lambda value: str(getattr(value, "dtype", "")),
 )
 def test_labels_keep_their_type(labels, dtype):
-    clf = NeuralClassifier(**SMALL).fit(X, labels[CODES])
+    clf = NeuralClassifier(**TINY).fit(X, labels[CODES])
     label, p = outputs(clf)
 
     assert label.dtype == dtype
@@ -99,7 +99,7 @@ def test_labels_keep_their_type(labels, dtype):
     ids=["int", "str", "bool", "float"],
 )
 def test_options_are_those_of_skl2onnx(labels):
-    clf = NeuralClassifier(**SMALL).fit(X, labels[CODES])
+    clf = NeuralClassifier(**TINY).fit(X, labels[CODES])
     p, names = clf.predict_proba(X), clf.classes_.tolist()
 
     np.testing.assert_array_equal(outputs(clf, options={"nocl": True})[0], p.argmax(1))
@@ -112,14 +112,14 @@ def test_options_are_those_of_skl2onnx(labels):
 
 
 def test_options_reach_a_classifier_in_a_pipeline():
-    model = make_pipeline(StandardScaler(), NeuralClassifier(**SMALL)).fit(X, np.array(["x", "y", "z"])[CODES])
+    model = make_pipeline(StandardScaler(), NeuralClassifier(**TINY)).fit(X, np.array(["x", "y", "z"])[CODES])
 
     assert outputs(model, options={"nocl": True})[0].dtype == np.int64
     assert outputs(model, options={"neuralclassifier__output_class_labels": True})[2].tolist() == ["x", "y", "z"]
 
 
 def test_a_search_gives_its_best_estimator():
-    search = GridSearchCV(NeuralClassifier(**SMALL), {"alpha": [0.0, 0.1]}, cv=2).fit(X, CODES)
+    search = GridSearchCV(NeuralClassifier(**TINY), {"alpha": [0.0, 0.1]}, cv=2).fit(X, CODES)
 
     np.testing.assert_allclose(outputs(search)[1], search.predict_proba(X), atol=1e-6)
 
@@ -131,19 +131,19 @@ def test_any_other_estimator_that_skl2onnx_knows_is_exported_and_checked_alike()
 
 
 def test_path_is_where_the_graph_is_written(tmp_path):
-    program = to_onnx(NeuralRegressor(**SMALL).fit(X, X[:, 0]), X, path=tmp_path / "model.onnx")
+    program = to_onnx(NeuralRegressor(**TINY).fit(X, X[:, 0]), X, path=tmp_path / "model.onnx")
 
     assert onnx.load(tmp_path / "model.onnx") == program
 
 
 def test_exporting_twice_gives_the_same_bytes():
-    clf = NeuralClassifier(**SMALL).fit(FRAME, CODES)
+    clf = NeuralClassifier(**TINY).fit(FRAME, CODES)
 
     assert to_onnx(clf, FRAME).SerializeToString() == to_onnx(clf, FRAME).SerializeToString()
 
 
 def test_rows_go_through_in_any_number():
-    clf = NeuralClassifier(**SMALL | {"ensemble_size": 2, "numeric_embedding": "periodic"}).fit(FRAME, CODES)
+    clf = NeuralClassifier(**TINY | {"ensemble_size": 2, "numeric_embedding": "periodic"}).fit(FRAME, CODES)
     program = to_onnx(clf, FRAME)
 
     for n in (1, 2, 60):
@@ -162,7 +162,7 @@ def test_an_unfitted_estimator_is_refused():
 
 
 def test_a_sparse_sample_is_refused():
-    reg = NeuralRegressor(**SMALL).fit(sp.csr_array(X), X[:, 0])
+    reg = NeuralRegressor(**TINY).fit(sp.csr_array(X), X[:, 0])
 
     with pytest.raises(
         ValueError, match=r"X_sample is sparse, and ONNX takes dense tensors; give X_sample.toarray\(\)"
@@ -173,14 +173,14 @@ def test_a_sparse_sample_is_refused():
 
 @pytest.mark.parametrize("empty", [X[:0], FRAME[:0]])
 def test_an_empty_sample_is_refused(empty):
-    reg = NeuralRegressor(**SMALL).fit(X, X[:, 0])
+    reg = NeuralRegressor(**TINY).fit(X, X[:, 0])
 
     with pytest.raises(ValueError, match="X_sample is empty; give rows of the training table"):
         to_onnx(reg, empty)
 
 
 def test_a_list_is_refused_because_it_has_no_types():
-    reg = NeuralRegressor(**SMALL).fit(X, X[:, 0])
+    reg = NeuralRegressor(**TINY).fit(X, X[:, 0])
 
     with pytest.raises(
         ValueError, match="X_sample has to be a frame or an array, whose types the graph takes; got list"
@@ -190,33 +190,33 @@ def test_a_list_is_refused_because_it_has_no_types():
 
 @pytest.mark.parametrize("opset", [14, 23, 18.5, "18"])
 def test_an_opset_out_of_range_is_refused(opset):
-    reg = NeuralRegressor(**SMALL).fit(X, X[:, 0])
+    reg = NeuralRegressor(**TINY).fit(X, X[:, 0])
 
     with pytest.raises(ValueError, match=f"target_opset={opset!r} has to be in 15 to 22"):
         to_onnx(reg, X, target_opset=opset)
 
 
 def test_a_sample_of_other_columns_gets_the_complaint_of_the_estimator():
-    reg = NeuralRegressor(**SMALL).fit(FRAME, X[:, 0])
+    reg = NeuralRegressor(**TINY).fit(FRAME, X[:, 0])
 
     with pytest.raises(ValueError, match="feature names should match"):
         to_onnx(reg, FRAME.rename(columns={"a": "z"}))
     with pytest.raises(ValueError, match="X has 2 features, but NeuralRegressor is expecting 3"):
-        to_onnx(NeuralRegressor(**SMALL).fit(X, X[:, 0]), X[:, :2])
+        to_onnx(NeuralRegressor(**TINY).fit(X, X[:, 0]), X[:, :2])
 
 
 def test_an_unknown_option_is_refused():
     with pytest.raises(NameError, match="Option 'zip' not in"):
-        to_onnx(NeuralClassifier(**SMALL).fit(X, CODES), X, options={"zip": True})
+        to_onnx(NeuralClassifier(**TINY).fit(X, CODES), X, options={"zip": True})
 
 
 def test_options_by_class_are_refused():
     with pytest.raises(ValueError, match=r"go by name here: {'nocl': True}, or {'step__option': value}"):
-        to_onnx(NeuralClassifier(**SMALL).fit(X, CODES), X, options={NeuralClassifier: {"nocl": True}})
+        to_onnx(NeuralClassifier(**TINY).fit(X, CODES), X, options={NeuralClassifier: {"nocl": True}})
 
 
 def test_a_missing_package_is_named_with_the_extra(monkeypatch):
-    reg = NeuralRegressor(**SMALL).fit(X, X[:, 0])
+    reg = NeuralRegressor(**TINY).fit(X, X[:, 0])
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name))
 
@@ -245,7 +245,7 @@ def test_without_the_extra_the_module_is_imported_and_the_function_says_what_is_
 def column_pipeline():
     """On the columns a and e of five."""
     steps = make_column_transformer((StandardScaler(), ["a"]), (OneHotEncoder(handle_unknown="ignore"), ["e"]))
-    return make_pipeline(steps, NeuralClassifier(**SMALL)).fit(FRAME, CODES)
+    return make_pipeline(steps, NeuralClassifier(**TINY)).fit(FRAME, CODES)
 
 
 def test_columns_of_a_sample_may_come_in_another_order_and_beside_others():
@@ -266,16 +266,16 @@ def test_a_label_beyond_the_integers_of_onnx_is_refused():
     labels = np.array([1, 2**63 + 5], dtype=np.uint64)[(X[:, 0] > 0).astype(int)]
 
     with pytest.raises(ValueError, match="Class label 9223372036854775813 does not fit in ONNX's int64"):
-        to_onnx(NeuralClassifier(**SMALL).fit(X, labels), X)
+        to_onnx(NeuralClassifier(**TINY).fit(X, labels), X)
 
 
 def test_a_folder_as_path_is_refused_before_the_work(tmp_path):
     with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
-        to_onnx(NeuralClassifier(**SMALL).fit(X, CODES), X, path=tmp_path)
+        to_onnx(NeuralClassifier(**TINY).fit(X, CODES), X, path=tmp_path)
 
 
 def test_a_lone_estimator_needs_no_sample_and_tells_nothing_of_data():
-    clf = NeuralClassifier(**SMALL).fit(FRAME.drop(columns="d"), CODES)
+    clf = NeuralClassifier(**TINY).fit(FRAME.drop(columns="d"), CODES)
     program = to_onnx(clf)
     told = json.loads(program.metadata_props[0].value)
 

@@ -18,8 +18,8 @@ from sknn import NeuralClassifier
 from sknn.export import to_onnx
 from sknn.export.onnx_check import run
 from sknn.export.onnx_inputs import Input, feeds, inputs_of
+from tests.common import TINY
 
-SMALL = {"hidden_layer_sizes": (4,), "max_iter": 1, "ensemble_size": 1, "random_state": 0}
 X = np.random.default_rng(0).normal(size=(40, 3))
 INSIDE = ["label", "label_", "probabilities", "X", "table", "table0", "table0_", "gemm", "cast", "constant", "variable"]
 
@@ -31,7 +31,7 @@ INSIDE = ["label", "label_", "probabilities", "X", "table", "table0", "table0_",
 def test_inputs_are_called_like_the_columns_whatever_these_are_called(names):
     frame = pd.DataFrame(dict(zip(names, X.T, strict=True)))
     frame[names[1]] = frame[names[1]].astype(np.float32)
-    for model in (NeuralClassifier(**SMALL), make_pipeline(StandardScaler(), NeuralClassifier(**SMALL))):
+    for model in (NeuralClassifier(**TINY), make_pipeline(StandardScaler(), NeuralClassifier(**TINY))):
         program = to_onnx(model.fit(frame, X[:, 0] > 0), frame)
         onnx.checker.check_model(program, full_check=True)
 

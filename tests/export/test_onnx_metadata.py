@@ -10,8 +10,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 import sknn
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.export import to_onnx
+from tests.common import TINY
 
-SMALL = {"hidden_layer_sizes": (6,), "max_iter": 1, "ensemble_size": 1, "random_state": 0}
 X = np.random.default_rng(0).normal(size=(60, 2))
 FRAME = pd.DataFrame({"size": X[:, 0], "city": ["Oslo", "Rome", None] * 20})
 
@@ -23,7 +23,7 @@ def document(model, X):
 
 
 def test_columns_outputs_and_classes():
-    told = document(NeuralClassifier(**SMALL).fit(FRAME, np.array(["no", "yes"])[(X[:, 0] > 0).astype(int)]), FRAME)
+    told = document(NeuralClassifier(**TINY).fit(FRAME, np.array(["no", "yes"])[(X[:, 0] > 0).astype(int)]), FRAME)
 
     assert told["format"] == 1
     assert told["sknn_version"] == sknn.__version__
@@ -35,7 +35,7 @@ def test_columns_outputs_and_classes():
 
 
 def test_an_array_has_one_input_and_a_feature_per_column():
-    told = document(NeuralRegressor(**SMALL).fit(X, X[:, 0]), X)
+    told = document(NeuralRegressor(**TINY).fit(X, X[:, 0]), X)
 
     assert told["inputs"] == [{"name": "X", "type": "double", "shape": [None, 2]}]
     assert told["features"] == [{"name": "x0", "type": "double"}, {"name": "x1", "type": "double"}]
@@ -44,7 +44,7 @@ def test_an_array_has_one_input_and_a_feature_per_column():
 
 def test_the_data_are_summarised():
     frame = FRAME.assign(size=FRAME["size"].where(FRAME.index % 6 > 0))
-    told = document(NeuralRegressor(**SMALL).fit(frame, X[:, 0]), frame)["data"]
+    told = document(NeuralRegressor(**TINY).fit(frame, X[:, 0]), frame)["data"]
     size, city = told["columns"]
     present = frame["size"].dropna()
 
@@ -64,7 +64,7 @@ def test_the_data_are_summarised():
 
 def test_a_column_without_any_number_and_one_of_many_levels():
     frame = pd.DataFrame({"none": np.full(150, np.nan), "name": [f"n{i}" for i in range(150)]})
-    none, name = document(NeuralRegressor(**SMALL).fit(frame, np.arange(150.0)), frame)["data"]["columns"]
+    none, name = document(NeuralRegressor(**TINY).fit(frame, np.arange(150.0)), frame)["data"]["columns"]
 
     assert (none["count"], none["missing"], none["mean"], none["deciles"]) == (0, 1.0, None, None)
     assert (name["n_levels"], len(name["levels"])) == (150, 100)
@@ -73,10 +73,10 @@ def test_a_column_without_any_number_and_one_of_many_levels():
 @pytest.mark.parametrize(
     ("model", "y", "task"),
     [
-        (NeuralClassifier(**SMALL), np.digitize(X[:, 0], [-0.5, 0.5]), "multiclass"),
-        (NeuralClassifier(**SMALL), (X > 0).astype(int), "multilabel"),
-        (NeuralRegressor(**SMALL), X, "regression"),
-        (NeuralRegressor(loss="quantile", quantile=(0.1, 0.9), **SMALL), X[:, 0], "quantiles"),
+        (NeuralClassifier(**TINY), np.digitize(X[:, 0], [-0.5, 0.5]), "multiclass"),
+        (NeuralClassifier(**TINY), (X > 0).astype(int), "multilabel"),
+        (NeuralRegressor(**TINY), X, "regression"),
+        (NeuralRegressor(loss="quantile", quantile=(0.1, 0.9), **TINY), X[:, 0], "quantiles"),
         (LogisticRegression(), np.digitize(X[:, 0], [0]), "binary"),
         (LinearRegression(), X[:, 0], "regression"),
     ],
@@ -91,7 +91,7 @@ def test_the_task_is_told(model, y, task):
 
 
 def test_numbers_of_classes_stay_numbers_and_bools_stay_bools():
-    assert document(NeuralClassifier(**SMALL).fit(X, X[:, 0] > 0), X)["classes"] == [False, True]
+    assert document(NeuralClassifier(**TINY).fit(X, X[:, 0] > 0), X)["classes"] == [False, True]
 
 
 def test_rows_of_more_dimensions_have_no_columns():

@@ -30,9 +30,9 @@ from sknn.persistence import InvalidFileError
 from sknn.persistence.classes import CLASSES, FUNCTIONS, TYPES
 from sknn.persistence.codec import READERS
 from sknn.persistence.container import pack, unpack
+from tests.common import TINY
 
 N = 30
-TINY = dict(hidden_layer_sizes=(3,), max_iter=1, ensemble_size=1, random_state=0, n_threads=1)
 RUNS_CODE = (
     "os.system",
     "os.exec",

@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 
 import numpy as np
 import pandas as pd
@@ -263,11 +262,9 @@ def nested(levels):
 
 
 def refusal(document):
-    """What the decoder says, which has to be soon."""
-    started = time.perf_counter()
+    """What the decoder says: before long, as the time-out of every test makes sure."""
     with pytest.raises(ValueError) as caught:
         Decoder({}, {}).decode(document)
-    assert time.perf_counter() - started < 10
     return str(caught.value)
 
 

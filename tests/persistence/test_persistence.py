@@ -25,11 +25,11 @@ from sknn import NeuralClassifier, NeuralRegressor, from_sklearn, load, save
 from sknn.model_selection import GridSearchCV
 from sknn.persistence import InvalidFileError
 from sknn.persistence.container import pack, unpack
+from tests.common import TINY
 
 N = 40
 X = np.random.default_rng(0).normal(size=(N, 3))
 VALUES = X[:, 0]
-TINY = dict(hidden_layer_sizes=(3,), max_iter=1, ensemble_size=1, random_state=0, n_threads=1)
 
 
 class Net(nn.Linear):

@@ -12,7 +12,6 @@ from sklearn.datasets import make_classification, make_regression
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 from sklearn.neural_network import MLPClassifier
-from skorch.callbacks import Callback
 
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn._device import stream
@@ -24,6 +23,7 @@ from sknn.training.batches import Table, inverse
 from sknn.training.net import TrainingNet
 from sknn.training.plan import Plan, TrainingSet
 from sknn.training.together import train_together
+from tests.common import Witness
 
 X, Y = make_classification(120, 6, flip_y=0.3, random_state=0)
 X_VAL, Y_VAL = make_classification(70, 6, flip_y=0.3, random_state=1)
@@ -56,23 +56,10 @@ def flat(est):
     return est.module_.flat.detach()
 
 
-class Witness(Callback):
-    """Keeps the rows of each member, and the weights at the start and after each epoch."""
-
-    def __init__(self):
-        self.seen = {}
-
-    def on_train_begin(self, net, X=None, y=None, **kwargs):
-        self.seen["data"], self.seen["weights"] = X, [net.module_.flat.clone()]
-
-    def on_epoch_end(self, net, **kwargs):
-        self.seen["weights"].append(net.module_.flat.clone())
-
-
 def watched(**params):
     witness = Witness()
     est = fitted(**params, callbacks=[witness])
-    return est, witness.seen["data"], witness.seen["weights"]
+    return est, witness.seen.data, witness.seen.weights
 
 
 def member_log_loss(est, m, data, rows):
@@ -537,7 +524,7 @@ def test_a_loss_that_becomes_nan_later_keeps_the_best_weights(early_stopping):
         est.fit(X, Y)
     watched_losses = [row["valid_loss" if early_stopping else "train_loss"] for row in est.history_[:3]]
     best = 1 + int(np.argmin(watched_losses))
-    assert torch.equal(flat(est), witness.seen["weights"][best])
+    assert torch.equal(flat(est), witness.seen.weights[best])
     assert np.isfinite(est.predict_proba(X)).all()
     assert est.n_iter_ == 4
 
@@ -603,7 +590,7 @@ def test_warm_start_goes_on_from_the_weights_there_are():
     est = NeuralClassifier(**PLAIN, warm_start=True, callbacks=[witness]).fit(X, Y)
     end = flat(est).clone()
     est.fit(X, Y)
-    assert torch.equal(witness.seen["weights"][0], end)
+    assert torch.equal(witness.seen.weights[0], end)
     assert not torch.equal(flat(est), end)
     assert len(est.loss_curve_) == 12
     assert (est.n_iter_, est.t_) == (6, 12 * 120)

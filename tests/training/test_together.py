@@ -1,8 +1,6 @@
 """Several estimators' trainings as one: each becomes, to the last bit, what it becomes alone."""
 
-import os
 import signal
-import time
 
 import numpy as np
 import pytest
@@ -173,12 +171,12 @@ def test_what_has_trained_among_others_can_go_on():
     assert other.score(X, y) > 0.9
 
 
+@pytest.mark.usefixtures("ctrl_c_raises")
 def test_a_user_who_stops_the_training_stops_all(monkeypatch):
     from sknn.training.net import TrainingNet
 
     def interrupted(self, *args, **kwargs):
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(5)
+        signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(TrainingNet, "run_single_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
