@@ -16,7 +16,8 @@ from sknn._device import stream
 from sknn.network.custom import CustomNetwork, build_module
 from sknn.network.flat import Entry, FlatNetwork
 from sknn.network.mlp import MLP
-from sknn.training.net import TrainingNet, on_cpu
+from sknn.training.continued import on_cpu
+from sknn.training.net import TrainingNet
 from sknn.training.plan import Plan
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}

@@ -215,6 +215,10 @@ def state(clf, X):
 
 
 MODES = {
+    "partial_fit after fit": (
+        lambda clf, X, y: (clf.partial_fit if clf.__sklearn_is_fitted__() else clf.fit)(X, y),
+        {},
+    ),
     "fit": (lambda clf, X, y: clf.fit(X, y), {}),
     "warm_start": (lambda clf, X, y: clf.fit(X, y), {"warm_start": True}),
     "partial_fit": (lambda clf, X, y: clf.partial_fit(X, y, classes=[0, 1]), {}),
@@ -226,11 +230,13 @@ MODES = {
 def test_a_fit_that_fails_in_the_middle_leaves_the_estimator_as_it_was(cancer, mode, error):
     X, y = cancer
     fit, params = MODES[mode]
-    fails = FailsInEpoch(error, epoch=1 if mode == "partial_fit" else 3)
+    fails = FailsInEpoch(error, epoch=1 if "partial_fit" in mode else 3)
     clf = NeuralClassifier(**QUICK | params, callbacks=[fails])
     reference = NeuralClassifier(**QUICK | params)
     for est in (clf, reference):
-        fit(fit(est, X, y), X, y)
+        fit(est, X, y)
+        if mode != "partial_fit after fit":
+            fit(est, X, y)
     before = state(clf, X)
     fails.switch["armed"] = True
     with pytest.raises(error, match="in the middle"):

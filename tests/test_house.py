@@ -41,6 +41,7 @@ HOUSE = [
     "training/encoded_prediction.py",
     "training/captured_steps.py",
     "training/plan.py",
+    "training/continued.py",
     "training/net.py",
     "training/full_batch.py",
     "training/together.py",

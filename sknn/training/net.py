@@ -6,11 +6,9 @@ dataset, the loader, and a synchronisation and a history record per batch.  Its 
     for each epoch:  run_single_epoch (train)  ->  run_single_epoch (validate)  ->  record  ->  callbacks  ->  stop?
 """
 
-import contextlib
-import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -41,14 +39,14 @@ from sknn.training.batches import (
     validation_blocks,
 )
 from sknn.training.captured_steps import STEPS_AT_ONCE, CapturedSteps, can_record
+from sknn.training.continued import ContinuedTraining
 from sknn.training.encoded_prediction import EncodedPrediction
 from sknn.training.plan import Plan, Progress, TrainingSet
 
 CAPTURED_NUMBERS = 1 << 24  # gathered at once for a recording: a GPU has no cache to stay in
-NOT_PICKLED = ("optimizer_", "callbacks_", "_observers", "_held_out")
 
 
-class TrainingNet(EncodedPrediction, NeuralNet):
+class TrainingNet(ContinuedTraining, EncodedPrediction, NeuralNet):
     """A skorch net over all members of one estimator.
 
     Callbacks see the members as one net: losses are means over members, `predict` averages them, and of rows that were
@@ -147,38 +145,6 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         self.epochs_, self.stopped_by_, self.diverged_, self.lost_, self.ran_out_ = [0] * n, None, {}, [], []
         self.module_.eval()
         return self
-
-    def resume(self, plan: Plan, callbacks: list, solver: Callable, *, same_solver: bool) -> "TrainingNet":
-        """Make ready to train on from the present weights, with the solver as it was left or a new one."""
-        self.plan, self.callbacks, self.optimizer = plan, callbacks, solver
-        self.max_epochs, self.batch_size = plan.max_iter, plan.batch_size
-        self._initialize_callbacks()
-        state = self.__dict__.pop("optimizer_state", None)
-        if same_solver and state is None and self.keeps_optimizer and "optimizer_" in self.__dict__:
-            return self
-        if not same_solver:
-            self.progress_ = Progress(self.module_.n_members)
-        self._initialize_optimizer()
-        if same_solver and state is not None:
-            self.optimizer_.load_state_dict(state)
-        return self
-
-    @contextlib.contextmanager
-    def restored_on_failure(self) -> Iterator[None]:
-        """Bring the net back to what it was if what follows, from `resume` on, fails or is interrupted."""
-        before, restore_network, n_epochs = dict(self.__dict__), self.module_.snapshot(), len(self.history)
-        kept = {"progress_": copy.deepcopy(self.progress_), "rows_seen_": list(self.rows_seen_)}
-        if "optimizer_" in before:  # the next `resume` makes it again from its state
-            kept["optimizer_state"] = on_cpu(before.pop("optimizer_").state_dict())
-        try:
-            yield
-        except BaseException:
-            self.__dict__ = before | kept
-            restore_network()
-            del self.history[n_epochs:]
-            for epoch in [epoch for epoch in self.members_ if epoch > n_epochs]:
-                del self.members_[epoch]
-            raise
 
     # --- The ladder ----------------------------------------------------------------------------------------------
 
@@ -530,19 +496,6 @@ class TrainingNet(EncodedPrediction, NeuralNet):
             self.members_.pop(len(self.history), None)
             self.history.pop()
 
-    def _keep(self, members: list[int]) -> None:
-        """Go on as the net of these members."""
-        if len(members) == self.module_.n_members:
-            return
-        self.module_.select(members)
-        self.progress_.select(members)
-        self.__dict__.pop("optimizer_", None)
-        self.epochs_, self.rows_seen_ = ([each[m] for m in members] for each in (self.epochs_, self.rows_seen_))
-        number = {m: k for k, m in enumerate(members)}
-        self.ran_out_, self.lost_ = ([number[m] for m in each if m in number] for each in (self.ran_out_, self.lost_))
-        self.diverged_ = {number[m]: epoch for m, epoch in self.diverged_.items() if m in number}
-        self._held_out = [self._held_out[m] for m in members] if self._held_out else []
-
     def _zeros(self, *shape: int) -> Tensor:
         return self.module_.flat.new_zeros(shape)
 
@@ -563,25 +516,3 @@ class TrainingNet(EncodedPrediction, NeuralNet):
         self.history.record_batch(f"{prefix}_batch_size", len(index))
         self.notify("on_batch_end", batch=pair, training=training, loss=loss, y_pred=step["y_pred"])
         return step
-
-    # --- Pickling -----------------------------------------------------------------------------------------------------
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Weights and history; nothing of the data, no callbacks, and the solver's state only if training may go on."""
-        state = {k: v for k, v in self.__dict__.items() if k not in NOT_PICKLED}
-        state |= {"plan": None, "callbacks": None, "callbacks_": []}
-        if self.keeps_optimizer and "optimizer_" in self.__dict__:
-            state["optimizer_state"] = on_cpu(self.optimizer_.state_dict())
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-
-
-def on_cpu(state: Any) -> Any:
-    """A copy of nested dicts and lists with every tensor on the CPU."""
-    if isinstance(state, Tensor):
-        return state.detach().cpu().clone()
-    if isinstance(state, dict):
-        return {key: on_cpu(value) for key, value in state.items()}
-    return [on_cpu(value) for value in state] if isinstance(state, list) else state
