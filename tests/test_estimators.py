@@ -561,3 +561,21 @@ def test_a_small_table_gets_more_members():
     assert clf.fit(X, y).module_.n_members == 12  # of the network there is
     clf = NeuralClassifier(**settings).partial_fit(X[:100], y[:100], classes=[0, 1])  # more rows may come
     assert clf.partial_fit(X, y).module_.n_members == 6
+
+
+def test_an_unseen_level_of_an_embedded_column_adds_nothing():
+    """What no row has trained must not decide: the prediction is the one of a vector of zeros, whatever the seed."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"city": rng.choice([f"city {i}" for i in range(20)], 400), "size": rng.normal(size=400)})
+    y = (X["city"].str[-1].astype(int) > 4).astype(int)
+    new = pd.DataFrame({"city": ["elsewhere"] * 50, "size": rng.normal(size=50)})
+    for seed in range(3):
+        clf = NeuralClassifier(ensemble_size=1, random_state=seed).fit(X, y)
+        weight = clf.module_.categorical.weight.detach()
+        assert (weight[:, 0] == 0).all()
+        assert (weight[:, 1:] != 0).any(2).all()
+    with_missing = NeuralClassifier(ensemble_size=1, random_state=0).fit(
+        X.assign(city=X["city"].where(X.index % 9 > 0)), y
+    )
+    assert (with_missing.module_.categorical.weight[:, 0] != 0).all()  # missing values train it
+    assert np.isfinite(clf.predict_proba(new)).all()

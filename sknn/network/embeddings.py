@@ -24,6 +24,8 @@ OPEN_END = 1e30  # finite, so that a product with 0 stays 0
 class CategoricalEmbedding(Layer):
     """A learned vector per level: codes (M, B, features) -> (M, B, features * width).
 
+    The vector of code 0 (missing or unknown) starts at 0, and stays there unless rows of the fit have that code.
+
     Parameters
     ----------
     n_levels : list of int
@@ -41,6 +43,7 @@ class CategoricalEmbedding(Layer):
 
     def reset(self, params: dict[str, Tensor], generator: torch.Generator) -> None:
         params["weight"].normal_(generator=generator)
+        params["weight"][self.starts] = 0  # of what is missing or unknown, until rows of the fit train it
 
     def run(self, x: Tensor, params: Views, noise: Tensor | None = None) -> tuple[Tensor, Any]:
         levels = x + self.starts

@@ -56,6 +56,14 @@ def test_the_categorical_embedding_is_a_table_of_torch_for_each_member_and_featu
         assert torch.equal(got[m], torch.cat(parts, 1))
 
 
+def test_the_vector_of_missing_and_unknown_levels_starts_at_0():
+    layer = CategoricalEmbedding([10, 12])
+    params = {"weight": torch.full(layer.shapes["weight"], torch.nan)}
+    layer.reset(params, torch.Generator().manual_seed(0))
+    zero = (params["weight"] == 0).all(1).nonzero().flatten().tolist()
+    assert zero == [0, 10]
+
+
 def test_the_periodic_embedding_is_its_formula():
     layer, params = embedding("periodic")
     x, p = rows(3).numpy(), {name: value.numpy() for name, value in params.items()}
