@@ -242,7 +242,8 @@ class Parameters:
         ["array-like", StrOptions({"from_dtype"}), None],
         "'from_dtype', array-like of names, indices or mask, or None",
         "Which columns are categories. 'from_dtype' takes those that hold strings or are declared categorical. Up to 8 "
-        "levels become one-hot columns, more get an embedding; missing and unseen ones are all zeros, or code 0.",
+        "levels become one-hot columns, more get an embedding; missing and unseen ones are all zeros, or code 0, "
+        "whose vector is learned from a tenth of the levels, taken for unknown in each step.",
     )
     ensemble_size: Any = parameter(
         "auto",

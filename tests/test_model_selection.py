@@ -100,7 +100,7 @@ def assert_equal_results(ours_, theirs_):
     ],
     ids=lambda value: type(value).__name__ if hasattr(value, "fit") else ",".join(value) if value else "",
 )
-@pytest.mark.filterwarnings("ignore:Maximum iterations", "ignore:lbfgs failed")
+@pytest.mark.filterwarnings("ignore:Maximum iterations", "ignore:lbfgs failed", "ignore:lbfgs ended")
 def test_scores_are_those_of_scikit_learn_bit_for_bit(estimator, grid, fit_params):
     settings = {"scoring": "neg_log_loss", "cv": 3, "return_train_score": True}
     serial = theirs.GridSearchCV(estimator, grid, **settings).fit(X, LABELS, **fit_params)

@@ -12,6 +12,8 @@ from torch import Tensor
 from sknn.network.layers import Layer, Views
 
 CATEGORY_WIDTH = 8  # as in RealMLP (arXiv 2407.04491)
+# The share of a training's codes that are taken for unknown, so that the vector of unknown levels is trained.
+LEVEL_DROPOUT = 0.1
 EMBEDDING_PACE = 0.3
 PERIODIC_FREQUENCIES = 16  # RealMLP's sizes and spread
 PERIODIC_WIDTH = 3
@@ -24,7 +26,8 @@ OPEN_END = 1e30  # finite, so that a product with 0 stays 0
 class CategoricalEmbedding(Layer):
     """A learned vector per level: codes (M, B, features) -> (M, B, features * width).
 
-    The vector of code 0 (missing or unknown) starts at 0, and stays there unless rows of the fit have that code.
+    With `noise`, as for `Dropout`, codes whose factor is 0 are taken for code 0 (missing or unknown).  So its vector is
+    trained also where no row of the fit has it; it starts at 0.
 
     Parameters
     ----------
@@ -39,14 +42,15 @@ class CategoricalEmbedding(Layer):
         self.shapes = {"weight": (sum(n_levels), CATEGORY_WIDTH)}
         starts = torch.tensor([0, *n_levels[:-1]]).cumsum(0)
         self.register_buffer("starts", starts, persistent=False)
+        self.width, self.rate = len(n_levels), LEVEL_DROPOUT
         self.out_features = len(n_levels) * CATEGORY_WIDTH
 
     def reset(self, params: dict[str, Tensor], generator: torch.Generator) -> None:
         params["weight"].normal_(generator=generator)
-        params["weight"][self.starts] = 0  # of what is missing or unknown, until rows of the fit train it
+        params["weight"][self.starts] = 0  # also where dropping is off, as with lbfgs, unknown levels add nothing
 
     def run(self, x: Tensor, params: Views, noise: Tensor | None = None) -> tuple[Tensor, Any]:
-        levels = x + self.starts
+        levels = (x if noise is None else torch.where(noise > 0, x, 0)) + self.starts
         member = torch.arange(levels.shape[0], device=levels.device)[:, None, None]
         return params[0][member, levels].flatten(2), (member, levels)
 

@@ -140,7 +140,11 @@ class FlatNetwork(nn.Module):
         return contextlib.nullcontext()
 
     def dropout_rates(self) -> list[tuple[int, float]]:
-        """Width and rate of each layer that expects noise from the training loop."""
+        """Width and rate of each dropout layer, which expects noise from the training loop."""
+        return []
+
+    def level_dropout(self) -> list[tuple[int, float]]:
+        """Width and rate of the embedding of categories, whose noise comes before that of the dropout layers."""
         return []
 
     def select(self, members: list[int]) -> None:

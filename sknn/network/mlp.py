@@ -1,7 +1,7 @@
 """The multilayer perceptron: layers over one flat buffer, with a forward and a backward written by hand."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any, Self
@@ -215,8 +215,8 @@ class MLP(FlatNetwork):
         self, x: Inputs, noise: Sequence[Tensor], gradient: Callable[[Tensor], Tensor], members: slice
     ) -> Tensor:
         bound = self._bound_to(members, x.numbers.shape[1])
-        z = x.numbers if bound.numeric is None and bound.categorical is None else self._embed(x, bound)
         factors = iter(noise)
+        z = x.numbers if bound.numeric is None and bound.categorical is None else self._embed(x, bound, factors)
         for forward, takes_noise in bound.forwards:
             z = forward(z, next(factors, None)) if takes_noise else forward(z)
         grad: Any = gradient(z)  # None where nobody wants the input's
@@ -226,11 +226,11 @@ class MLP(FlatNetwork):
             self._embed_back(grad, bound)
         return z
 
-    def _embed(self, x: Inputs, bound: Bound) -> Tensor:
+    def _embed(self, x: Inputs, bound: Bound, factors: Iterator[Tensor]) -> Tensor:
         return self._join(
             x.numbers,
             None if bound.numeric is None else bound.numeric[0](x.numbers[..., : self.n_embedded]),
-            None if bound.categorical is None else bound.categorical[0](x.codes),
+            None if bound.categorical is None else bound.categorical[0](x.codes, next(factors, None)),
         )
 
     def _embed_back(self, grad: Tensor, bound: Bound) -> None:
@@ -280,6 +280,9 @@ class MLP(FlatNetwork):
 
     def dropout_rates(self) -> list[tuple[int, float]]:
         return [(layer.width, layer.rate) for layer in self.layers if isinstance(layer, Dropout)]
+
+    def level_dropout(self) -> list[tuple[int, float]]:
+        return [] if self.categorical is None else [(self.categorical.width, self.categorical.rate)]
 
     def linears(self) -> list[tuple[Entry, Entry]]:
         """The (weight, bias) entries of the linear layers, from input to output."""

@@ -8,7 +8,7 @@ dataset, the loader, and a synchronisation and a history record per batch.  Its 
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -332,13 +332,14 @@ class TrainingNet(ContinuedTraining, EncodedPrediction, NeuralNet):
         self._sizes = [len(r) for r in data.train_rows]
         self._held_out = data.valid_rows
         rates = list(zip(*plan.dropout, strict=True)) if plan.dropout else []
-        widths = [width for width, _ in self.module_.dropout_rates()]
+        noisy: list[tuple[int, Sequence[float]]] = [(width, [rate] * n) for width, rate in self.module_.level_dropout()]
+        noisy += zip([width for width, _ in self.module_.dropout_rates()], rates, strict=True)
         # Candidates of a search have the same seeds, and with equal numbers of rows they draw the same at once.
         keys = list(zip(plan.seeds, self._sizes, strict=True))
         orders = {key: stream(*key[0], "order", device, start) for key in dict.fromkeys(keys)}
         noises = {key: stream_of_bits(*key[0], "dropout", device, start) for key in orders}
         self._orders = [orders[key] for key in keys]
-        self._noise = DropoutNoise(list(zip(widths, rates, strict=True)), [noises[key] for key in keys], device)
+        self._noise = DropoutNoise(noisy, [noises[key] for key in keys], device)
         self._smoothing = self.module_.flat.new_tensor(plan.label_smoothing) if any(plan.label_smoothing) else None
         self._captured = None
         is_watched = self.callbacks_ or plan.gradient_norm
@@ -500,7 +501,8 @@ class TrainingNet(ContinuedTraining, EncodedPrediction, NeuralNet):
         return self.module_.flat.new_zeros(shape)
 
     def _row_width(self, data: TrainingSet) -> int:
-        return data.table.width + data.table.target.shape[1] + sum(width for width, _ in self.module_.dropout_rates())
+        noisy = (*self.module_.level_dropout(), *self.module_.dropout_rates())
+        return data.table.width + data.table.target.shape[1] + sum(width for width, _ in noisy)
 
     # --- What callbacks see -------------------------------------------------------------------------------------------
 

@@ -56,6 +56,20 @@ def test_the_categorical_embedding_is_a_table_of_torch_for_each_member_and_featu
         assert torch.equal(got[m], torch.cat(parts, 1))
 
 
+def test_codes_whose_noise_is_0_are_unknown_ones_forward_and_backward():
+    layer = CategoricalEmbedding([3, 4])
+    params = tuple(parameters_of(layer).values())
+    codes = torch.tensor([[[2, 3], [1, 1]]]).expand(MEMBERS, 2, 2)
+    noise = torch.tensor([[[0.0, 1.1], [1.1, 0.0]]]).expand(MEMBERS, 2, 2)
+    unknown = torch.tensor([[[0, 3], [1, 0]]]).expand(MEMBERS, 2, 2)
+    (noisy, saved), (plain, expected) = layer.run(codes, params, noise), layer.run(unknown, params)
+    assert torch.equal(noisy, plain)
+    grads = tuple(torch.full_like(p, torch.nan) for p in (*params, *params))
+    layer.backward(torch.ones_like(noisy), saved, params, grads[:1], False)
+    layer.backward(torch.ones_like(plain), expected, params, grads[1:], False)
+    assert torch.equal(grads[0], grads[1])
+
+
 def test_the_vector_of_missing_and_unknown_levels_starts_at_0():
     layer = CategoricalEmbedding([10, 12])
     params = {"weight": torch.full(layer.shapes["weight"], torch.nan)}

@@ -71,7 +71,7 @@ def batch(network, seed=0, n_rows=ROWS):
     share = torch.rand(m, n_rows, 1, generator=generator, **like)
     noise = [
         (torch.rand(m, n_rows, width, generator=generator, **like) >= rate) / (1 - rate)
-        for width, rate in network.dropout_rates()
+        for width, rate in (*network.level_dropout(), *network.dropout_rates())
     ]
     return Inputs(numbers, codes), target, share / share.sum(1, keepdim=True), [t.to(network.flat.dtype) for t in noise]
 
@@ -90,7 +90,7 @@ def by_autograd(network, loss, inputs, target, share, noise):
     if network.numeric is not None:
         parts.insert(0, network.numeric(x[..., : network.n_embedded]))
     if network.categorical is not None:
-        parts.append(network.categorical(inputs.codes))
+        parts.append(network.categorical(torch.where(next(noise) > 0, inputs.codes, 0)))
     z = torch.cat(parts, 2)
     for layer in network.layers:
         z = z * next(noise) if isinstance(layer, Dropout) else layer(z)
