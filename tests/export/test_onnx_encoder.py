@@ -233,10 +233,16 @@ def test_an_array_of_objects_has_an_input_per_column_or_one_for_all():
     assert_same(FeatureEncoder().fit(words), words, words)
 
 
-def test_a_category_without_any_value_in_the_fit_has_no_columns():
-    X = pd.DataFrame({"c": pd.Series([None, None, None], dtype="category"), "x": [1.0, 2.0, 3.0]})
+@pytest.mark.parametrize("max_one_hot", [0, 8])
+def test_a_category_without_any_value_in_the_fit_is_a_column_of_zeros(max_one_hot):
+    nothing = pd.Series([None, None, None], dtype="category")
+    X = pd.DataFrame({"c": nothing, "x": [1.0, 2.0, 3.0]})
 
-    assert_same(FeatureEncoder().fit(X), X, X)
+    assert_same(FeatureEncoder(max_one_hot=max_one_hot).fit(X), X, X)
+    assert_same(FeatureEncoder(max_one_hot=max_one_hot).fit(X[["c"]]), X[["c"]], X[["c"]])
+    words, numbers = pd.DataFrame({"c": ["0", "", "x"]}), pd.DataFrame({"c": [0, 1, 2]})
+    for sample in (words, numbers, numbers.astype(float), numbers == 0):
+        assert_same(FeatureEncoder(max_one_hot=max_one_hot).fit(X[["c"]]), sample, sample)
 
 
 def test_the_empty_string_as_a_category_is_refused():
