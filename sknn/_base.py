@@ -37,7 +37,8 @@ from sknn._assembly import (
 from sknn._attributes import DIVERGED, FittedAttributes
 from sknn._callbacks import can_be_pickled, copy_callback, instantiated
 from sknn._device import resolve_device, threads
-from sknn._encoding import MAX_LEVELS, ONE_HOT_LEVELS, Encoded, FeatureEncoder, check_table
+from sknn._encoding import ONE_HOT_LEVELS, Encoded, FeatureEncoder, check_table
+from sknn._levels import MAX_LEVELS
 from sknn._parameters import Parameters
 from sknn._state import move_net, net_from_state, state_of_net
 from sknn.history.html import training_html

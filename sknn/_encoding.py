@@ -13,10 +13,17 @@ import scipy.sparse as sp
 from scipy.special import ndtri
 from sklearn.utils import check_array
 
-from sknn._levels import MISSING_TYPES, NUMBER_TYPES, distinct_levels, is_missing, level_codes, levels_by_weight
+from sknn._levels import (
+    MISSING_TYPES,
+    NUMBER_TYPES,
+    distinct_levels,
+    is_missing,
+    known_levels,
+    level_codes,
+    warn_of_unseen,
+)
 
 ONE_HOT_LEVELS = 8  # more are embedded; RealMLP's rule counts missing as a ninth
-MAX_LEVELS = 1000  # the most frequent; a rarer level counts as unknown
 QUANTILES = 1000  # reference points of scaling="quantile", as in scikit-learn
 QUANTILE_MARGIN = 1e-7  # keeps the normal quantiles of the extremes finite
 ROBUST_CLIP = 3.0
@@ -253,15 +260,11 @@ class FeatureEncoder:
         chosen = self._chosen_categories(table)
         self.categorical_ = np.array([j for j in range(table.width) if table.is_category(j, chosen)], dtype=int)
         self.numeric_ = np.setdiff1d(np.arange(table.width), self.categorical_)
-        self.levels_ = [self._levels_to_know(table, j, sample_weight) for j in self.categorical_]
+        self.levels_ = [known_levels(*table.levels(j), sample_weight, table.name(j)) for j in self.categorical_]
         columns = [table.numbers(j) for j in self.numeric_]
         self.scaler_ = fit_scaler(columns, self.scaling, sample_weight)
         self.missing_ = np.array([k for k, column in enumerate(columns) if np.isnan(column).any()], dtype=int)
         return self
-
-    @staticmethod
-    def _levels_to_know(table: "_Columns", j: int, weight: np.ndarray | None) -> list[str]:
-        return sorted(levels_by_weight(*table.levels(j), weight)[:MAX_LEVELS])
 
     def _fit_sparse(self, X: Any) -> "FeatureEncoder":
         """A sparse table stays sparse, so its columns are scaled by their largest absolute value and not centred.
@@ -291,6 +294,8 @@ class FeatureEncoder:
         codes, start = [], len(self.numeric_) + len(self.missing_)
         for j, levels in zip(self.categorical_, self.levels_, strict=True):
             code = table.codes(j, levels)
+            if levels and not code.any():
+                warn_of_unseen(self, table.name(j), *table.levels(j), levels)
             if len(levels) > self.max_one_hot:
                 codes.append(code)
                 continue

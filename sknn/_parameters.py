@@ -233,7 +233,8 @@ class Parameters:
         ["array-like", StrOptions({"from_dtype"}), None],
         "'from_dtype', array-like of names, indices or mask, or None",
         "Which columns are categories. 'from_dtype' takes those that hold strings or are declared categorical. Up to 8 "
-        "levels become one-hot columns, more get an embedding; missing and unseen ones are all zeros, or code 0.",
+        "levels become one-hot columns, more get an embedding; missing and unseen ones are all zeros, or code 0. Of "
+        "more than 1,000 levels the most frequent are kept, with a warning.",
     )
     ensemble_size: Any = parameter(
         "auto",

@@ -17,7 +17,6 @@ from scipy.stats import rankdata
 from sklearn.preprocessing import MaxAbsScaler, QuantileTransformer, StandardScaler
 
 from sknn._encoding import (
-    MAX_LEVELS,
     NUMBERS_AT_ONCE,
     ONE_HOT_LEVELS,
     FeatureEncoder,
@@ -26,6 +25,7 @@ from sknn._encoding import (
     mean_and_std,
     quantiles,
 )
+from sknn._levels import MAX_LEVELS
 
 SCALINGS = [None, "standard", "robust", "quantile", "auto"]
 NAN = np.nan
@@ -213,6 +213,69 @@ def test_bools_are_the_same_levels_with_and_without_missing_ones(table):
     assert fitted.transform(table).codes.ravel().tolist() == [2, 1, 0]
 
 
+SAME = {
+    "ints": column([7, 8, 7]),
+    "floats": column([7.0, 8.0, 7.0]),
+    "nullable": column([7, 8, 7], "Int64"),
+    "strings": column(["7", "8", "7"]),
+    "strings of floats": column(["7.0", "8.0", "7.0"]),
+    "category": column(["7", "8", "7"], "category"),
+    "category of floats": column([7.0, 8.0, 7.0], "category"),
+    "objects": column([7, "8", 7.0], object),
+    "polars": pl.DataFrame({"a": ["7.0", "8", "7.0"]}),
+    "numpy": np.array([[7.0], [8.0], [7.0]]),
+}
+BOOLS = {
+    "bools": column([True, False, True]),
+    "ints": column([1, 0, 1]),
+    "nullable": column([True, False, True], "boolean"),
+    "strings": column(["True", "False", "True"]),
+    "polars": pl.DataFrame({"a": [True, False, True]}).cast(pl.String),  # "true"
+    "strings of floats": column(["1.0", "0.0", "1.0"]),
+    "category": column([True, False, True], "category"),
+}
+
+
+@pytest.mark.parametrize("tables", [SAME, BOOLS], ids=["numbers", "bools"])
+def test_the_same_level_in_another_type_is_the_same_level(tables):
+    for fitted_on, X in tables.items():
+        encoder = FeatureEncoder(categorical_features=[0], max_one_hot=0).fit(X)
+        expected = encoder.transform(X).codes.ravel().tolist()
+        assert sorted(set(expected)) == [1, 2]
+        for kind, new in tables.items():
+            assert encoder.transform(new).codes.ravel().tolist() == expected, (fitted_on, kind)
+
+
+def unseen(name, values, levels):
+    return (
+        rf"^Column {name!r} holds no level that was seen in fit: its values, such as {values}, count as unknown, and "
+        rf"the levels are called {levels}\. Give the column the type and the spelling that it had in fit\.$"
+    )
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_a_column_of_unseen_levels_only_is_told_of_once(frame):
+    fitted = frame({"a": ["x", "y", "z", "w"], "b": ["x", None, "y", "x"]})
+    new = frame({"a": ["u", "v", "u", None], "b": ["x", "q", "q", None]})
+    encoder = FeatureEncoder().fit(fitted)
+    with pytest.warns(UserWarning, match=unseen("a", "'u' and 'v'", "'w', 'x' and others")):
+        encoder.transform(new)
+    encoder.transform(new)  # warnings are errors here
+    other = frame({"a": ["x", "u", "u", None], "b": [None, "q", "q", "q"]})
+    with pytest.warns(UserWarning, match=unseen("b", "'q'", "'x' and 'y'")):
+        encoder.transform(other)
+    encoder.transform(other)
+    with pytest.warns(UserWarning, match="^Column 'a' holds no level"):
+        FeatureEncoder().fit(fitted).transform(new)
+
+
+@pytest.mark.parametrize("values", [["u"], ["u", None, None], [None, None], ["u", "u", "x"]], ids=str)
+def test_of_a_row_or_of_missing_values_there_is_nothing_to_tell(values):
+    encoder = FeatureEncoder().fit(column(["x", "y", "z"]))
+    encoder.transform(column(values, "str"))
+    FeatureEncoder().fit(column([None, None], "category")).transform(column(values, "str"))
+
+
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
 def test_unseen_and_missing_categories_are_zeros_and_code_0(frame):
     many = [f"level {i}" for i in range(9)]
@@ -249,10 +312,15 @@ def test_the_most_frequent_levels_are_kept_by_weight():
     weight = np.ones(len(values))
     weight[3:] = 2
     weight[1] = 3
-    encoder = FeatureEncoder().fit(column(values), weight)
+    cut = r"^Column 'a' has 1002 levels, of which the 1000 most frequent are kept; the others count as unknown\. "
+    with pytest.warns(UserWarning, match=cut):
+        encoder = FeatureEncoder().fit(column(values), weight)
     assert encoder.levels_ == [[values[1], *values[3:]]]
-    assert FeatureEncoder().fit(column([*values, *values[2:]])).levels_ == [values[2:]]
-    assert FeatureEncoder().fit(column(values)).levels_ == [values[:MAX_LEVELS]]
+    with pytest.warns(UserWarning, match=cut):
+        assert FeatureEncoder().fit(column([*values, *values[2:]])).levels_ == [values[2:]]
+    with pytest.warns(UserWarning, match=cut):
+        assert FeatureEncoder().fit(column(values)).levels_ == [values[:MAX_LEVELS]]
+    assert FeatureEncoder().fit(column(values[:MAX_LEVELS])).levels_ == [values[:MAX_LEVELS]]  # without a warning
 
 
 FRAME = pd.DataFrame({"n": [1, 2, 3], "s": ["a", "b", "c"], "c": pd.Categorical([1, 2, 2]), "b": [True, False, True]})

@@ -49,6 +49,15 @@ def test_categories_are_encoded_as_the_encoder_encodes_them(n_levels):
         np.testing.assert_array_equal(codes.numpy(), expected.codes)
 
 
+def test_levels_in_another_type_are_at_the_places_of_the_encoder():
+    fitted = pd.DataFrame({"n": [7, 8, 9, 7], "b": [True, False, True, True]}).astype("category")
+    encoder = FeatureEncoder().fit(fitted)
+    expected = raw_tensors(encoder, fitted)[1]
+    assert expected.tolist() == [[1, 2], [2, 1], [3, 2], [1, 2]]
+    for new in (fitted.astype(str), fitted.astype(int).astype(str), fitted.astype(float).astype(str)):
+        assert raw_tensors(encoder, new)[1].equal(expected)
+
+
 def test_a_number_that_is_no_place_is_unknown():
     encoder = FeatureEncoder(dtype=np.float64).fit(pd.DataFrame({"c": list("abc")}))
     numbers, _ = TorchEncoder(encoder)(torch.zeros(4, 0), torch.tensor([[-1], [0], [4], [3]]))
