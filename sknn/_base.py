@@ -63,11 +63,15 @@ OTHER_NAMES = {
 
 @dataclass
 class Rows:
-    """Validated rows: a table of any kind, the target, weights or None."""
+    """Validated rows: a table of any kind, the target, weights or None.
+
+    `all_y` is the target of rows of weight 0 too, which are left out of the others: their classes are to be known.
+    """
 
     X: Any
     y: np.ndarray
     weight: np.ndarray | None
+    all_y: np.ndarray
 
 
 class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
@@ -284,7 +288,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         if y.dtype == object and any(value is None for value in y.flat):
             raise ValueError(f"Input y{name} contains None; leave out the rows without a label.")
         check_consistent_length(X, y)
-        weight = None
+        weight, all_y = None, y
         if sample_weight is not None:
             weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
             if not weight.any():
@@ -292,7 +296,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
             if not weight.all():
                 kept = np.flatnonzero(weight)
                 X, y, weight = _take(X, kept), y[kept], weight[kept]
-        return Rows(X, y, weight)
+        return Rows(X, y, weight, all_y)
 
     def _check_X(self, X: Any, reset: bool) -> Any:
         if self.module is not None and getattr(X, "ndim", 2) > 2:
@@ -346,7 +350,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
             torch.from_numpy(codes).to(device) if codes.shape[1] else None,
             torch.from_numpy(_stack(targets)).to(device, dtype),
             weight,
-            n_choices=max(2, targets[0].shape[1]) if self._make_loss().outputs_exclude_each_other else 2,
+            n_choices=targets[0].shape[1] if self._make_loss().outputs_exclude_each_other else 2,
         )
 
     def _strata(self, target: Tensor) -> np.ndarray | None:
@@ -446,6 +450,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
+        tags.input_tags.categorical = True
         tags.input_tags.three_d_array = self.module is not None
         return tags
 

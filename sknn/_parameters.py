@@ -173,7 +173,8 @@ class Parameters:
         0.15,
         [Interval(Real, 0, 1, closed="left")],
         "float",
-        "Share of the rows that each member holds out. Only used when early_stopping=True.",
+        "Share of the rows that each member holds out. Only used when early_stopping=True. Less than half a row, as of "
+        "three rows by default, holds none out, and the fit is that of early_stopping=False.",
     )
     beta_1: float = parameter(
         0.9, [FRACTION], "float", "Decay of Adam's mean of the gradient. Only used when solver is 'adam' or 'adamw'."

@@ -258,6 +258,13 @@ def test_products_in_bfloat16_learn_as_well(cancer, options):
     assert low.score(X, y) > full.score(X, y) - 0.02
 
 
+def test_the_tags_say_what_a_table_may_hold():
+    for est in (NeuralClassifier(), NeuralRegressor()):
+        tags = est.__sklearn_tags__().input_tags
+        assert (tags.sparse, tags.allow_nan, tags.string, tags.categorical) == (True, True, True, True)
+        assert not tags.three_d_array
+
+
 # --- Weights ------------------------------------------------------------------------------------------------------
 
 WHOLE = dict(
