@@ -105,23 +105,24 @@ def split(est: Any, table: Table, n_rows: int, seeds: list[Seed], holds_out: boo
     """Which rows each member trains on and which it is validated on: the table's after `n_rows`, or some held out."""
     device = table.target.device
     train, valid = [torch.arange(n_rows, device=device)] * len(seeds), []
+    n_held = n_held_out(n_rows, est.validation_fraction) if holds_out and est.solver != "lbfgs" else 0
     if n_rows < len(table):
         valid = [torch.arange(n_rows, len(table), device=device)] * len(seeds)
-    elif holds_out and est.solver != "lbfgs":
+    elif n_held:
         strata = est._strata(table.target)
-        parts = [hold_out(n_rows, est.validation_fraction, strata, seed) for seed in seeds]
+        parts = [hold_out(n_rows, n_held, strata, seed) for seed in seeds]
         train, valid = ([torch.from_numpy(part[i]).to(device) for part in parts] for i in (0, 1))
     return TrainingSet(table, train, valid, est._labels)
 
 
-def hold_out(n_rows: int, fraction: float, strata: np.ndarray | None, seed: Seed) -> tuple[np.ndarray, np.ndarray]:
+def n_held_out(n_rows: int, fraction: float) -> int:
+    """How many rows to hold out; 0 where the share is less than half a row, or leaves none to train on."""
+    n = round(fraction * n_rows)
+    return n if n < n_rows else 0
+
+
+def hold_out(n_rows: int, n_held: int, strata: np.ndarray | None, seed: Seed) -> tuple[np.ndarray, np.ndarray]:
     """Rows to train on and rows to validate on, stratified where every class can be on both sides."""
-    n_held = round(fraction * n_rows)
-    if n_held < 1 or n_held >= n_rows:
-        raise ValueError(
-            f"early_stopping=True with validation_fraction={fraction} holds out {n_held} of n_samples = {n_rows} rows. "
-            "Give more rows, another validation_fraction, X_val, or early_stopping=False."
-        )
     if strata is not None:
         counts = np.bincount(strata)
         counts = counts[counts > 0]

@@ -37,7 +37,8 @@ from sknn._assembly import (
 from sknn._attributes import DIVERGED, FittedAttributes
 from sknn._callbacks import can_be_pickled, copy_callback, instantiated, name_of
 from sknn._device import resolve_device, threads
-from sknn._encoding import MAX_LEVELS, ONE_HOT_LEVELS, Encoded, FeatureEncoder, check_table
+from sknn._encoding import ONE_HOT_LEVELS, Encoded, FeatureEncoder, check_table
+from sknn._levels import MAX_LEVELS
 from sknn._one_thread import fitted_by_one_thread
 from sknn._parameters import Parameters
 from sknn._state import move_net, net_from_state, state_of_net
@@ -64,11 +65,15 @@ OTHER_NAMES = {
 
 @dataclass
 class Rows:
-    """Validated rows: a table of any kind, the target, weights or None."""
+    """Validated rows: a table of any kind, the target, weights or None.
+
+    `all_y` is the target of rows of weight 0 too, which are left out of the others: their classes are to be known.
+    """
 
     X: Any
     y: np.ndarray
     weight: np.ndarray | None
+    all_y: np.ndarray
 
 
 class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
@@ -294,7 +299,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         if y.dtype == object and any(value is None for value in y.flat):
             raise ValueError(f"Input y{name} contains None; leave out the rows without a label.")
         check_consistent_length(X, y)
-        weight = None
+        weight, all_y = None, y
         if sample_weight is not None:
             weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
             if not weight.any():
@@ -302,7 +307,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
             if not weight.all():
                 kept = np.flatnonzero(weight)
                 X, y, weight = _take(X, kept), y[kept], weight[kept]
-        return Rows(X, y, weight)
+        return Rows(X, y, weight, all_y)
 
     def _check_X(self, X: Any, reset: bool) -> Any:
         module = self.module if reset else self._fixed("module")
@@ -362,7 +367,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
             torch.from_numpy(codes).to(device) if codes.shape[1] else None,
             torch.from_numpy(_stack(targets)).to(device, dtype),
             weight,
-            n_choices=max(2, targets[0].shape[1]) if self._make_loss().outputs_exclude_each_other else 2,
+            n_choices=targets[0].shape[1] if self._make_loss().outputs_exclude_each_other else 2,
         )
 
     def _strata(self, target: Tensor) -> np.ndarray | None:
@@ -491,6 +496,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
+        tags.input_tags.categorical = True
         tags.input_tags.three_d_array = self.module is not None
         return tags
 

@@ -39,11 +39,12 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):
         None,
         [dict, list, StrOptions({"balanced"}), None],
         "dict, list of dict (multilabel), 'balanced' or None",
-        "Multiplies the weights of each class's rows; 'balanced' by n_samples / (n_classes * count).",
+        "Multiplies the weights of each class's rows; 'balanced' by n_samples / (n_classes * count). Labels that y "
+        "lacks, as a fold may, are passed over, as long as every label of y has its weight.",
     )
 
     def _fit_target(self, rows: Rows, classes: Any) -> None:
-        self._target = ClassEncoder().fit(rows.y, classes)
+        self._target = ClassEncoder().fit(rows.all_y, classes)
         self.classes_ = self._target.classes_
         self._label_weights = self._weights_of_labels(rows)
 
@@ -66,16 +67,29 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):
         if self.class_weight is None or self._target.kind_ == "multilabel":
             return None
         if self.class_weight == "balanced":
-            labels = rows.y.ravel()
-            return compute_class_weight("balanced", classes=self.classes_, y=labels, sample_weight=rows.weight)
-        unknown = set(self.class_weight) - set(self.classes_.tolist())
+            labels, weights = rows.y.ravel(), np.ones(len(self.classes_))
+            counted = np.unique(labels)
+            weights[self._target.codes(counted)] = compute_class_weight(
+                "balanced", classes=counted, y=labels, sample_weight=rows.weight
+            )
+            return weights
+        if not isinstance(self.class_weight, dict):
+            raise ValueError(
+                f"class_weight={self.class_weight!r} is a list, which goes with several columns of labels; give one "
+                "dict of labels and weights."
+            )
         weights = np.array([self.class_weight.get(label, 1.0) for label in self.classes_.tolist()], dtype=float)
-        if unknown or not (weights >= 0).all() or not weights.any():
+        if self._names_other_labels() or not (weights >= 0).all() or not weights.any():
             raise ValueError(
                 f"class_weight={self.class_weight!r} must give weights of 0 or more, not all 0, to labels of y, which "
                 f"are {self.classes_.tolist()}; a label that is left out weighs 1."
             )
         return weights
+
+    def _names_other_labels(self) -> bool:
+        """Whether `class_weight` names labels in place of some that y has; those that a fold lacks are fine."""
+        named, known = set(self.class_weight), set(self.classes_.tolist())
+        return bool(named - known and known - named)
 
     def _make_loss(self) -> Loss:
         own = SoftmaxCrossEntropy() if self._target.kind_ == "multiclass" else BinaryCrossEntropy()
@@ -111,7 +125,9 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):
         return "accuracy"
 
     def _kind_of_target(self) -> str:
-        return self._target.kind_
+        kind = self._target.kind_
+        # One class has one column of probabilities, which is measured as that of two classes is.
+        return "binary" if kind == "multiclass" and len(self.classes_) == 1 else kind
 
     @available_if(lambda self: self._is_stochastic())
     @_fit_context(prefer_skip_nested_validation=True)
@@ -213,7 +229,8 @@ NeuralClassifier.__doc__ = f"""A neural network classifier that takes the raw ta
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels, in the order of `predict_proba`'s columns.
+        The labels, in the order of `predict_proba`'s columns; those of rows of weight 0 too.  If there is but one, it
+        is predicted with probability 1.
     {ATTRIBUTES}
 
     See Also

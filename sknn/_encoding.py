@@ -4,10 +4,8 @@
 numbers and integer codes.
 """
 
-import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -15,14 +13,21 @@ import scipy.sparse as sp
 from scipy.special import ndtri
 from sklearn.utils import check_array
 
+from sknn._levels import (
+    MISSING_TYPES,
+    NUMBER_TYPES,
+    distinct_levels,
+    is_missing,
+    known_levels,
+    level_codes,
+    warn_of_unseen,
+)
+
 ONE_HOT_LEVELS = 8  # more are embedded; RealMLP's rule counts missing as a ninth
-MAX_LEVELS = 1000  # the most frequent; a rarer level counts as unknown
 QUANTILES = 1000  # reference points of scaling="quantile", as in scikit-learn
 QUANTILE_MARGIN = 1e-7  # keeps the normal quantiles of the extremes finite
 ROBUST_CLIP = 3.0
 FAR_OUT = 1e100  # beyond it the smooth clip is at its limit, and squares overflow
-NUMBER_TYPES = (numbers.Real, np.bool_, Decimal)
-MISSING_TYPES = ("NoneType", "NAType", "NaTType")
 DATE_TYPES = ("datetime", "date", "time", "duration", "period")
 NUMBERS_AT_ONCE = 1 << 20  # scaled at once, in float64: 8 MB
 
@@ -50,13 +55,6 @@ def is_categorical_dtype(column: Any) -> bool:
     return name.startswith(("category", "categorical", "enum", "str", "string", "utf8"))
 
 
-def is_missing(value: Any) -> bool:
-    """None, NaN, pandas' NA and NaT."""
-    if isinstance(value, NUMBER_TYPES):
-        return bool(value != value)
-    return type(value).__name__ in MISSING_TYPES
-
-
 def as_numbers(values: np.ndarray) -> np.ndarray | None:
     """float64 with NaN for missing if every value is a number, a bool or missing; else None."""
     if values.dtype != object:
@@ -66,35 +64,45 @@ def as_numbers(values: np.ndarray) -> np.ndarray | None:
         return None
     if any(kind.__name__ in MISSING_TYPES for kind in kinds):
         values = np.array([np.nan if is_missing(v) else v for v in values.tolist()], dtype=object)
-    return values.astype(np.float64)
+    try:
+        return values.astype(np.float64)
+    except OverflowError:  # an int without end, which is refused as an infinity is
+        return np.array([_as_float(value) for value in values.tolist()])
 
 
-def as_level(value: Any) -> str:
-    """The name of a level: one and the same for 3, 3.0 and "3", so that a missing value elsewhere changes nothing.
+def _as_float(number: Any) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return np.inf if number > 0 else -np.inf
 
-    For the same reason True is 1: a column of bools holds floats as soon as one is missing.
+
+def first_column(X: Any, is_bad: Callable[[np.ndarray], np.ndarray]) -> int | None:
+    """The first column of an array or a CSR matrix that holds a bad number, or None."""
+    bad = is_bad(X.data if sp.issparse(X) else X)
+    if not bad.any():
+        return None
+    return int(X.indices[bad].min() if sp.issparse(X) else bad.any(0).argmax())
+
+
+def is_not_finite(numbers: np.ndarray) -> np.ndarray:
+    return ~np.isfinite(numbers)
+
+
+def infinity_in(column: Any) -> ValueError:
+    return ValueError(
+        f"Input X contains infinity or a value too large for dtype('float64'), in column {column!r}. Replace it by NaN "
+        "(missing values are handled), or clip the column."
+    )
+
+
+def one_hot_width(n_levels: int) -> int:
+    """Columns of a category that is not embedded: two levels share one of -1, 0 and 1, and no level is one of 0.
+
+    >>> [one_hot_width(n) for n in range(5)]
+    [1, 1, 1, 3, 4]
     """
-    if isinstance(value, str):
-        return str.__str__(value)
-    if not isinstance(value, NUMBER_TYPES):
-        return str(value)
-    number: Any = value
-    return str(int(number)) if float(number).is_integer() else str(float(number))
-
-
-def distinct_levels(column: Any) -> tuple[list[str | None], np.ndarray]:
-    """The levels in a column (None for missing, and perhaps some twice), and the place of each row's among them.
-
-    >>> distinct_levels(np.array(["b", None, 3, 3.0], dtype=object))
-    (['b', None, '3'], array([0, 1, 2, 2]))
-    """
-    if hasattr(column, "factorize"):  # pandas; missing is -1, the last
-        places, values = column.factorize()
-        return [*map(as_level, values), None], places
-    values = column.to_list() if hasattr(column, "to_list") else column.tolist()
-    place = {value: i for i, value in enumerate(dict.fromkeys(values))}
-    places = np.fromiter(map(place.__getitem__, values), dtype=np.int64, count=len(values))
-    return [None if is_missing(value) else as_level(value) for value in place], places
+    return 1 if n_levels in (0, 2) else n_levels
 
 
 # --- Statistics in which weight k counts as k rows ----------------------------------------------------------------
@@ -252,7 +260,7 @@ class FeatureEncoder:
         chosen = self._chosen_categories(table)
         self.categorical_ = np.array([j for j in range(table.width) if table.is_category(j, chosen)], dtype=int)
         self.numeric_ = np.setdiff1d(np.arange(table.width), self.categorical_)
-        self.levels_ = [_frequent_levels(*table.levels(j), sample_weight) for j in self.categorical_]
+        self.levels_ = [known_levels(*table.levels(j), sample_weight, table.name(j)) for j in self.categorical_]
         columns = [table.numbers(j) for j in self.numeric_]
         self.scaler_ = fit_scaler(columns, self.scaling, sample_weight)
         self.missing_ = np.array([k for k, column in enumerate(columns) if np.isnan(column).any()], dtype=int)
@@ -285,15 +293,18 @@ class FeatureEncoder:
         self._write_numbers(table, out)
         codes, start = [], len(self.numeric_) + len(self.missing_)
         for j, levels in zip(self.categorical_, self.levels_, strict=True):
-            code = _level_codes(*table.levels(j), levels)
+            code = table.codes(j, levels)
+            if levels and not code.any():
+                warn_of_unseen(self, table.name(j), *table.levels(j), levels)
             if len(levels) > self.max_one_hot:
                 codes.append(code)
-            elif len(levels) == 2:  # one column of -1, 0 and 1 says as much as two
+                continue
+            stop = start + one_hot_width(len(levels))
+            if len(levels) == 2:
                 out[:, start] = np.array([0, 1, -1])[code]
-                start += 1
             else:
-                out[:, start : start + len(levels)] = code[:, None] == np.arange(1, len(levels) + 1)
-                start += len(levels)
+                out[:, start:stop] = code[:, None] == np.arange(1, stop - start + 1)
+            start = stop
         return Encoded(out, np.stack(codes, 1) if codes else np.zeros((len(table), 0), dtype=np.int64))
 
     def _keeps(self, X: Any) -> bool:
@@ -315,7 +326,7 @@ class FeatureEncoder:
         with np.errstate(over="ignore"):
             scaled.data *= self.scaler_.scale[scaled.indices]
             scaled = scaled.astype(self.dtype)
-        self._refuse_overflow(scaled.data)
+        self._refuse_overflow(scaled, names=range(scaled.shape[1]))
         return scaled
 
     def _write_numbers(self, table: "_Columns", out: np.ndarray) -> None:
@@ -326,21 +337,22 @@ class FeatureEncoder:
             block = table.block(self.numeric_, rows)
             with np.errstate(over="ignore"):
                 out[rows, :width] = self.scaler_.transform(block)
-            self._refuse_overflow(out[rows, :width])
+            self._refuse_overflow(out[rows, :width], names=[table.name(j) for j in self.numeric_])
             out[rows, width : width + indicated] = np.isnan(block[:, self.missing_])
 
-    def _refuse_overflow(self, numbers: np.ndarray) -> None:
-        if not np.isfinite(numbers).all():
+    def _refuse_overflow(self, numbers: Any, names: Sequence[Any]) -> None:
+        k = first_column(numbers, is_not_finite)
+        if k is not None:
             raise ValueError(
-                f"Input X contains a value too large for {np.dtype(self.dtype)!r} after scaling={self.scaling!r}; "
-                "clip the column, or use scaling='robust'."
+                f"Input X contains a value too large for {np.dtype(self.dtype)!r} after scaling={self.scaling!r}, in "
+                f"column {names[k]!r}; clip the column, or use scaling='robust'."
             )
 
     @property
     def n_numbers_(self) -> int:
         """Columns of `Encoded.numbers`."""
         one_hot = [len(levels) for levels in self.levels_ if len(levels) <= self.max_one_hot]
-        return len(self.numeric_) + len(self.missing_) + sum(1 if n == 2 else n for n in one_hot)
+        return len(self.numeric_) + len(self.missing_) + sum(map(one_hot_width, one_hot))
 
     @property
     def n_levels_(self) -> tuple[int, ...]:
@@ -367,21 +379,6 @@ def _is_from_dtype(categorical_features: Any) -> bool:
     return isinstance(categorical_features, str) and categorical_features == "from_dtype"
 
 
-def _frequent_levels(distinct: list[str | None], places: np.ndarray, weight: np.ndarray | None) -> list[str]:
-    weights = np.bincount(places % len(distinct), weight, minlength=len(distinct))
-    total: dict[str, float] = {}
-    for level, its_weight in zip(distinct, weights, strict=True):
-        if level is not None and its_weight:
-            total[level] = total.get(level, 0) + its_weight
-    return sorted(sorted(total, key=lambda level: (-total[level], level))[:MAX_LEVELS])
-
-
-def _level_codes(distinct: list[str | None], places: np.ndarray, levels: list[str]) -> np.ndarray:
-    """1, 2, ... for the known levels; 0 for what is missing or unknown."""
-    code: dict[str | None, int] = {level: i + 1 for i, level in enumerate(levels)}
-    return np.array([code.get(level, 0) for level in distinct], dtype=np.int64)[places]
-
-
 class _Columns:
     """A dense table of any kind, column by column or as blocks of numbers."""
 
@@ -399,7 +396,7 @@ class _Columns:
         for j, column in enumerate(self.columns):
             if str(column.dtype).lower().startswith(DATE_TYPES):
                 raise ValueError(
-                    f"Column {self._name(j)!r} has the dtype {column.dtype}, which is neither a number nor a category; "
+                    f"Column {self.name(j)!r} has the dtype {column.dtype}, which is neither a number nor a category; "
                     "derive numbers from it first (year, month, days since), or drop it."
                 )
 
@@ -420,7 +417,7 @@ class _Columns:
             )
         return int(column)
 
-    def _name(self, j: int) -> Any:
+    def name(self, j: int) -> Any:
         return int(j) if self.names is None else self.names[j]
 
     def _numbers_or_none(self, j: int) -> np.ndarray | None:
@@ -439,7 +436,7 @@ class _Columns:
         if chosen is None:
             return True
         raise ValueError(
-            f"Column {self._name(j)!r} holds values that are not numbers and is not among categorical_features; add it "
+            f"Column {self.name(j)!r} holds values that are not numbers and is not among categorical_features; add it "
             "there, or use categorical_features='from_dtype'."
         )
 
@@ -447,19 +444,21 @@ class _Columns:
         """See `distinct_levels`."""
         try:
             return distinct_levels(self.columns[j])
-        except TypeError as error:
-            raise ValueError(f"Column {self._name(j)!r} holds values that can't be categories: {error}.") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"Column {self.name(j)!r} holds values that can't be categories: {error}.") from error
+
+    def codes(self, j: int, levels: Sequence[str]) -> np.ndarray:
+        """Of each row, the code of its level among the known ones; 0 for what is missing or unknown."""
+        distinct, places = self.levels(j)
+        return level_codes(distinct, levels)[places]
 
     def numbers(self, j: int) -> np.ndarray:
         column = self._numbers_or_none(j)
         if column is None:
             first = np.asarray(self.columns[j])[:3]
-            raise ValueError(f"Column {self._name(j)!r} held numbers in fit, and holds something else now: {first}.")
+            raise ValueError(f"Column {self.name(j)!r} held numbers in fit, and holds something else now: {first}.")
         if np.isinf(column).any():
-            raise ValueError(
-                "Input X contains infinity or a value too large for dtype('float64'). "
-                "Replace it by NaN (missing values are handled), or clip the column."
-            )
+            raise infinity_in(self.name(j))
         return column
 
     def block(self, columns: np.ndarray, rows: slice) -> np.ndarray:
@@ -478,11 +477,25 @@ def _frame_column(X: Any, j: int) -> Any:
 
 
 def check_table(X: Any) -> Any:
-    """Refuse what is no table, and infinities; leave frames, objects and missing values as they are."""
+    """Refuse what is no table, columns of one name, and infinities; leave frames, objects and missing values alone."""
     if is_frame(X):
+        check_names(list(X.columns))
         return X
-    if type(X) is np.ndarray and X.ndim == 2 and X.dtype in (np.float32, np.float64) and not np.isinf(X).any():
-        return X  # as check_array would, after a hundred microseconds
-    if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
-        X = np.array(X, dtype=object)  # numbers beside strings are to stay numbers
-    return check_array(X, accept_sparse="csr", dtype=None, ensure_all_finite="allow-nan", input_name="X")
+    if not (type(X) is np.ndarray and X.ndim == 2 and X.dtype in (np.float32, np.float64)):  # which needs no check
+        if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
+            X = np.array(X, dtype=object)  # numbers beside strings are to stay numbers
+        X = check_array(X, accept_sparse="csr", dtype=None, ensure_all_finite=False, input_name="X")
+    if X.dtype.kind == "f":
+        j = first_column(X, np.isinf)
+        if j is not None:
+            raise infinity_in(j)
+    return X
+
+
+def check_names(names: list[Any]) -> None:
+    if len(set(names)) < len(names):
+        several = list(dict.fromkeys(name for name in names if names.count(name) > 1))
+        raise ValueError(
+            f"X has several columns named {several}; give each a name of its own, or pass the columns without names "
+            "(X.to_numpy())."
+        )

@@ -182,7 +182,8 @@ class Parameters:
         0.15,
         [Interval(Real, 0, 1, closed="left")],
         "float",
-        "Share of the rows that each member holds out. Only used when early_stopping=True.",
+        "Share of the rows that each member holds out. Only used when early_stopping=True. Less than half a row, as of "
+        "three rows by default, holds none out, and the fit is that of early_stopping=False.",
     )
     beta_1: float = parameter(
         0.9, [FRACTION], "float", "Decay of Adam's mean of the gradient. Only used when solver is 'adam' or 'adamw'."
@@ -243,7 +244,8 @@ class Parameters:
         "'from_dtype', array-like of names, indices or mask, or None",
         "Which columns are categories. 'from_dtype' takes those that hold strings or are declared categorical. Up to 8 "
         "levels become one-hot columns, more get an embedding; missing and unseen ones are all zeros, or code 0, "
-        "whose vector is learned from a tenth of the levels, taken for unknown in each step.",
+        "whose vector is learned from a tenth of the levels, taken for unknown in each step. Of more than 1,000 levels "
+        "the most frequent are kept, with a warning.",
     )
     ensemble_size: Any = parameter(
         "auto",

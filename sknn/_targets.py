@@ -16,7 +16,8 @@ class ClassEncoder:
     Attributes
     ----------
     kind_ : {'binary', 'multiclass', 'multilabel'}
-        A column for binary labels, one per class for several, one per label for a label indicator matrix.
+        A column for two classes, one per class for any other number, one per label for a label indicator matrix.  A
+        single class has a probability of 1 then, as the only one of its distribution.
     classes_ : ndarray
     """
 
@@ -30,11 +31,6 @@ class ClassEncoder:
             return self
         labels = column_or_1d(y, warn=True)
         self.classes_ = np.unique(labels if classes is None else classes)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"y holds one class only, {self.classes_.tolist()[0]!r}, and a classifier needs at least two classes; "
-                "check how y was made, or the rows that were chosen."
-            )
         self.kind_ = "binary" if len(self.classes_) == 2 else "multiclass"
         return self
 

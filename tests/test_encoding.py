@@ -2,7 +2,7 @@
 
 import datetime
 import decimal
-import enum
+import fractions
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
@@ -17,16 +17,15 @@ from scipy.stats import rankdata
 from sklearn.preprocessing import MaxAbsScaler, QuantileTransformer, StandardScaler
 
 from sknn._encoding import (
-    MAX_LEVELS,
     NUMBERS_AT_ONCE,
     ONE_HOT_LEVELS,
     FeatureEncoder,
-    as_level,
     check_table,
     fit_scaler,
     mean_and_std,
     quantiles,
 )
+from sknn._levels import MAX_LEVELS
 
 SCALINGS = [None, "standard", "robust", "quantile", "auto"]
 NAN = np.nan
@@ -191,25 +190,6 @@ def test_an_array_encodes_as_the_frame_of_its_columns(dtype, scaling):
 # --- Categories ---------------------------------------------------------------------------------------------------
 
 
-class Color(str, enum.Enum):  # noqa: UP042 (its str() is "Color.red", that of a StrEnum is "r")
-    red = "r"
-
-
-@pytest.mark.parametrize(
-    ("values", "level"),
-    [
-        ([3, 3.0, "3", np.int8(3), np.float32(3), decimal.Decimal("3.00")], "3"),
-        ([True, 1, 1.0, np.True_, "1"], "1"),
-        ([0.5, np.float64(0.5), decimal.Decimal("0.50"), "0.5"], "0.5"),
-        (["r", np.str_("r"), Color.red], "r"),
-        ([2**60 + 1, str(2**60 + 1)], "1152921504606846977"),
-        ([("a", 1)], "('a', 1)"),
-    ],
-)
-def test_one_level_has_one_name_whatever_its_type(values, level):
-    assert [as_level(value) for value in values] == [level] * len(values)
-
-
 def test_a_level_keeps_its_code_when_the_column_changes_its_type():
     fitted = FeatureEncoder(None, [0], max_one_hot=0).fit(column([3, 10, 3]))
     assert fitted.levels_ == [["10", "3"]]
@@ -231,6 +211,69 @@ def test_a_level_keeps_its_code_when_the_column_changes_its_type():
 def test_bools_are_the_same_levels_with_and_without_missing_ones(table):
     fitted = FeatureEncoder(None, [0], max_one_hot=0).fit(column([True, False, True]))
     assert fitted.transform(table).codes.ravel().tolist() == [2, 1, 0]
+
+
+SAME = {
+    "ints": column([7, 8, 7]),
+    "floats": column([7.0, 8.0, 7.0]),
+    "nullable": column([7, 8, 7], "Int64"),
+    "strings": column(["7", "8", "7"]),
+    "strings of floats": column(["7.0", "8.0", "7.0"]),
+    "category": column(["7", "8", "7"], "category"),
+    "category of floats": column([7.0, 8.0, 7.0], "category"),
+    "objects": column([7, "8", 7.0], object),
+    "polars": pl.DataFrame({"a": ["7.0", "8", "7.0"]}),
+    "numpy": np.array([[7.0], [8.0], [7.0]]),
+}
+BOOLS = {
+    "bools": column([True, False, True]),
+    "ints": column([1, 0, 1]),
+    "nullable": column([True, False, True], "boolean"),
+    "strings": column(["True", "False", "True"]),
+    "polars": pl.DataFrame({"a": [True, False, True]}).cast(pl.String),  # "true"
+    "strings of floats": column(["1.0", "0.0", "1.0"]),
+    "category": column([True, False, True], "category"),
+}
+
+
+@pytest.mark.parametrize("tables", [SAME, BOOLS], ids=["numbers", "bools"])
+def test_the_same_level_in_another_type_is_the_same_level(tables):
+    for fitted_on, X in tables.items():
+        encoder = FeatureEncoder(categorical_features=[0], max_one_hot=0).fit(X)
+        expected = encoder.transform(X).codes.ravel().tolist()
+        assert sorted(set(expected)) == [1, 2]
+        for kind, new in tables.items():
+            assert encoder.transform(new).codes.ravel().tolist() == expected, (fitted_on, kind)
+
+
+def unseen(name, values, levels):
+    return (
+        rf"^Column {name!r} holds no level that was seen in fit: its values, such as {values}, count as unknown, and "
+        rf"the levels are called {levels}\. Give the column the type and the spelling that it had in fit\.$"
+    )
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_a_column_of_unseen_levels_only_is_told_of_once(frame):
+    fitted = frame({"a": ["x", "y", "z", "w"], "b": ["x", None, "y", "x"]})
+    new = frame({"a": ["u", "v", "u", None], "b": ["x", "q", "q", None]})
+    encoder = FeatureEncoder().fit(fitted)
+    with pytest.warns(UserWarning, match=unseen("a", "'u' and 'v'", "'w', 'x' and others")):
+        encoder.transform(new)
+    encoder.transform(new)  # warnings are errors here
+    other = frame({"a": ["x", "u", "u", None], "b": [None, "q", "q", "q"]})
+    with pytest.warns(UserWarning, match=unseen("b", "'q'", "'x' and 'y'")):
+        encoder.transform(other)
+    encoder.transform(other)
+    with pytest.warns(UserWarning, match="^Column 'a' holds no level"):
+        FeatureEncoder().fit(fitted).transform(new)
+
+
+@pytest.mark.parametrize("values", [["u"], ["u", None, None], [None, None], ["u", "u", "x"]], ids=str)
+def test_of_a_row_or_of_missing_values_there_is_nothing_to_tell(values):
+    encoder = FeatureEncoder().fit(column(["x", "y", "z"]))
+    encoder.transform(column(values, "str"))
+    FeatureEncoder().fit(column([None, None], "category")).transform(column(values, "str"))
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
@@ -269,10 +312,15 @@ def test_the_most_frequent_levels_are_kept_by_weight():
     weight = np.ones(len(values))
     weight[3:] = 2
     weight[1] = 3
-    encoder = FeatureEncoder().fit(column(values), weight)
+    cut = r"^Column 'a' has 1002 levels, of which the 1000 most frequent are kept; the others count as unknown\. "
+    with pytest.warns(UserWarning, match=cut):
+        encoder = FeatureEncoder().fit(column(values), weight)
     assert encoder.levels_ == [[values[1], *values[3:]]]
-    assert FeatureEncoder().fit(column([*values, *values[2:]])).levels_ == [values[2:]]
-    assert FeatureEncoder().fit(column(values)).levels_ == [values[:MAX_LEVELS]]
+    with pytest.warns(UserWarning, match=cut):
+        assert FeatureEncoder().fit(column([*values, *values[2:]])).levels_ == [values[2:]]
+    with pytest.warns(UserWarning, match=cut):
+        assert FeatureEncoder().fit(column(values)).levels_ == [values[:MAX_LEVELS]]
+    assert FeatureEncoder().fit(column(values[:MAX_LEVELS])).levels_ == [values[:MAX_LEVELS]]  # without a warning
 
 
 FRAME = pd.DataFrame({"n": [1, 2, 3], "s": ["a", "b", "c"], "c": pd.Categorical([1, 2, 2]), "b": [True, False, True]})
@@ -371,8 +419,9 @@ INFINITE = {
 
 
 @pytest.mark.parametrize("kind", INFINITE)
-def test_infinities_are_refused_in_fit_and_transform(kind):
-    message = r"^Input X contains infinity or a value too large for dtype\('float(32|64)'\)"
+def test_infinities_are_refused_by_column_in_fit_and_transform(kind):
+    name = repr("a") if hasattr(INFINITE[kind], "columns") else 0
+    message = rf"^Input X contains infinity or a value too large for dtype\('float64'\), in column {name}\. Replace it"
     with pytest.raises(ValueError, match=message):
         FeatureEncoder().fit(check_table(INFINITE[kind]))
     fitted = FeatureEncoder().fit(np.array([[1.0], [2.0]]))
@@ -388,13 +437,72 @@ def test_numbers_that_become_something_else_are_refused():
         fitted.transform(np.array([["x"], ["y"]]))
 
 
+@pytest.mark.parametrize("make", [np.array, sp.csr_array, lambda X: pd.DataFrame({"s": ["x", "y"], "a": X[:, 1]})])
+def test_of_several_columns_the_one_with_an_infinity_is_named(make):
+    X = make(np.array([[0.0, 1.0], [2.0, np.inf]]))
+    name = "'a'" if hasattr(X, "columns") else "1"
+    with pytest.raises(ValueError, match=rf"too large for dtype\('float64'\), in column {name}\."):
+        FeatureEncoder().fit(check_table(X))
+
+
 @pytest.mark.parametrize("scaling", [None, "standard"])
 def test_a_number_beyond_the_dtype_is_refused_after_scaling(scaling):
-    fitted = FeatureEncoder(scaling).fit(np.array([[1.0], [2.0]]))
-    message = rf"^Input X contains a value too large for dtype\('float32'\) after scaling={scaling!r}; clip the column"
-    for X in (np.array([[1e40]]), sp.csr_array(np.array([[1e40]]))):
-        with pytest.raises(ValueError, match=message):
-            fitted.transform(X)
+    fitted = FeatureEncoder(scaling).fit(np.array([[0.0, 1.0], [0.0, 2.0]]))
+    message = rf"^Input X contains a value too large for dtype\('float32'\) after scaling={scaling!r}, in column"
+    X = np.array([[0.0, 1e40]])
+    for table, name in ((X, "1"), (sp.csr_array(X), "1"), (pd.DataFrame(X, columns=["a", "b"]), "'b'")):
+        with pytest.raises(ValueError, match=rf"{message} {name}; clip the column"):
+            fitted.transform(table)
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, lambda data: pd.DataFrame(data).to_numpy()], ids=["frame", "array"])
+@pytest.mark.parametrize("huge", [10**400, -(10**400), fractions.Fraction(10**400), decimal.Decimal("1e400")], ids=type)
+def test_a_number_that_no_float_can_hold_is_refused_by_column(make, huge):
+    X = make({"a": np.array([1, 2, huge], dtype=object)})
+    name = "'a'" if hasattr(X, "columns") else "0"
+    with pytest.raises(ValueError, match=rf"too large for dtype\('float64'\), in column {name}\."):
+        FeatureEncoder().fit(check_table(X))
+    with pytest.raises(ValueError, match=rf"too large for dtype\('float64'\), in column {name}\."):
+        FeatureEncoder().fit(np.array([[1.0], [2.0]])).transform(check_table(X))
+
+
+def test_a_huge_int_is_a_category_like_any_other():
+    X = column([10**400, "x", 10**400, 1], object)
+    encoder, encoded = encode(X, max_one_hot=0)
+    assert encoder.levels_ == [["1", str(10**400), "x"]]
+    assert encoded.codes.ravel().tolist() == [2, 3, 2, 1]
+    with pytest.raises(ValueError, match=r"^Column 'a' holds values that can't be categories: .*digits"):
+        FeatureEncoder().fit(column([10**5000, "x"], object))
+
+
+@pytest.mark.parametrize(
+    "X",
+    [column([1 + 2j, 2j]), column([1 + 2j, "x"], object), column([np.complex64(1), None], object)],
+    ids=["dtype", "objects", "numpy's"],
+)
+def test_complex_numbers_are_refused_by_column(X):
+    message = r"^Column 'a' holds values that can't be categories: complex numbers, such as \(1\+.*a column each"
+    with pytest.raises(ValueError, match=message):
+        FeatureEncoder().fit(check_table(X))
+
+
+def test_columns_of_one_name_are_refused():
+    X = pd.DataFrame(np.eye(4), columns=["a", "b", "a", 3])
+    message = r"^X has several columns named \['a'\]; give each a name of its own"
+    with pytest.raises(ValueError, match=message):
+        check_table(X)
+    with pytest.raises(ValueError, match=r"^X has several columns named \[0, 1\]; "):
+        check_table(pd.DataFrame(np.eye(4), columns=[0, 1, 0, 1]))
+
+
+@pytest.mark.parametrize("max_one_hot", [0, ONE_HOT_LEVELS])
+def test_a_category_without_a_level_is_a_column_of_zeros(max_one_hot):
+    encoder, encoded = encode(column([None, None], "category"), max_one_hot=max_one_hot)
+    assert encoder.levels_ == [[]]
+    assert encoder.n_numbers_ == 1
+    assert encoder.n_levels_ == ()
+    assert encoded.numbers.tolist() == [[0], [0]]
+    assert encoder.transform(column(["x", None])).numbers.tolist() == [[0], [0]]
 
 
 @pytest.mark.parametrize("X", [np.ones(3), np.ones(3, dtype=object), np.ones((2, 2, 2)), 3.0])

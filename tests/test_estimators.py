@@ -107,6 +107,27 @@ def test_unseen_categories_and_newly_missing_values_are_predicted():
     assert np.isfinite(clf.predict_proba(new)).all()
 
 
+def test_a_column_that_comes_in_another_type_is_read_as_it_was():
+    X, y, _ = raw_table()
+    X["age"] = X["age"] // 10
+    clf = NeuralClassifier(**QUICK, categorical_features=["age", "city", "grade", "member"]).fit(X, y)
+    as_text = X.astype({"age": float, "member": object}).astype({"age": str, "member": str})
+    np.testing.assert_array_equal(clf.predict_proba(as_text), clf.predict_proba(X))
+
+
+def test_a_column_of_unseen_levels_is_told_of_once_by_each_fitted_estimator():
+    X, y, _ = raw_table()
+    clf = NeuralClassifier(**QUICK).fit(X, y)
+    new = X.assign(grade=X["grade"].astype(str).str.upper())
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="^Column 'grade' holds no level that was seen in fit: its values"):
+            clf.predict_proba(new)
+        clf.predict_proba(new)
+        clf.fit(X, y)
+    with pytest.warns(UserWarning, match="^Column 'grade' holds no level that was seen in fit: its values"):
+        NeuralClassifier(**QUICK).fit(X, y, X_val=new, y_val=y)
+
+
 @pytest.mark.parametrize("make", [sp.csr_matrix, sp.csc_array, sp.coo_matrix])
 def test_sparse_tables_give_what_dense_ones_do(make):
     X, y = load_digits(return_X_y=True)
@@ -232,6 +253,13 @@ def test_products_in_bfloat16_learn_as_well(cancer, options):
     full, low = (NeuralClassifier(**params | dict(precision=name)).fit(X, y) for name in ("float32", "bfloat16"))
     assert not np.array_equal(full.predict_proba(X), low.predict_proba(X))
     assert low.score(X, y) > full.score(X, y) - 0.02
+
+
+def test_the_tags_say_what_a_table_may_hold():
+    for est in (NeuralClassifier(), NeuralRegressor()):
+        tags = est.__sklearn_tags__().input_tags
+        assert (tags.sparse, tags.allow_nan, tags.string, tags.categorical) == (True, True, True, True)
+        assert not tags.three_d_array
 
 
 # --- Weights ------------------------------------------------------------------------------------------------------

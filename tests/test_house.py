@@ -29,6 +29,7 @@ HOUSE = [
     "network/optimizers.py",
     "network/mlp.py",
     "network/custom.py",
+    "_levels.py",
     "_encoding.py",
     "_targets.py",
     "_callbacks.py",

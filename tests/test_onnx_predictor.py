@@ -26,7 +26,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sknn import NeuralClassifier, NeuralRegressor, OnnxPredictor, export
-from sknn._encoding import as_level, as_numbers, is_missing
+from sknn._encoding import as_numbers
+from sknn._levels import as_level, is_missing
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60, 4))

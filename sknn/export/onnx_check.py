@@ -90,7 +90,7 @@ def _margin(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """How far each label is from being another: the two best probabilities apart, or of a multilabel one both sides."""
     if labels.ndim == 2:
         return 2 * np.abs(p - 0.5)
-    best = np.sort(p, axis=1)
+    best = np.sort(np.hstack([np.zeros((len(p), 1)), p]), axis=1)  # a single class has nothing beside it
     return best[:, -1] - best[:, -2]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from sknn._encoding import as_level
+from sknn._levels import as_level, spellings
 from sknn.export.onnx_graph import ML, Graph
 
 
@@ -58,6 +58,10 @@ class GraphColumns:
 
     def lookup(self, j: int, levels: list[str], values: np.ndarray, default: float) -> str:
         """The value (n, 1) of each row's level, `default` for what is none of them: int64 or the network's floats."""
+        if not levels:  # of which a lookup needs one
+            levels, values = ["0"], np.array([default])
+        table = spellings(levels)
+        levels, values = list(table), values[[code - 1 for code in table.values()]]
         column = self.columns[j]
         tensor = column.tensor if column.is_alone else self.graph("Gather", column.tensor, [column.place], axis=1)
         if column.kind == "U":

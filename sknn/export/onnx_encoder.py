@@ -146,14 +146,14 @@ def _ratio(graph: Graph, polynomials: np.ndarray, x: str) -> str:
 
 def _one_hot(graph: Graph, encoder: FeatureEncoder, columns: GraphColumns) -> list[str]:
     """Columns for the levels of categories that are not embedded, in the encoder's order."""
-    few = [(j, levels) for j, levels in zip(encoder.categorical_, encoder.levels_, strict=True) if levels]
+    few = [(j, levels) for j, levels in zip(encoder.categorical_, encoder.levels_, strict=True)]
     few = [(j, levels) for j, levels in few if len(levels) <= encoder.max_one_hot]
-    two = [(j, levels) for j, levels in few if len(levels) == 2]  # one column of -1, 0 and 1
-    others = [(j, levels) for j, levels in few if len(levels) != 2]
-    parts = [columns.lookup(j, levels, np.array([1.0, -1.0]), 0.0) for j, levels in two]
+    one = [(j, levels) for j, levels in few if len(levels) in (0, 2)]  # one column: of 0, or of -1, 0 and 1
+    others = [(j, levels) for j, levels in few if len(levels) not in (0, 2)]
+    parts = [columns.lookup(j, levels, np.array([1.0, -1.0])[: len(levels)], 0.0) for j, levels in one]
     if others:
         parts.append(_level_columns(graph, others, columns))
-    owners = [j for j, _ in two] + [j for j, levels in others for _ in levels]
+    owners = [j for j, _ in one] + [j for j, levels in others for _ in levels]
     order = np.argsort(owners, kind="stable")
     return parts if (np.diff(order) > 0).all() else [graph("Gather", graph.concat(parts), order, axis=1)]
 

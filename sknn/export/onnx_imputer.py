@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from sknn._encoding import is_missing
+from sknn._levels import is_missing
 from sknn.export.onnx_columns import kind_of
 from sknn.export.onnx_graph import ML, Graph
 

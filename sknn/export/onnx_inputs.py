@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from sknn._encoding import as_level, as_numbers, column_values, is_frame, is_missing
+from sknn._encoding import as_numbers, column_values, is_frame
+from sknn._levels import as_level, is_missing
 
 TYPES: dict[str, Any] = {
     "float": np.float32,

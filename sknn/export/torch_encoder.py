@@ -7,7 +7,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from sknn._encoding import FAR_OUT, QUANTILE_MARGIN, ROBUST_CLIP, ColumnScaler, FeatureEncoder, _Columns, _level_codes
+from sknn._encoding import FAR_OUT, QUANTILE_MARGIN, ROBUST_CLIP, ColumnScaler, FeatureEncoder, _Columns
 
 
 def raw_tensors(encoder: FeatureEncoder | None, X: Any) -> tuple[Tensor, ...]:
@@ -17,7 +17,7 @@ def raw_tensors(encoder: FeatureEncoder | None, X: Any) -> tuple[Tensor, ...]:
     table = _Columns(X.toarray() if sp.issparse(X) else X)
     numbers = torch.from_numpy(table.block(encoder.numeric_, slice(None)))
     pairs = zip(encoder.categorical_, encoder.levels_, strict=True)
-    codes = [torch.from_numpy(_level_codes(*table.levels(j), levels)) for j, levels in pairs]
+    codes = [torch.from_numpy(table.codes(j, levels)) for j, levels in pairs]
     return (numbers, torch.stack(codes, 1)) if codes else (numbers,)
 
 
@@ -52,8 +52,8 @@ class TorchEncoder(nn.Module):
 
 
 def _one_hot(code: Tensor, n_levels: int) -> Tensor:
-    """A column per level, or one of -1, 0 and 1 for two levels."""
-    shares = (code[:, None] == torch.arange(1, n_levels + 1)).double()
+    """A column per level, or one of -1, 0 and 1 for two levels; of 0 for none."""
+    shares = (code[:, None] == torch.arange(1, max(1, n_levels) + 1)).double()
     return shares[:, :1] - shares[:, 1:] if n_levels == 2 else shares
 
 

@@ -26,7 +26,8 @@ class EncodedPrediction:
     def predict_proba(self, X: Any) -> np.ndarray:
         """Mean prediction of encoded rows: probabilities (n, n_classes), or values (n, K) on the scale of the loss."""
         p = self._mean_prediction(X)
-        return np.hstack([1 - p, p]) if self.classes is not None and p.shape[1] == 1 else p
+        is_of_two = self.classes is not None and p.shape[1] == 1 and not self.criterion_.outputs_exclude_each_other
+        return np.hstack([1 - p, p]) if is_of_two else p
 
     def predict(self, X: Any) -> np.ndarray:
         """Codes of the classes, or values on the scale of the loss."""

@@ -28,6 +28,7 @@ from sknn.export.onnx_encoder import _normal_quantiles, encode
 from sknn.export.onnx_graph import Graph
 from sknn.export.onnx_inputs import feeds, inputs_of
 
+UNSEEN = "ignore:.*holds no level that was seen in fit"
 KINDS = {
     "float": FloatTensorType,
     "double": DoubleTensorType,
@@ -125,6 +126,7 @@ def frames(draw):
 
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(frames(), st.sampled_from(["auto", "standard", "quantile", None]), st.sampled_from([0, 2, 8]))
+@pytest.mark.filterwarnings(UNSEEN)
 def test_any_mixed_table_is_encoded_as_by_the_encoder(tables, scaling, max_one_hot):
     X, new = tables
     words = [j for j in range(X.shape[1]) if X.dtypes.iloc[j].kind == "O"]
@@ -188,6 +190,32 @@ def test_numbers_that_are_categories(kind, levels):
     assert_same(FeatureEncoder(categorical_features=["c"]).fit(X), X, new)
 
 
+WRITTEN = {
+    "int": lambda v: v.astype(np.int64),
+    "float": lambda v: v.astype(np.float64),
+    "single": lambda v: v.astype(np.float32),
+    "bool": lambda v: v.astype(bool),
+    "strings": lambda v: v.astype(np.int64).astype(str).astype(object),
+    "strings of floats": lambda v: v.astype(str).astype(object),
+    "strings of bools": lambda v: v.astype(bool).astype(str).astype(object),
+    "both": lambda v: np.array([int(x) if i % 2 else str(x) for i, x in enumerate(v)], dtype=object),
+}
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(
+    st.lists(st.sampled_from([0.0, 1.0, 7.0, 2.5, 1e16]), min_size=4, max_size=12),
+    *[st.sampled_from(sorted(WRITTEN))] * 2,
+    st.sampled_from([0, 8]),
+)
+@pytest.mark.filterwarnings(UNSEEN)
+def test_levels_written_in_another_type_are_those_of_the_encoder(values, fitted_on, written, max_one_hot):
+    X, new = (pd.DataFrame({"c": WRITTEN[kind](np.array(values))}) for kind in (fitted_on, written))
+    encoder = FeatureEncoder(categorical_features=[0], max_one_hot=max_one_hot).fit(X)
+
+    assert_same(encoder, new, new)
+
+
 def test_columns_of_one_array_that_are_numbers_and_categories():
     rng = np.random.default_rng(0)
     X = np.column_stack([rng.normal(size=60), rng.integers(0, 3, 60), rng.normal(size=60), rng.integers(0, 12, 60)])
@@ -233,10 +261,16 @@ def test_an_array_of_objects_has_an_input_per_column_or_one_for_all():
     assert_same(FeatureEncoder().fit(words), words, words)
 
 
-def test_a_category_without_any_value_in_the_fit_has_no_columns():
-    X = pd.DataFrame({"c": pd.Series([None, None, None], dtype="category"), "x": [1.0, 2.0, 3.0]})
+@pytest.mark.parametrize("max_one_hot", [0, 8])
+def test_a_category_without_any_value_in_the_fit_is_a_column_of_zeros(max_one_hot):
+    nothing = pd.Series([None, None, None], dtype="category")
+    X = pd.DataFrame({"c": nothing, "x": [1.0, 2.0, 3.0]})
 
-    assert_same(FeatureEncoder().fit(X), X, X)
+    assert_same(FeatureEncoder(max_one_hot=max_one_hot).fit(X), X, X)
+    assert_same(FeatureEncoder(max_one_hot=max_one_hot).fit(X[["c"]]), X[["c"]], X[["c"]])
+    words, numbers = pd.DataFrame({"c": ["0", "", "x"]}), pd.DataFrame({"c": [0, 1, 2]})
+    for sample in (words, numbers, numbers.astype(float), numbers == 0):
+        assert_same(FeatureEncoder(max_one_hot=max_one_hot).fit(X[["c"]]), sample, sample)
 
 
 def test_the_empty_string_as_a_category_is_refused():
@@ -247,6 +281,7 @@ def test_the_empty_string_as_a_category_is_refused():
         to_onnx(clf, X)
 
 
+@pytest.mark.filterwarnings(UNSEEN)
 def test_a_sample_of_numbers_for_a_category_of_words_is_refused():
     X = pd.DataFrame({"city": ["Bern", "Rome", "Oslo"] * 10})
     clf = NeuralClassifier(hidden_layer_sizes=(4,), max_iter=1, random_state=0).fit(X, [0, 1, 1] * 10)

@@ -34,11 +34,12 @@ def test_a_table_becomes_numbers_and_places_of_levels():
     assert codes.tolist() == [[2, 3], [0, 2], [1, 1], [0, 3]]
 
 
-@pytest.mark.parametrize("n_levels", [1, 2, 3, 8, 9])
+@pytest.mark.parametrize("n_levels", [0, 1, 2, 3, 8, 9])
 def test_categories_are_encoded_as_the_encoder_encodes_them(n_levels):
     levels = [f"level {i}" for i in range(n_levels)]
-    table = pd.DataFrame({"c": [*levels, "unseen", None], "three": (["p", "q", "r"] * 4)[: n_levels + 2]})
-    encoder = FeatureEncoder(dtype=np.float64).fit(table.iloc[:n_levels])
+    table = pd.DataFrame({"c": [*levels, None, "unseen"], "three": (["p", "q", "r"] * 4)[: n_levels + 2]})
+    table["c"] = table["c"].astype("category")  # without a level, a column of objects is one of numbers
+    encoder = FeatureEncoder(dtype=np.float64).fit(table.iloc[: n_levels + 1])
     expected = encoder.transform(table)
     numbers, codes = TorchEncoder(encoder)(*raw_tensors(encoder, table))
 
@@ -46,6 +47,15 @@ def test_categories_are_encoded_as_the_encoder_encodes_them(n_levels):
     assert (codes is None) == (expected.codes.shape[1] == 0)
     if codes is not None:
         np.testing.assert_array_equal(codes.numpy(), expected.codes)
+
+
+def test_levels_in_another_type_are_at_the_places_of_the_encoder():
+    fitted = pd.DataFrame({"n": [7, 8, 9, 7], "b": [True, False, True, True]}).astype("category")
+    encoder = FeatureEncoder().fit(fitted)
+    expected = raw_tensors(encoder, fitted)[1]
+    assert expected.tolist() == [[1, 2], [2, 1], [3, 2], [1, 2]]
+    for new in (fitted.astype(str), fitted.astype(int).astype(str), fitted.astype(float).astype(str)):
+        assert raw_tensors(encoder, new)[1].equal(expected)
 
 
 def test_a_number_that_is_no_place_is_unknown():

@@ -117,10 +117,11 @@ def without_addresses(value):
 @pytest.mark.parametrize("params", CONFIGURATIONS, ids=lambda params: "-".join(f"{v}"[:20] for v in params.values()))
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_every_configuration_survives(params, path):
-    est = NeuralRegressor(**TINY | params).fit(X.round(1), np.abs(VALUES) + 0.1)
+    table = X.round(1)
+    est = NeuralRegressor(**TINY | params).fit(table, np.abs(VALUES) + 0.1)
     save(est, path)
     restored = load(path)
-    np.testing.assert_array_equal(restored.predict(X), est.predict(X))
+    np.testing.assert_array_equal(restored.predict(table), est.predict(table))
     assert without_addresses(restored.get_params()) == without_addresses(est.get_params())
     assert restored.history_ == est.history_
 
