@@ -26,6 +26,7 @@ HOUSE = [
     "network/schedules.py",
     "network/optimizers.py",
     "network/mlp.py",
+    "network/own_draws.py",
     "network/custom.py",
     "_encoding.py",
     "_targets.py",
