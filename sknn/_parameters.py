@@ -143,7 +143,8 @@ class Parameters:
         ["random_state"],
         "int, RandomState instance or None",
         "Decides initial weights, held-out rows, row order and dropout. An int gives the same result at every call of "
-        "`fit`. torch's and numpy's global generators are neither read nor changed.",
+        "`fit`. With an int or a RandomState, torch's and numpy's global generators are neither read nor changed; None "
+        "takes a seed from numpy's, as everywhere in scikit-learn.",
     )
     tol: float = parameter(
         1e-4,

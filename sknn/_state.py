@@ -16,6 +16,7 @@ from sknn._device import stream
 from sknn.network.custom import CustomNetwork, build_module
 from sknn.network.flat import Entry, FlatNetwork
 from sknn.network.mlp import MLP
+from sknn.network.own_draws import OwnDraws
 from sknn.training.continued import on_cpu
 from sknn.training.net import TrainingNet
 from sknn.training.plan import Plan
@@ -80,8 +81,8 @@ def _counters(network: FlatNetwork) -> dict[str, np.ndarray]:
 
 def _noise_states(network: FlatNetwork) -> list[np.ndarray] | None:
     """States of the generators from which custom modules draw; those of a GPU mean nothing elsewhere."""
-    states = getattr(network, "random_states", None)
-    return None if states is None or network.flat.is_cuda else [state.numpy().copy() for state in states]
+    draws = getattr(network, "draws", None)
+    return None if draws is None or network.flat.is_cuda else [own.states["cpu"].numpy().copy() for own in draws]
 
 
 def _solver_state(net: TrainingNet) -> dict[str, Any] | None:
@@ -235,7 +236,7 @@ def _restore_noise(network: FlatNetwork, state: Mapping[str, Any]) -> None:
     if not isinstance(network, CustomNetwork):
         return
     if state["noise"] is not None:
-        network.random_states = [torch.from_numpy(noise.copy()) for noise in state["noise"]]
+        network.draws = [OwnDraws.going_on({"cpu": torch.from_numpy(noise.copy())}) for noise in state["noise"]]
         return
     _seed_noise(network, len(state["history"]))
 

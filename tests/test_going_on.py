@@ -250,7 +250,10 @@ def test_a_fit_that_fails_in_the_middle_leaves_the_estimator_as_it_was(cancer, m
 
 def normalised(in_features, out_features):
     return torch.nn.Sequential(
-        torch.nn.Linear(in_features, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Linear(8, out_features)
+        torch.nn.Linear(in_features, 8),
+        torch.nn.BatchNorm1d(8),
+        torch.nn.Dropout(0.5),
+        torch.nn.Linear(8, out_features),
     )
 
 
@@ -260,6 +263,7 @@ def test_a_failed_partial_fit_leaves_a_custom_module_as_it_was(cancer):
     fails = FailsInEpoch(RuntimeError, epoch=1)
     clf = NeuralClassifier(**QUICK, module=normalised, callbacks=[fails])
     clf.partial_fit(X, y, classes=[0, 1])
+    drawn = clf.module_.draws[0].states["cpu"].clone()
     counted = clf.module_.members[0].get_buffer("1.num_batches_tracked").clone()
     before = clf.predict_proba(X)
     fails.switch["armed"] = True
@@ -269,6 +273,7 @@ def test_a_failed_partial_fit_leaves_a_custom_module_as_it_was(cancer):
     np.testing.assert_array_equal(clf.predict_proba(X), before)
     assert torch.equal(clf.module_.members[0].get_buffer("1.num_batches_tracked"), counted)
     assert all(p.requires_grad for p in clf.module_.parameters())
+    assert torch.equal(clf.module_.draws[0].states["cpu"], drawn)
 
 
 def test_a_failed_first_partial_fit_leaves_no_trace(cancer):

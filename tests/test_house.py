@@ -28,6 +28,7 @@ HOUSE = [
     "network/schedules.py",
     "network/optimizers.py",
     "network/mlp.py",
+    "network/own_draws.py",
     "network/custom.py",
     "_levels.py",
     "_encoding.py",

@@ -4,8 +4,10 @@ import dataclasses
 import inspect
 from html import escape
 
+import numpy as np
 import pytest
 import sklearn
+import torch
 from numpydoc.docscrape import NumpyDocString
 from sklearn.base import clone
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -188,3 +190,29 @@ def test_a_value_out_of_range_is_refused_by_name(cls, name, value):
 def test_what_only_one_estimator_has_is_constrained_too(est, name):
     with pytest.raises(InvalidParameterError, match=f"^The '{name}' parameter of {type(est).__name__} must be"):
         est.fit(X, Y)
+
+
+@pytest.fixture
+def numpys_state():
+    state = np.random.get_state()
+    yield
+    np.random.set_state(state)
+
+
+@pytest.mark.usefixtures("numpys_state")
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_without_a_random_state_numpys_global_generator_gives_the_seed_and_torchs_gives_nothing(cls):
+    rows, torchs = np.random.RandomState(0).normal(size=(20, 3)), torch.get_rng_state()
+    est = cls(hidden_layer_sizes=4, max_iter=1, early_stopping=False)
+    predictions = []
+    for seed in (0, 0, 1):
+        np.random.seed(seed)
+        predictions.append(est.fit(rows, np.arange(20) % 2).predict(rows + 0.1))
+        after = np.random.get_state()[1:3]
+        np.random.seed(seed)
+        np.random.randint(np.iinfo(np.int32).max)
+        np.testing.assert_array_equal(after[0], np.random.get_state()[1])
+        assert after[1] == np.random.get_state()[2]
+    np.testing.assert_array_equal(predictions[0], predictions[1])
+    assert not np.array_equal(est.coefs_[0], clone(est).fit(rows, np.arange(20) % 2).coefs_[0])
+    assert torch.equal(torch.get_rng_state(), torchs)

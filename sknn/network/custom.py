@@ -1,5 +1,6 @@
 """Members of a user's own `torch.nn.Module`, trained by autograd on the same flat buffer as the built-in network."""
 
+import contextlib
 import copy
 import inspect
 from collections.abc import Callable, Sequence
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sknn.network.flat import Entry, FlatNetwork, Inputs, lay_out
+from sknn.network.own_draws import OwnDraws, States
 
 
 class CustomNetwork(FlatNetwork):
@@ -23,8 +25,8 @@ class CustomNetwork(FlatNetwork):
 
     Notes
     -----
-    A module draws its noise (dropout) from torch's global generator.  Each member's draws come from a generator state
-    of its own, which is swapped in for its turn, so that the global one is left as it was.
+    What a module draws while it trains (dropout) comes from a generator of its member; see `OwnDraws`.  What it draws
+    in a prediction comes from torch's global generator, as of any module.
     """
 
     can_shrink = False  # its modules stay with it
@@ -38,7 +40,7 @@ class CustomNetwork(FlatNetwork):
         super().__init__()
         self.in_features = in_features
         self.members = nn.ModuleList(module.to(dtype) for module in modules)
-        self.random_states: list[Tensor] | None = None
+        self.draws: list[OwnDraws] | None = None
         first = self.members[0]
         tensors: list[tuple[str, Tensor, bool]] = [(name, p, True) for name, p in first.named_parameters()]
         tensors += [(name, b, False) for name, b in first.named_buffers() if b.is_floating_point()]
@@ -52,22 +54,21 @@ class CustomNetwork(FlatNetwork):
         self.tie(flat)
 
     def seed(self, seeds: list[int]) -> None:
-        """Give each member a random state of its own."""
-        device = self.flat.device
-        self.random_states = [torch.Generator(device).manual_seed(seed).get_state() for seed in seeds]
+        """Give each member random numbers of its own."""
+        self.draws = [OwnDraws(seed) for seed in seeds]
 
     def select(self, members: list[int]) -> None:
         self.members = nn.ModuleList(self.members[m] for m in members)
-        if self.random_states is not None:
-            self.random_states = [self.random_states[m] for m in members]
+        if self.draws is not None:
+            self.draws = [self.draws[m] for m in members]
         super().select(members)
 
     def snapshot(self) -> Callable[[], None]:
-        restore_numbers, random_states = super().snapshot(), copy.copy(self.random_states)
+        restore_numbers, states = super().snapshot(), self._states_of_draws()
 
         def restore() -> None:
             restore_numbers()
-            self.random_states = random_states
+            self._set_draws(states)
 
         return restore
 
@@ -109,21 +110,21 @@ class CustomNetwork(FlatNetwork):
         return torch.stack([module(numbers) for module in self.members])
 
     def _member_output(self, m: int, rows: Tensor) -> Tensor:
-        if self.random_states is None:
+        with contextlib.nullcontext() if self.draws is None else self.draws[m]:
             return self.members[m](rows)
-        devices = [rows.device] if rows.is_cuda else []
-        with torch.random.fork_rng(devices):
-            _set_random_state(self.random_states[m], rows.device)
-            z = self.members[m](rows)
-            self.random_states[m] = _random_state(rows.device)
-        return z
 
     def __reduce__(self) -> tuple:
         modules = []
         for module in self.members:
             memo = {id(p): _detached(p) for p in (*module.parameters(), *module.buffers())}
             modules.append(copy.deepcopy(module, memo))
-        return _restore_custom, (modules, self.flat.dtype, self.in_features, self.training, self.random_states)
+        return _restore_custom, (modules, self.flat.dtype, self.in_features, self.training, self._states_of_draws())
+
+    def _states_of_draws(self) -> list[States] | None:
+        return None if self.draws is None else [own.states for own in self.draws]
+
+    def _set_draws(self, states: list[States] | None) -> None:
+        self.draws = None if states is None else [OwnDraws.going_on(own) for own in states]
 
 
 def _restore_custom(
@@ -131,19 +132,18 @@ def _restore_custom(
     dtype: torch.dtype,
     in_features: int | tuple[int, ...] | None,
     training: bool,
-    random_states: list[Tensor] | None,
+    states: list[States] | None,
 ) -> CustomNetwork:
     network = CustomNetwork(modules, dtype, in_features).train(training)
-    network.random_states = None if random_states is None else list(random_states)
+    network._set_draws(states)
     return network
 
 
 def build_module(
     factory: Callable[..., nn.Module], in_features: int | tuple[int, ...], out_features: int, seed: int
 ) -> nn.Module:
-    """One member: call `factory(in_features, out_features)` with torch's global generator seeded for it alone."""
-    with torch.random.fork_rng([]):
-        torch.default_generator.manual_seed(seed)
+    """One member: call `factory(in_features, out_features)`, which draws the initial weights from this seed."""
+    with OwnDraws(seed):
         module = factory(in_features, out_features)
     if not isinstance(module, nn.Module):
         raise TypeError(
@@ -182,14 +182,3 @@ def _detached(tensor: Tensor) -> Tensor:
     """A CPU copy that shares no memory with the flat buffer."""
     value = tensor.detach().cpu().clone()
     return nn.Parameter(value, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else value
-
-
-def _random_state(device: torch.device) -> Tensor:
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-
-def _set_random_state(state: Tensor, device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state, device)
-    else:
-        torch.set_rng_state(state)

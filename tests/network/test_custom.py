@@ -3,6 +3,8 @@
 import copy
 import functools
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from sknn import NeuralRegressor
 from sknn.network.custom import CustomNetwork, build_module, check_factory
 from sknn.network.flat import Inputs
 from sknn.network.losses import SquaredError
@@ -187,6 +190,55 @@ def test_torchs_global_random_state_is_left_as_it_was():
     step(network, *batch())
     modules()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+class Waiting(nn.Module):
+    """Waits between two draws, when it is made and in every step of its training."""
+
+    def __init__(self, in_features, out_features, wait):
+        super().__init__()
+        self.body = nn.Linear(in_features, 5)
+        wait()
+        self.head = nn.Linear(5, out_features)
+        self.wait = wait
+
+    def forward(self, x):
+        x = self.body(nn.functional.dropout(x, 0.2, self.training))
+        if self.training:
+            self.wait()
+        return self.head(nn.functional.dropout(x.tanh(), 0.5, self.training))
+
+
+TABLE = np.random.default_rng(0).normal(size=(60, IN))
+
+
+def fitted(wait):
+    settings = {"ensemble_size": 2, "max_iter": 3, "batch_size": 20, "early_stopping": False, "n_threads": 1}
+    module = functools.partial(Waiting, wait=wait)
+    return NeuralRegressor(module=module, random_state=0, **settings).fit(TABLE, TABLE[:, 0] * TABLE[:, 1])
+
+
+def test_fits_in_four_threads_have_the_result_of_one():
+    expected = fitted(lambda: None).predict(TABLE)
+    meeting = threading.Barrier(4, timeout=60)
+    with ThreadPoolExecutor(4) as pool:
+        fits = list(pool.map(fitted, [meeting.wait] * 4))
+    for fit in fits:
+        np.testing.assert_array_equal(fit.predict(TABLE), expected)
+
+
+def test_what_another_thread_draws_during_a_fit_is_what_it_would_draw_without():
+    drawn, expected = [], fitted(lambda: None).predict(TABLE)
+    with torch.random.fork_rng(), ThreadPoolExecutor(1) as other:
+        torch.manual_seed(8)
+        fit = fitted(lambda: drawn.append(other.submit(torch.rand, 2).result()))
+        after = torch.get_rng_state()
+        torch.manual_seed(8)
+        for numbers in drawn:
+            assert torch.equal(torch.rand(2), numbers)
+        assert torch.equal(torch.get_rng_state(), after)
+    np.testing.assert_array_equal(fit.predict(TABLE), expected)
+    assert len(drawn) == 2 + 2 * 3 * 3  # members, and of each the batches of all epochs
 
 
 MOVES = {
