@@ -27,7 +27,7 @@ from sknn._device import (
     threads,
 )
 from sknn.training.net import TrainingNet
-from tests.common import SMALL
+from tests.common import PATIENCE, SMALL
 
 CPU = torch.device("cpu")
 BIG, LITTLE = WORK_FOR_THREADS, WORK_FOR_THREADS - 1
@@ -267,7 +267,7 @@ def test_a_process_forked_during_a_fit_can_restore_numpys_blas(two_blas_threads)
     with one_blas_thread:
         child = os.fork()
         if child == 0:
-            signal.alarm(120)  # which ends it, if it hangs
+            signal.alarm(PATIENCE)  # which ends it, if it hangs
             with one_blas_thread:
                 pass
             os._exit(0 if set(blas_threads()) <= {2} else 1)
