@@ -1,5 +1,7 @@
-"""What several test files use: settings of small estimators, and a callback that keeps what a training does."""
+"""What several test files use: small settings, a callback that keeps what a training does, processes of their own."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 from skorch.callbacks import Callback
@@ -18,6 +20,8 @@ QUICK = {
     "n_threads": 1,
 }
 
+PATIENCE = 300  # seconds that a test waits for a process: less than its time-out, so that the process is ended, too
+
 
 class Witness(Callback):
     """Keeps the data of a training, and the weights at its start and after each epoch, in `seen`."""
@@ -30,3 +34,16 @@ class Witness(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         self.seen.weights.append(net.module_.flat.clone())
+
+
+def python(*arguments, **settings):
+    """A process of this Python, when it has ended."""
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, **settings)
+
+
+def printed(*arguments, **settings):
+    """What a process of this Python prints that does not fail."""
+    done = python(*arguments, **settings)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -51,7 +51,7 @@ from skorch.callbacks import (
 
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.callbacks import StopTraining
-from tests.common import Witness
+from tests.common import PATIENCE, Witness
 
 EPOCHS = 4
 X, Y = make_classification(60, 5, random_state=0)
@@ -767,7 +767,7 @@ def test_ctrl_c_ends_a_fit_with_a_warning_and_a_usable_model(solver):
     try:
         assert child.stdout.readline().strip() == "ready"
         child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=120)
+        out, err = child.communicate(timeout=PATIENCE)
     finally:
         child.kill()
     assert child.returncode == 0, err

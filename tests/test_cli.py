@@ -3,7 +3,6 @@
 import importlib
 import json
 import os
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -20,7 +19,7 @@ import sknn
 from sknn import NeuralClassifier, NeuralRegressor, OnnxPredictor
 from sknn.cli import main
 from sknn.export.torch_encoder import raw_tensors
-from tests.common import TINY
+from tests.common import TINY, python
 
 rng = np.random.default_rng(0)
 FRAME = pd.DataFrame(
@@ -35,9 +34,7 @@ LABELS = rng.choice(["u", "v"], 60)
 
 def run(*arguments, folder, **environment):
     """A real process, with warnings as errors."""
-    command = [sys.executable, "-W", "error", "-m", "sknn", *map(str, arguments)]
-    environment = os.environ | environment
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    return python("-W", "error", "-m", "sknn", *arguments, cwd=folder, env=os.environ | environment)
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from joblib import Parallel, delayed
+from sklearn.datasets import load_diabetes, load_iris
 from threadpoolctl import threadpool_limits
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from sknn import NeuralClassifier, _device
+from sknn import NeuralClassifier, NeuralRegressor, _device
 from sknn._device import (
     WORK_FOR_THREADS,
     _blas_libraries,
@@ -24,9 +26,11 @@ from sknn._device import (
     stream,
     threads,
 )
+from sknn.training.net import TrainingNet
+from tests.common import PATIENCE, SMALL
 
 CPU = torch.device("cpu")
-BIG, SMALL = WORK_FOR_THREADS, WORK_FOR_THREADS - 1
+BIG, LITTLE = WORK_FOR_THREADS, WORK_FOR_THREADS - 1
 
 
 @pytest.fixture(autouse=True)
@@ -37,13 +41,56 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-def test_auto_takes_a_gpu_if_there_is_one():
-    kinds = [("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available()), ("cpu", True)]
-    assert resolve_device("auto").type == next(kind for kind, is_there in kinds if is_there)
+X, Y = load_iris(return_X_y=True)
+WORDS = X.astype(object)
+WORDS[:, 0] = np.array(["a", "b", "c"])[np.arange(150) % 3]
+DIABETES = load_diabetes(return_X_y=True)
+FITS = {
+    "classes": (NeuralClassifier, (X, Y), {"batch_norm": True, "metrics": ["accuracy"], "class_weight": "balanced"}),
+    "words": (NeuralClassifier, (WORDS, Y), {"numeric_embedding": "periodic", "label_smoothing": 0.1}),
+    "values": (NeuralRegressor, DIABETES, {"numeric_embedding": "piecewise_linear", "metrics": ["r2"]}),
+    "sgd": (NeuralRegressor, DIABETES, {"solver": "sgd", "learning_rate": "adaptive"}),
+    "torch's solver": (NeuralRegressor, DIABETES, {"solver": torch.optim.RMSprop, "precision": "bfloat16"}),
+    "lbfgs": (NeuralRegressor, DIABETES, {"solver": "lbfgs"}),
+    "custom module": (NeuralRegressor, DIABETES, {"module": torch.nn.Linear}),
+    "quantiles": (NeuralRegressor, DIABETES, {"loss": "quantile", "quantile": (0.1, 0.9)}),
+}
 
 
-def test_the_cpu_is_always_there():
-    assert resolve_device("cpu") == CPU
+def fitted(cls=NeuralClassifier, table=(X, Y), **params):
+    return cls(**SMALL | params).fit(*table)
+
+
+@pytest.mark.parametrize(("cuda", "mps", "best"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")])
+def test_auto_takes_the_best_device_that_torch_finds(cuda, mps, best, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert resolve_device("auto").type == best
+
+
+@pytest.mark.skipif(resolve_device("auto") != CPU, reason="needs a machine without a GPU")
+def test_without_a_gpu_auto_trains_on_the_cpu_as_cpu_does():
+    auto, cpu = (fitted(device=device) for device in ("auto", "cpu"))
+    assert auto.device_ == cpu.device_ == auto.module_.flat.device == CPU
+    assert torch.equal(auto.module_.flat, cpu.module_.flat)
+
+
+@pytest.mark.parametrize("name", FITS)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_what_epochs_and_predictions_make_is_made_on_the_device_of_the_network(name, monkeypatch):
+    """What named no device would be made on torch's default one, which cannot be computed with here."""
+    cls, table, params = FITS[name]
+    expected = fitted(cls, table, device="cpu", **params).predict(table[0])
+    whole = TrainingNet.run_single_epoch
+
+    def elsewhere_by_default(*args, **kwargs):
+        with torch.device("meta"):
+            whole(*args, **kwargs)
+
+    monkeypatch.setattr(TrainingNet, "run_single_epoch", elsewhere_by_default)
+    est = fitted(cls, table, device="cpu", **params)
+    with torch.device("meta"):
+        np.testing.assert_array_equal(est.predict(table[0]), expected)
 
 
 @pytest.mark.gpu
@@ -100,6 +147,36 @@ def test_a_precision_is_the_type_of_the_parameters_and_of_the_products(precision
     assert (resolved.dtype, resolved.product_dtype) == (dtype, product_dtype)
 
 
+class Products(TorchDispatchMode):
+    """Notes of which type the matrices are that torch multiplies."""
+
+    def __init__(self):
+        super().__init__()
+        self.dtypes = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket.__name__ in ("mm", "bmm", "addmm", "baddbmm"):
+            self.dtypes |= {tensor.dtype for tensor in args if torch.is_tensor(tensor)}
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("float64", torch.float64)])
+def test_the_weights_of_a_fit_are_of_its_precision(precision, dtype):
+    est = fitted(precision=precision, device="cpu")
+    assert est.module_.flat.dtype == dtype
+    assert est.coefs_[0].dtype == precision
+
+
+def test_bfloat16_multiplies_in_it_and_keeps_its_parameters_in_float32():
+    plain = fitted(device="cpu")
+    with Products() as products:
+        est = fitted(precision="bfloat16", device="cpu")
+    assert est.module_.flat.dtype == torch.float32
+    assert torch.bfloat16 in products.dtypes
+    np.testing.assert_allclose(est.predict_proba(X), plain.predict_proba(X), atol=0.05)
+    assert np.abs(est.predict_proba(X) - plain.predict_proba(X)).max() > 1e-5
+
+
 def test_mps_has_no_float64():
     message = r"^precision='float64' is not supported on device='mps'; use 'float32' or another device\.$"
     with pytest.raises(ValueError, match=message):
@@ -112,7 +189,7 @@ def test_mps_has_no_float64():
 
 @pytest.mark.parametrize(
     ("n_threads", "work", "inside"),
-    [(1, BIG, 1), (3, SMALL, 3), (2, SMALL, 2), ("auto", SMALL, 1), ("auto", BIG, 2), (np.int64(3), SMALL, 3)],
+    [(1, BIG, 1), (3, LITTLE, 3), (2, LITTLE, 2), ("auto", LITTLE, 1), ("auto", BIG, 2), (np.int64(3), LITTLE, 3)],
 )
 def test_threads_are_set_inside_and_restored_after(n_threads, work, inside):
     with threads(n_threads, work):
@@ -190,7 +267,7 @@ def test_a_process_forked_during_a_fit_can_restore_numpys_blas(two_blas_threads)
     with one_blas_thread:
         child = os.fork()
         if child == 0:
-            signal.alarm(120)  # which ends it, if it hangs
+            signal.alarm(PATIENCE)  # which ends it, if it hangs
             with one_blas_thread:
                 pass
             os._exit(0 if set(blas_threads()) <= {2} else 1)

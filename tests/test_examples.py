@@ -2,8 +2,6 @@
 
 import os
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +9,16 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
+from tests.common import printed
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def run(name, folder, ignored=()):
     """What the program prints, run in a folder of its own with warnings as errors, but for those `ignored`."""
     filters = [part for each in ("error", *ignored) for part in ("-W", each)]
-    command = [sys.executable, *filters, str(EXAMPLES / name)]
     settings = {"MPLBACKEND": "Agg", "MLFLOW_DISABLE_TELEMETRY": "true", "WANDB_ERROR_REPORTING": "false"}
-    done = subprocess.run(command, cwd=folder, env=os.environ | settings, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return printed(*filters, EXAMPLES / name, cwd=folder, env=os.environ | settings)
 
 
 def load(name):

@@ -67,7 +67,7 @@ def test_partial_fit_needs_the_classes_first(cancer):
     X, y = cancer
     with pytest.raises(ValueError, match="classes must be passed on the first call to partial_fit"):
         NeuralClassifier(**QUICK).partial_fit(X, y)
-    clf = NeuralClassifier(**QUICK | dict(learning_rate="constant"))
+    clf = NeuralClassifier(**QUICK)
     clf.partial_fit(X[:200], np.zeros(200, dtype=int), classes=[0, 1])
     for _ in range(10):
         clf.partial_fit(X, y)
@@ -347,7 +347,7 @@ def test_a_network_that_was_moved_trains_on():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 4))
     y = (X[:, 0] * X[:, 1] > 0).astype(int)
-    settings = {"hidden_layer_sizes": (32,), "ensemble_size": 1, "random_state": 0, "learning_rate": "constant"}
+    settings = {"hidden_layer_sizes": (32,), "ensemble_size": 1, "random_state": 0}
     moved, left = (NeuralClassifier(**settings).partial_fit(X, y, classes=[0, 1]) for _ in range(2))
     moved.module_.double().float()
     moved.module_.cpu()

@@ -2,22 +2,19 @@
 
 import ast
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import sknn
+from tests.common import printed
 
 HEAVY = ("torch", "sklearn", "skorch", "scipy", "joblib", "pandas")
 
 
 def run(code):
     """What a fresh process prints."""
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return printed("-W", "error", "-c", code).strip()
 
 
 def heavy_modules_after(statement):

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 
 import numpy as np
@@ -28,6 +27,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sknn import NeuralClassifier, NeuralRegressor, OnnxPredictor, export
 from sknn._encoding import as_numbers
 from sknn._levels import as_level, is_missing
+from tests.common import printed
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60, 4))
@@ -428,10 +428,8 @@ def test_a_process_that_predicts_loads_neither_torch_nor_scikit_learn(array_mode
         f"print(OnnxPredictor({str(path)!r}).predict({X[:3].tolist()}).tolist())\n"
         "assert not {'torch', 'sklearn', 'skorch', 'scipy', 'pandas'} & set(sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120)
 
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(classifier.predict(X[:3]).tolist())
+    assert printed("-W", "error", "-c", code).strip() == str(classifier.predict(X[:3]).tolist())
 
 
 def test_dates_in_the_place_of_categories_are_refused():

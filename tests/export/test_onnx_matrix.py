@@ -106,8 +106,15 @@ def run(program, X, sample):
     return session.run(None, feeds(X, inputs_of(sample)))
 
 
-@pytest.mark.parametrize("its_table", TABLES)
-@pytest.mark.parametrize("task", TASKS)
+# Every task with every table; but for one task for each table, they are slow.
+PAIRS = [
+    pytest.param(task, its_table, marks=[] if i % len(TASKS) == j else pytest.mark.slow)
+    for i, its_table in enumerate(TABLES)
+    for j, task in enumerate(TASKS)
+]
+
+
+@pytest.mark.parametrize(("task", "its_table"), PAIRS)
 def test_the_graph_predicts_new_rows_as_the_estimator_does(task, its_table):
     est, y = TASKS[task]
     parameters, wrap, X, new = TABLES[its_table]

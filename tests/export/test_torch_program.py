@@ -1,8 +1,6 @@
 """A program of torch's own predicts what the estimator predicts, in a process that knows nothing of sknn."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -19,6 +17,7 @@ from sknn.export import torch_program
 from sknn.export.torch_encoder import raw_tensors
 from sknn.export.torch_program import to_torch_program
 from sknn.network.activations import ACTIVATIONS
+from tests.common import printed
 
 rng = np.random.default_rng(0)
 QUICK = {"hidden_layer_sizes": (8, 4), "max_iter": 2, "ensemble_size": 2, "random_state": 0}
@@ -98,13 +97,11 @@ torch.save(program(*torch.load("rows.pt")), "predicted.pt")
 print(files["sknn.json"])
 assert not {"sknn", "sklearn", "skorch"} & set(sys.modules)
 """
-    command = [sys.executable, "-P", "-W", "error", "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    told = printed("-P", "-W", "error", "-c", code, cwd=tmp_path)
 
-    assert done.returncode == 0, done.stderr
     predicted = torch.load(tmp_path / "predicted.pt").numpy()
     np.testing.assert_allclose(predicted, estimator.predict_proba(FRAME), atol=1e-6)
-    assert json.loads(done.stdout) == {
+    assert json.loads(told) == {
         "classes": ["u", "v", "w"],
         "numbers": ["far", "gaps"],
         "codes": {

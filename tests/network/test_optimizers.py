@@ -2,8 +2,6 @@
 
 import copy
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
 
 from sknn.network.mlp import MLP
 from sknn.network.optimizers import SGD, Adam, FlatOptimizer, Rates, TorchOptimizer
+from tests.common import printed
 
 STEPS = 12
 
@@ -480,5 +479,4 @@ from sknn import NeuralClassifier
 NeuralClassifier(max_iter=1).fit(*load_iris(return_X_y=True))
 print("torch._dynamo" in sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert printed("-c", code).strip() == "False"

@@ -1,4 +1,4 @@
-"""Ten thousand mutated files: each is loaded or refused by one class of error, in bounded memory, and runs nothing."""
+"""Mutated files: each is loaded or refused by one class of error, in bounded memory, and runs nothing."""
 
 import json
 import subprocess
@@ -6,19 +6,30 @@ import sys
 
 import pytest
 
-COUNT = 10_500
+from tests.common import PATIENCE
+
 PROCESSES = 2
+MANY = pytest.param(10_500, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])
+
+
+@pytest.fixture(scope="module", params=[1_000, MANY])
+def count(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def found():
-    """What became of the files, put together from a few processes with seeds of their own."""
-    command = [sys.executable, "-X", "faulthandler", "-m", "tests.persistence.fuzz", str(COUNT // PROCESSES)]
+def found(count):
+    """What became of so many files, put together from a few processes with seeds of their own."""
+    command = [sys.executable, "-X", "faulthandler", "-m", "tests.persistence.fuzz", str(count // PROCESSES)]
     running = [
         subprocess.Popen([*command, str(seed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for seed in range(PROCESSES)
     ]
-    ended = [(process, *process.communicate(timeout=500)) for process in running]
+    try:
+        ended = [(process, *process.communicate(timeout=max(PATIENCE, count / 10))) for process in running]
+    finally:
+        for process in running:
+            process.kill()
     for process, _, errors in ended:
         assert process.returncode == 0, errors.decode()[-3000:]  # -6 or -11: the interpreter crashed
     return [json.loads(output) for _, output, _ in ended]
@@ -28,8 +39,8 @@ def total(found, part):
     return sum(n for result in found for name, n in result["results"].items() if part in name)
 
 
-def test_ten_thousand_files_were_tried(found):
-    assert total(found, "") >= 10_000
+def test_so_many_files_were_tried(found, count):
+    assert total(found, "") == count
 
 
 def test_each_is_loaded_or_refused_by_one_class_of_error(found):
@@ -44,10 +55,10 @@ def test_none_takes_much_memory(found):
     assert max(result["grown_mb"] for result in found) < 200
 
 
-def test_files_of_every_kind_of_mutation_get_far(found):
+def test_files_of_every_kind_of_mutation_get_far(found, count):
     """Else the test would test the digest only."""
     for kind in ("document", "arrays"):
-        assert total(found, f"{kind}: loaded, predicts") > 100
-        assert total(found, f"{kind}: refused") > 500
-    assert total(found, "loaded, does not predict") > 50
+        assert total(found, f"{kind}: loaded, predicts") > 0.01 * count
+        assert total(found, f"{kind}: refused") > 0.05 * count
+    assert total(found, "loaded, does not predict") > 0.005 * count
     assert total(found, "bytes: loaded") == 0  # no damage goes unseen

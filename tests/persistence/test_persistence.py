@@ -4,7 +4,6 @@ import io
 import json
 import pickle
 import re
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -25,7 +24,7 @@ from sknn import NeuralClassifier, NeuralRegressor, from_sklearn, load, save
 from sknn.model_selection import GridSearchCV
 from sknn.persistence import InvalidFileError
 from sknn.persistence.container import pack, unpack
-from tests.common import TINY
+from tests.common import TINY, printed
 
 N = 40
 X = np.random.default_rng(0).normal(size=(N, 3))
@@ -446,8 +445,7 @@ def test_a_file_holds_no_pickle_and_loads_in_a_process_that_has_none(reg, path):
         "sys.addaudithook(hear)\n"
         "print(type(load(sys.argv[1])).__name__)\n"
     )
-    command = [sys.executable, "-c", program, str(path)]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "NeuralRegressor\n"
+    assert printed("-c", program, path) == "NeuralRegressor\n"
 
 
 def test_a_path_may_be_a_string(reg, path):

@@ -216,10 +216,7 @@ def test_a_member_gets_the_same_bits_while_others_leave():
 
 def test_a_member_gets_the_same_bits_with_weights():
     weight = np.random.default_rng(0).uniform(0.1, 3, 120)
-    together = assert_independent_of_company(
-        fit={"sample_weight": weight}, class_weight="balanced", label_smoothing=0.1
-    )
-    assert len(flat(together)) == 5
+    assert_independent_of_company(fit={"sample_weight": weight}, class_weight="balanced", label_smoothing=0.1)
 
 
 def test_batches_whose_rows_all_weigh_nothing_add_nothing_to_the_gradient():
@@ -238,17 +235,15 @@ def test_the_inverse_of_a_batchs_weight_is_finite(weight):
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_a_wide_member_gets_the_same_bits_where_threads_share_the_work(n_threads):
-    together = assert_independent_of_company(
+    assert_independent_of_company(
         hidden_layer_sizes=(256, 128), batch_size=100, n_threads=n_threads, max_iter=2, early_stopping=False
     )
-    assert flat(together).shape[0] == 5
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma"])
 def test_a_member_of_a_regressor_gets_the_same_bits(loss):
     y = np.exp(make_regression(120, 6, random_state=0)[1] / 200)
-    together = assert_independent_of_company(NeuralRegressor, y, loss=loss, batch_size=33)
-    assert flat(together).shape[0] == 5
+    assert_independent_of_company(NeuralRegressor, y, loss=loss, batch_size=33)
 
 
 def test_members_differ():
