@@ -41,7 +41,7 @@ with warnings.catch_warnings():
         task="classification",
         estimator_list=["sknn", "lgbm"],
         max_iter=6,
-        time_budget=60,
+        time_budget=600,  # seconds; six trials take a few
         metric="log_loss",
         eval_method="cv",
         n_splits=3,

@@ -1,7 +1,10 @@
 """What several test files use: small settings, a callback that keeps what a training does, processes of their own."""
 
+import os
+import signal
 import subprocess
 import sys
+import traceback
 from types import SimpleNamespace
 
 from skorch.callbacks import Callback
@@ -47,3 +50,18 @@ def printed(*arguments, **settings):
     done = python(*arguments, **settings)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def forked(work):
+    """The exit code of a fork of this process that does this work: 0, 1 if it fails, below 0 if it hangs."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(PATIENCE)  # which ends it: no fork may outlive the run, whose output it holds open
+        try:
+            work()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

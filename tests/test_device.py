@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 import os
-import signal
 from threading import Event, Thread
 
 import numpy as np
@@ -27,7 +26,7 @@ from sknn._device import (
     threads,
 )
 from sknn.training.net import TrainingNet
-from tests.common import PATIENCE, SMALL
+from tests.common import SMALL, forked
 
 CPU = torch.device("cpu")
 BIG, LITTLE = WORK_FOR_THREADS, WORK_FOR_THREADS - 1
@@ -264,14 +263,13 @@ def test_what_an_interrupt_keeps_from_being_restored_is_restored_by_the_next_one
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork")
 def test_a_process_forked_during_a_fit_can_restore_numpys_blas(two_blas_threads):
+    def leaves_two():
+        with one_blas_thread:
+            pass
+        assert set(blas_threads()) <= {2}
+
     with one_blas_thread:
-        child = os.fork()
-        if child == 0:
-            signal.alarm(PATIENCE)  # which ends it, if it hangs
-            with one_blas_thread:
-                pass
-            os._exit(0 if set(blas_threads()) <= {2} else 1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert forked(leaves_two) == 0
     assert set(blas_threads()) <= {2}
 
 

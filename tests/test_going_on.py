@@ -1,5 +1,6 @@
 """Training on: `warm_start` and `partial_fit`, what they keep, and what they refuse."""
 
+import copy
 import pickle
 import warnings
 
@@ -364,3 +365,103 @@ def test_nothing_of_the_batches_stays_after_a_fit(solver):
     with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
         clf.fit(X, y)
     assert clf.module_.bound_layers() == []
+
+
+# --- All or nothing ---------------------------------------------------------------------------------------------------
+
+
+class MistakeError(Exception):
+    pass
+
+
+class MakesAMistake(Callback):
+    """Raises at the n-th call of one of skorch's methods, once it is armed; copies share what is armed."""
+
+    def __init__(self, method, n):
+        self.armed = {}
+        self.method, self.n = method, n
+
+    def arm(self):
+        self.armed[self.method] = self.n
+
+    def notify(self, method):
+        self.armed[method] = self.armed.get(method, 0) - 1
+        if self.armed[method] == 0:
+            raise MistakeError
+
+    def on_train_begin(self, net, **kwargs):
+        self.notify("on_train_begin")
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.notify("on_epoch_begin")
+
+    def on_batch_end(self, net, **kwargs):
+        self.notify("on_batch_end")
+
+    def on_epoch_end(self, net, **kwargs):
+        self.notify("on_epoch_end")
+
+    def on_train_end(self, net, **kwargs):
+        self.notify("on_train_end")
+
+
+def fit(clf, X, y):
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        return clf.fit(X, y)
+
+
+def partial_fit(clf, X, y):
+    return clf.partial_fit(X, y, classes=[0, 1])
+
+
+def whole_state(clf, X):
+    names = ("history_", "loss_curve_", "loss_", "best_loss_", "validation_scores_", "n_iter_", "t_")
+    return [clf.predict_proba(X).tolist(), len(clf.net_.history), *(copy.deepcopy(getattr(clf, n)) for n in names)]
+
+
+MOMENTS = [("on_train_begin", 1), ("on_epoch_begin", 1), ("on_batch_end", 2), ("on_epoch_end", 1), ("on_train_end", 1)]
+LATER = [("on_batch_end", 20), ("on_epoch_end", 3)]
+WAYS = {
+    "fit": (fit, {}, MOMENTS + LATER),
+    "warm start": (fit, {"warm_start": True}, MOMENTS + LATER),
+    "warm start of torch's solver": (fit, {"warm_start": True, "solver": torch.optim.RMSprop}, LATER),
+    "warm start of lbfgs": (fit, {"warm_start": True, "solver": "lbfgs", "max_iter": 5}, [LATER[1]]),
+    "partial_fit": (partial_fit, {}, MOMENTS),
+}
+MISTAKES = [(way, *moment) for way, (_, _, moments) in WAYS.items() for moment in moments]
+
+
+@pytest.mark.parametrize(("way", "method", "n"), MISTAKES)
+def test_a_callbacks_mistake_at_any_moment_leaves_the_estimator_as_it_was(cancer, way, method, n):
+    X, y = cancer
+    train, params, _ = WAYS[way]
+    params = QUICK | {"batch_norm": True, "batch_size": 100} | params
+    mistake = MakesAMistake(method, n)
+    clf, never = (NeuralClassifier(**params, callbacks=callbacks) for callbacks in ([mistake], None))
+    for est in (clf, never):
+        train(train(est, X, y), X, y)
+    before = whole_state(clf, X)
+
+    mistake.arm()
+    with pytest.raises(MistakeError):
+        train(clf, X, y)
+
+    assert whole_state(clf, X) == before
+    np.testing.assert_array_equal(train(clf, X, y).predict_proba(X), train(never, X, y).predict_proba(X))
+
+
+@pytest.mark.parametrize(("method", "n"), MOMENTS)
+@pytest.mark.parametrize("train", [fit, partial_fit])
+def test_a_callbacks_mistake_in_a_first_training_leaves_no_model(cancer, train, method, n):
+    X, y = cancer
+    mistake = MakesAMistake(method, n)
+    clf = NeuralClassifier(**QUICK, callbacks=[mistake])
+    mistake.arm()
+    with pytest.raises(MistakeError):
+        train(clf, X, y)
+    with pytest.raises(NotFittedError):
+        check_is_fitted(clf)
+    assert not [name for name in vars(clf) if name.endswith("_")]
+    np.testing.assert_array_equal(
+        train(clf, X, y).predict_proba(X), train(NeuralClassifier(**QUICK), X, y).predict_proba(X)
+    )
