@@ -305,7 +305,7 @@ def _as_array(X: Any) -> np.ndarray:
 
 def _as_column(values: Any, dtype: Any, name: str) -> np.ndarray:
     """A column of a frame, a dict or a list, as a tensor of shape (n, 1)."""
-    array = values.to_numpy() if hasattr(values, "to_numpy") else _as_array(values)
+    array = _values_of(values, exact=dtype is np.object_)
     if array.ndim == 2 and hasattr(values, "columns"):
         raise ValueError(f"X has {array.shape[1]} columns called {name!r}; which is meant?")
     if array.ndim != 1:
@@ -316,6 +316,13 @@ def _as_column(values: Any, dtype: Any, name: str) -> np.ndarray:
     if not len(array):
         raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
     return _as_tensor(array, dtype, name)[:, None]
+
+
+def _values_of(values: Any, exact: bool) -> np.ndarray:
+    """An array of a column; `exact` if integers beside missing values are to keep the digits that a float loses."""
+    if exact and hasattr(values, "to_list") and str(values.dtype).lower().startswith(("int", "uint")):
+        return np.array(values.to_list(), dtype=object)
+    return values.to_numpy() if hasattr(values, "to_numpy") else _as_array(values)
 
 
 def _as_tensor(values: np.ndarray, dtype: Any, name: str) -> np.ndarray:

@@ -91,6 +91,7 @@ HOUSE = [
     "export/onnx_converters.py",
     "export/onnx_imputer.py",
     "export/onnx_passthrough.py",
+    "export/onnx_categories.py",
     "export/onnx_inputs.py",
     "export/onnx_steps.py",
     "export/onnx_check.py",

@@ -308,6 +308,19 @@ def test_missing_strings_are_empty(column):
 WORDS = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series([2**53 + 1, None], dtype="Int64"),
+        pd.Series([2**53 + 1, None], dtype="int64[pyarrow]"),
+        pl.Series([2**53 + 1, None]),
+        [2**53 + 1, None],
+    ],
+)
+def test_integers_beside_missing_ones_keep_their_digits_as_categories(column):
+    assert ECHO_TEXT.predict({"x": column}).tolist() == ["9007199254740993", ""]
+
+
 NUMBERS = (
     st.integers() | st.floats() | st.booleans() | st.floats(width=32).map(np.float32) | st.booleans().map(np.bool_)
 )

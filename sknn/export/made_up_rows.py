@@ -9,6 +9,7 @@ from sknn._encoding import ColumnScaler, FeatureEncoder
 
 ROWS = 64
 MISSING_SHARE = 0.05
+LARGEST = np.finfo(np.float64).max
 SPREAD = 1.5  # in units of a column's scale: some rows beyond what the fit saw
 
 
@@ -37,7 +38,9 @@ def sample_of(model: Any) -> Any:
         raise ImportError(
             "Columns with names need pandas; install it with: pip install 'sknn[pandas]', or give a sample of your own."
         ) from error
-    return pd.DataFrame(rows, columns=model.feature_names_in_).infer_objects()
+    names = pd.Index(model.feature_names_in_, dtype=object)  # whatever strings they, and the categories, are
+    numbers = dict.fromkeys(model.feature_names_in_[model._features.numeric_], np.float64)
+    return pd.DataFrame(rows, columns=names, dtype=object).astype(numbers)
 
 
 def made_up_rows(encoder: FeatureEncoder, n_rows: int) -> np.ndarray:
@@ -60,8 +63,14 @@ def made_up_rows(encoder: FeatureEncoder, n_rows: int) -> np.ndarray:
 
 
 def _numbers(scaler: ColumnScaler, n_rows: int, random: np.random.Generator) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.clip(_around(scaler, n_rows, random), -LARGEST, LARGEST)
+
+
+def _around(scaler: ColumnScaler, n_rows: int, random: np.random.Generator) -> np.ndarray:
     if scaler.references is not None:
         low, high = scaler.references[0], scaler.references[-1]
-        return low + random.uniform(-0.1, 1.1, (n_rows, len(low))) * (high - low)
+        share = random.uniform(-0.1, 1.1, (n_rows, len(low)))
+        return low * (1 - share) + high * share
     width = np.divide(1.0, scaler.scale, out=np.zeros_like(scaler.scale), where=scaler.scale != 0)
     return scaler.center + SPREAD * random.standard_normal((n_rows, len(width))) * width

@@ -10,6 +10,7 @@ from sknn.export.onnx_inputs import Input, feeds
 
 ROWS = 256  # of the sample, evenly spread, that are predicted both ways
 TOLERANCE = 1e-5  # a float32 network comes to about 3e-7
+LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)  # what is smaller may be 0 in a graph of float32
 LOW_PRECISION = 2e-2  # bfloat16 products have 8 bits; the graph computes them in float32
 
 
@@ -44,7 +45,7 @@ def differences(
         if not hasattr(model, "predict_proba"):
             return _labels_differ(labels, given, np.ones(labels.shape, bool))
         p = np.asarray(model.predict_proba(X))
-        found = _numbers_differ("predict_proba", p, _probabilities(outputs), tolerance)
+        found = _numbers_differ("predict_proba", p, _probabilities(outputs), tolerance, LEAST_PROBABILITY)
         return found or _labels_differ(labels, given, _margin(p, labels) > 2 * tolerance)
     name = "predict" if hasattr(model, "predict") else "transform"
     expected = getattr(model, name)(X)
@@ -54,7 +55,9 @@ def differences(
     return _numbers_differ(name, expected, np.asarray(outputs[0]), tolerance)
 
 
-def _numbers_differ(name: str, expected: np.ndarray, got: np.ndarray, tolerance: float) -> str | None:
+def _numbers_differ(
+    name: str, expected: np.ndarray, got: np.ndarray, tolerance: float, nothing: float = 0.0
+) -> str | None:
     if expected.dtype.kind not in "fiub":
         return None if np.array_equal(expected.astype(str), got.astype(str)) else f"{name} gives other strings."
     expected = expected.reshape(len(expected), -1).astype(float)
@@ -62,7 +65,7 @@ def _numbers_differ(name: str, expected: np.ndarray, got: np.ndarray, tolerance:
         return f"{name} gives an array of shape {expected.shape}, and the graph one of shape {got.shape}."
     got = got.reshape(expected.shape).astype(float)
     size = np.where(np.isfinite(expected), np.abs(expected), 0)
-    allowed = tolerance * (size + size.mean(0))
+    allowed = tolerance * (size + size.mean(0)) + nothing
     same = (expected == got) | (np.isnan(expected) & np.isnan(got))
     error = np.abs(np.subtract(expected, got, where=~same, out=np.zeros_like(got)))
     error[np.isnan(error)] = np.inf  # missing on one side only

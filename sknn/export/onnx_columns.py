@@ -89,7 +89,9 @@ class GraphColumns:
     def _numeric_keys(self, j: int, levels: list[str]) -> tuple[list[Any], list[int]]:
         """The numbers that are called so, and which of the levels these are."""
         number = float if self.columns[j].kind == "f" else int
-        keys = {i: value for i, level in enumerate(levels) if (value := _read(number, level)) is not None}
+        keys = {i: value for i, level in enumerate(levels) if (value := number_called(number, level)) is not None}
+        if number is int:  # beyond int64 there is nothing to look up
+            keys = {i: value for i, value in keys.items() if -(2**63) <= value < 2**63}
         if not keys:
             raise ValueError(
                 f"Column {self.names[j]!r} is a category of {levels[:3]} and others in fit, and holds numbers in "
@@ -105,11 +107,11 @@ def _widths(variables: list[Any], n_features: int) -> list[int]:
     return [width or rest for width in widths]
 
 
-def _read(number: Any, level: str) -> Any:
-    """The number that is called like the level, or None."""
+def number_called(kind: Any, level: str) -> Any:
+    """The number of a kind, int or float, that is called like the level; None if there is none."""
     try:
-        value = number(level)
-        return value if as_level(value) == level and abs(value) < 2**63 else None
+        value = kind(level)
+        return value if value == value and as_level(value) == level else None
     except (ValueError, OverflowError):
         return None
 

@@ -10,7 +10,7 @@ from sknn._classifier import NeuralClassifier
 from sknn.export.onnx_columns import GraphColumns
 from sknn.export.onnx_custom import custom_outputs
 from sknn.export.onnx_encoder import encode
-from sknn.export.onnx_graph import Graph
+from sknn.export.onnx_graph import Graph, is_utf8
 from sknn.export.onnx_network import Affine, mlp_outputs
 from sknn.network.losses import BinaryCrossEntropy, CallableLoss, Gamma, Loss, Pinball, Poisson, SoftmaxCrossEntropy
 from sknn.network.mlp import MLP
@@ -76,6 +76,12 @@ def onnx_classes(classes: np.ndarray) -> np.ndarray:
         return classes.astype(np.float64)
     if not all(isinstance(label, str) for label in classes.tolist()):
         raise ValueError(f"Class labels have to be strings, or numbers of one type, in ONNX; got {classes.tolist()}.")
+    broken = next((label for label in classes.tolist() if not is_utf8(label)), None)
+    if broken is not None:
+        raise ValueError(
+            f"Class label {broken!r} has no form in UTF-8 (a lone surrogate), and ONNX's strings are UTF-8; encode the "
+            "labels before fit."
+        )
     return classes.astype(str)
 
 

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sknn._encoding import is_frame
 from sknn.export.made_up_rows import sample_of
+from sknn.export.onnx_categories import categories_of
 from sknn.export.onnx_check import some_rows
 from sknn.export.onnx_conversion import converted
 from sknn.export.onnx_inputs import inputs_of
@@ -85,10 +86,10 @@ def to_onnx(
     file = None if path is None else as_path(path)
     (model.predict if hasattr(model, "predict") else model.transform)(some_rows(X))  # its own complaints come first
     X = columns_of_fit(model, X)
-    rows, inputs = some_rows(X), inputs_of(X)
+    rows, inputs = some_rows(X), inputs_of(X, categories_of(model, X.shape[1]))
     program = converted(model, rows, inputs, target_opset, dict(options or {}))
     outputs = [output.name for output in program.graph.output]
-    data = None if X_sample is None else summary_of(model, X)
+    data = None if X_sample is None else summary_of(model, X, inputs)
     program.metadata_props.add(key=KEY, value=describe(model, final_of(model), X, inputs, outputs, data))
     if file is not None:
         write_atomically(file, program.SerializeToString())

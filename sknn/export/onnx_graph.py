@@ -8,6 +8,15 @@ ML = "ai.onnx.ml"
 ML_VERSION = 2  # the LabelEncoder that every runtime has
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a string has a form in UTF-8, which lone surrogates have not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Graph:
     """A converter's pen: `graph("Relu", x)` writes a node and gives the name of its output.
 

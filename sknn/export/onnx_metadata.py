@@ -44,10 +44,10 @@ def describe(
     return json.dumps(document, allow_nan=False)
 
 
-def summary_of(model: Any, X: Any) -> dict[str, Any]:
+def summary_of(model: Any, X: Any, inputs: list[Input]) -> dict[str, Any]:
     """What a table's columns hold."""
     names = _feature_names(model, X)
-    columns = [{"name": name} | _summary(numbers_or_texts(X, j)) for j, name in enumerate(names)]
+    columns = [{"name": name} | _summary(numbers_or_texts(X, j, inputs)) for j, name in enumerate(names)]
     return {"n_rows": X.shape[0], "columns": columns}
 
 
@@ -62,8 +62,11 @@ def _summary(column: np.ndarray) -> dict[str, Any]:
     summary = {"kind": "number", "count": len(present), "missing": float(np.isnan(column).mean())}
     if not len(present):
         return summary | {"mean": None, "std": None, "deciles": None}
-    deciles = np.quantile(present, np.linspace(0, 1, 11))
-    return summary | {"mean": float(present.mean()), "std": float(present.std()), "deciles": deciles.tolist()}
+    exponent = np.frexp(np.abs(present).max())[1]  # of a number of two: squares and differences overflow no more
+    scaled = np.ldexp(present, -exponent)
+    found = scaled.mean(), scaled.std(), np.quantile(scaled, np.linspace(0, 1, 11))
+    mean, std, deciles = (np.ldexp(value, exponent) for value in found)
+    return summary | {"mean": float(mean), "std": float(std), "deciles": deciles.tolist()}
 
 
 def _feature_names(model: Any, X: Any) -> list[str]:

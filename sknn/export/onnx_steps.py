@@ -30,7 +30,7 @@ def columns_of_fit(model: Any, X: Any) -> Any:
         If some are missing.
     """
     names = list(getattr(model, "feature_names_in_", ()))
-    if not names or not is_frame(X):
+    if not names or not is_frame(X) or list(X.columns) == names:
         return X
     missing = [name for name in names if name not in X.columns]
     if missing:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from sknn.export.made_up_rows import sample_of
+from sknn.export.onnx_categories import categories_of
 from sknn.export.onnx_check import LOW_PRECISION, TOLERANCE, differences, some_rows
 from sknn.export.onnx_export import to_onnx
 from sknn.export.onnx_inputs import feeds, inputs_of
 from sknn.export.onnx_metadata import KEY
-from sknn.export.onnx_steps import columns_of_fit, steps_of
+from sknn.export.onnx_steps import columns_of_fit, plain, steps_of
 from sknn.export.tensorflow_ops import FUNCTIONS, TENSOR_TYPES
 
 SIGNATURE = "serving_default"
@@ -84,12 +85,12 @@ def to_saved_model(model: Any, X_sample: Any, path: str | os.PathLike) -> dict[s
     names = signature_names([value.name for value in program.graph.input])
     parent = Path(path).absolute().parent
     parent.mkdir(parents=True, exist_ok=True)
-    rows = some_rows(X)
+    rows, inputs = some_rows(X), inputs_of(X, categories_of(plain(model), X.shape[1]))
     with tempfile.TemporaryDirectory(dir=parent) as folder:
         saved = Path(folder, "model")
         _save(tf, program.graph, names, saved)
         _describe(program, names, saved)
-        _verify(model, rows, _predictions(tf, saved, program.graph, names, feeds(rows, inputs_of(X))))
+        _verify(model, rows, _predictions(tf, saved, program.graph, names, feeds(rows, inputs)))
         saved.rename(path)
     return names
 

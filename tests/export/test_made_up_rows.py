@@ -34,6 +34,15 @@ def test_numbers_lie_around_those_of_the_fit_and_some_are_missing(scaling):
     assert np.isfinite(encoded).all()
 
 
+@pytest.mark.parametrize("scaling", [None, "robust", "quantile"])
+def test_around_the_largest_numbers_they_stay_finite(scaling):
+    column = np.linspace(-1, 1, 100)[:, None] * np.finfo(float).max
+    rows = made_up_rows(FeatureEncoder(scaling, dtype=np.float64).fit(column), ROWS)
+
+    assert not np.isinf(rows).any()
+    assert np.isnan(rows).any()
+
+
 def test_every_level_occurs_and_a_missing_one():
     levels = [f"level {i}" for i in range(20)]
     rows = made_up_rows(FeatureEncoder().fit(np.array(levels, dtype=object)[:, None]), ROWS)

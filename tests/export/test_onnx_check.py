@@ -41,6 +41,18 @@ def test_each_column_has_a_size_of_its_own():
     assert "column 0" in differences(REG, X, [values])
 
 
+def test_a_probability_too_small_for_float32_may_be_0_in_the_graph():
+    sure = LogisticRegression().fit([[-1.0], [0.0], [1.0]], [0, 1, 2])
+    rows = np.array([[400.0]])
+    p = sure.predict_proba(rows)
+    assert 0 < p[0, 0] < 1e-60
+
+    assert differences(sure, rows, [sure.predict(rows), p.astype(np.float32)]) is None
+    assert (
+        differences(sure, rows, [sure.predict(rows), p.astype(np.float32) + np.float32([[1e-4, 0.0, 0.0]])]) is not None
+    )
+
+
 def test_a_wrong_label_is_told_unless_it_was_a_close_call():
     labels = CLF.predict(X)
     labels[3] = (labels[3] + 1) % 3

@@ -78,7 +78,8 @@ class Variable:
 
 def encoded_by_graph(encoder, sample, X, names=None):
     """Numbers (n, d) and codes (n, c), counted from 0 for each feature, of rows X; types are those of the sample."""
-    container, inputs = Container(), inputs_of(sample)
+    categories = dict(zip(encoder.categorical_.tolist(), encoder.levels_, strict=True))
+    container, inputs = Container(), inputs_of(sample, categories)
     graph = Graph(container, container, encoder.dtype)
     variables = [Variable(one.name, one.type, *one.shape) for one in inputs]
     got = encode(graph, encoder, GraphColumns(graph, variables, X.shape[1], names or list(range(X.shape[1]))))
@@ -130,7 +131,7 @@ def frames(draw):
 def test_any_mixed_table_is_encoded_as_by_the_encoder(tables, scaling, max_one_hot):
     X, new = tables
     words = [j for j in range(X.shape[1]) if X.dtypes.iloc[j].kind == "O"]
-    for j in words:  # a column without any value has no type; the sample of an export has one
+    for j in words:  # a column of objects without any value in the fit is one of numbers
         X.iloc[0, j] = X.iloc[0, j] or "a"
     encoder = FeatureEncoder(scaling, "from_dtype", max_one_hot, np.float64).fit(X)
 
@@ -214,6 +215,57 @@ def test_levels_written_in_another_type_are_those_of_the_encoder(values, fitted_
     encoder = FeatureEncoder(categorical_features=[0], max_one_hot=max_one_hot).fit(X)
 
     assert_same(encoder, new, new)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_numbers_beyond_the_integers_of_64_bits_are_categories_too(dtype):
+    column = np.array([3.0, 2.0**62, 2.0**63, -(2.0**63), 1e30, -1e30, np.inf], dtype=dtype).repeat(3)
+    X = pd.DataFrame({"c": column, "x": np.arange(21.0)})
+
+    for max_one_hot in (0, 8):
+        assert_same(FeatureEncoder(categorical_features=["c"], max_one_hot=max_one_hot).fit(X), X.head(), X)
+
+
+@pytest.mark.parametrize("dtype", ["uint64", "Int64", "UInt64", "object", "uint64[pyarrow]"])
+def test_integers_that_no_float_tells_apart_are_categories_too(dtype):
+    last = [-(2**62), -(2**62) - 1] if dtype == "Int64" else [2**63, 2**64 - 1]
+    levels = [3, 2**53, 2**53 + 1, 2**62, 2**62 + 1, *last]
+    X = pd.DataFrame({"c": pd.Series(levels * 3, dtype=dtype).sort_values(ignore_index=True), "x": np.arange(21.0)})
+
+    assert_same(FeatureEncoder(categorical_features=["c"]).fit(X), X.head(), X)
+
+
+def test_so_are_they_if_the_sample_has_none():
+    X = pd.DataFrame({"c": pd.Series([None, 0, 2**53 + 1] * 5, dtype="Int64"), "x": np.arange(15.0)})
+
+    assert_same(FeatureEncoder(categorical_features=["c"]).fit(X), X.head(1), X)
+
+
+def test_integers_of_polars_that_no_float_tells_apart_are_categories_too():
+    X = pl.DataFrame({"c": pl.Series([3, 2**53, 2**53 + 1, 2**64 - 1] * 5, dtype=pl.UInt64), "x": np.arange(20.0)})
+
+    assert_same(FeatureEncoder(categorical_features=["c"]).fit(X), X.head(1), X)
+
+
+def test_the_smallest_integer_is_a_category_too():
+    X = pd.DataFrame({"c": np.array([3, -(2**63)] * 5), "x": np.arange(10.0)})
+
+    assert_same(FeatureEncoder(categorical_features=["c"]).fit(X), X.head(1), X)
+
+
+def test_integers_of_64_bits_without_a_sign_are_numbers():
+    X = pd.DataFrame({"c": np.arange(0, 2**64, 2**59, dtype=np.uint64)})
+
+    assert_same(FeatureEncoder().fit(X), X.head(1), X)
+    assert_same(FeatureEncoder().fit(X.to_numpy()), X.to_numpy()[:1], X.to_numpy())
+
+
+def test_an_array_of_objects_may_hold_pandas_na():
+    X = np.array([[pd.NA, 1.0], [3, pd.NA], [None, np.nan]] * 9, dtype=object)
+    words = np.array([[pd.NA, 1.0], ["b", pd.NA], [None, np.nan]] * 9, dtype=object)
+
+    for table in (X, words):
+        assert_same(FeatureEncoder().fit(table), table, table)
 
 
 def test_columns_of_one_array_that_are_numbers_and_categories():

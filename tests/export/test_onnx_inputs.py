@@ -44,6 +44,7 @@ def test_inputs_are_called_like_the_columns_whatever_these_are_called(names):
     [
         (pd.Series([1, 2]), "int64", np.array([1, 2])),
         (pd.Series([1, 2], dtype="uint8"), "int64", np.array([1, 2])),
+        (pd.Series([1, 2**64 - 1], dtype="uint64"), "double", np.array([1.0, 2.0**64])),
         (pd.Series([1, None], dtype="Int64"), "double", np.array([1, np.nan])),
         (pd.Series([1.5, 2.5], dtype="float32"), "float", np.array([1.5, 2.5], dtype=np.float32)),
         (pd.Series([True, False]), "bool", np.array([True, False])),
@@ -64,6 +65,52 @@ def test_a_column_becomes_a_tensor_of_its_type(column, kind, tensor):
     assert inputs == [Input("c", kind, (1,), 0)]
     np.testing.assert_array_equal(feeds(frame, inputs)["c"], tensor[:, None])
     assert feeds(frame, inputs)["c"].dtype == tensor.dtype
+
+
+# --- Strings that have no form in UTF-8 -----------------------------------------------------------------------------
+
+BROKEN = "a\ud800"  # with a lone surrogate, as Python makes them of broken files
+
+
+def fitted(column, names=("number", "word")):
+    frame = pd.DataFrame({"number": np.arange(40.0), "word": pd.Series(column, dtype=object)})
+    frame.columns = pd.Index(names, dtype=object)
+    return NeuralClassifier(**TINY).fit(frame, [0, 1] * 20), frame
+
+
+def test_a_category_without_a_form_in_utf_8_is_refused_by_name_also_if_the_sample_lacks_it():
+    clf, frame = fitted(["b"] * 20 + [BROKEN] * 20)
+
+    for model, sample in ((clf, frame.head()), (make_pipeline(clf).fit(frame, [0, 1] * 20), frame.head()), (clf, None)):
+        with pytest.raises(
+            ValueError, match=r"^Column 'word' holds 'a\\ud800', which has no form in UTF-8 .* replace it before fit"
+        ):
+            to_onnx(model, sample)
+
+
+def test_a_value_of_the_sample_without_a_form_in_utf_8_is_refused_by_name():
+    clf, frame = fitted(["b", "c"] * 20)
+
+    with pytest.raises(ValueError, match=r"^Column 'word' holds 'a\\ud800', which has no form in UTF-8"):
+        to_onnx(clf, frame.assign(word=pd.Series([BROKEN] * 40, dtype=object)))
+
+
+def test_a_column_whose_name_has_no_form_in_utf_8_is_refused():
+    clf, frame = fitted(["b", "c"] * 20, ["number", BROKEN])
+
+    with pytest.raises(
+        ValueError, match=r"^X_sample has columns named \['a\\ud800'\]; the inputs .* all different, and in UTF-8"
+    ):
+        to_onnx(clf, frame)
+
+
+def test_a_label_without_a_form_in_utf_8_is_refused():
+    clf = NeuralClassifier(**TINY).fit(X, np.array(["b", BROKEN], dtype=object)[[0, 1] * 20])
+
+    with pytest.raises(
+        ValueError, match=r"Class label 'a\\ud800' has no form in UTF-8 .* encode the labels before fit"
+    ):
+        to_onnx(clf, X)
 
 
 def test_the_page_on_exporting_lists_every_operator_that_we_write():

@@ -70,6 +70,31 @@ def test_a_column_without_any_number_and_one_of_many_levels():
     assert (name["n_levels"], len(name["levels"])) == (150, 100)
 
 
+def test_numbers_of_any_size_are_summarised():
+    tiny, large = np.array([1.0, 2, 3] * 20) * 5e-324, np.linspace(-1.0, 1.0, 60) * np.finfo(float).max
+    frame = pd.DataFrame({"tiny": tiny, "large": large, "zero": 0.0, "far": np.linspace(1e9, 1e9 + 1, 60)})
+    told = document(NeuralRegressor(**TINY).fit(frame, X[:, 0]), frame)["data"]["columns"]
+
+    assert [column["deciles"] for column in told] == [
+        [1 * 5e-324] * 4 + [2 * 5e-324] * 3 + [3 * 5e-324] * 4,
+        pytest.approx((np.linspace(-1.0, 1.0, 11) * np.finfo(float).max).tolist()),
+        [0.0] * 11,
+        pytest.approx(np.linspace(1e9, 1e9 + 1, 11).tolist(), abs=1e-6),
+    ]
+    assert [column["mean"] for column in told] == [2 * 5e-324, pytest.approx(0, abs=1e294), 0.0, 1e9 + 0.5]
+    expected = [1 * 5e-324, (large / 1e300).std() * 1e300, 0.0, (frame["far"] - 1e9).std(ddof=0)]
+    assert [column["std"] for column in told] == pytest.approx(expected, rel=1e-6, abs=0)
+
+
+def test_the_moments_of_ordinary_numbers_are_those_of_numpy():
+    told = document(NeuralRegressor(**TINY).fit(X, X[:, 0]), X)["data"]["columns"]
+
+    assert [(column["mean"], column["std"]) for column in told] == [
+        (x.mean(), x.std()) for x in np.ascontiguousarray(X.T)
+    ]
+    assert [column["deciles"] for column in told] == np.quantile(X, np.linspace(0, 1, 11), axis=0).T.tolist()
+
+
 @pytest.mark.parametrize(
     ("model", "y", "task"),
     [

@@ -1,5 +1,6 @@
 """Files on disk: the old one or the new one, whatever happens in between."""
 
+import contextlib
 import os
 import signal
 import stat
@@ -49,6 +50,102 @@ def test_a_process_that_is_killed_at_any_moment_leaves_a_whole_file(tmp_path):
     assert all(
         file == path or (file.name.startswith(".model.sknn.") and file.suffix == ".tmp") for file in tmp_path.iterdir()
     )
+
+
+# Comes to a halt when the bytes are in the temporary file, and before that takes the name of the target.
+HALTED = """
+import os, runpy, sys, time
+from pathlib import Path
+
+def halt(descriptor):
+    print("written", flush=True)
+    time.sleep(600)
+
+write_atomically = runpy.run_path(sys.argv[1])["write_atomically"]
+os.fsync = halt
+write_atomically(Path(sys.argv[2]), b"half" * 100)
+"""
+
+
+@contextlib.contextmanager
+def halted_writer(path):
+    """A process in the middle of a write, and the temporary file that it has."""
+    before = set(path.parent.glob(".*.tmp"))
+    writer = subprocess.Popen([sys.executable, "-c", HALTED, files.__file__, str(path)], stdout=subprocess.PIPE)
+    try:
+        assert writer.stdout.readline() == b"written\n"
+        (temporary,) = set(path.parent.glob(".*.tmp")) - before
+        yield writer, temporary
+    finally:
+        writer.kill()
+        writer.wait()
+        writer.stdout.close()
+
+
+def kill(writer):
+    writer.send_signal(signal.SIGKILL)
+    assert writer.wait() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("name", ["model.sknn", "[a]*?.sknn", "m" * 250, "\U0001f600" * 60])
+def test_the_next_write_removes_what_killed_processes_have_left(name, tmp_path):
+    path = tmp_path / name
+    for _ in range(2):
+        with halted_writer(path) as (writer, temporary):
+            kill(writer)
+            assert temporary.exists()
+
+    write_atomically(path, b"new")
+
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("stop", [signal.SIGCONT, signal.SIGSTOP], ids=["running", "stopped"])
+def test_the_file_of_a_process_that_lives_is_left_alone(stop, tmp_path):
+    path = tmp_path / "model.sknn"
+    with halted_writer(path) as (writer, temporary):
+        writer.send_signal(stop)
+        write_atomically(path, b"new")
+        assert temporary.read_bytes() == b"half" * 100
+        kill(writer)
+    write_atomically(path, b"new")
+    assert not temporary.exists()
+
+
+def test_files_of_other_targets_other_hosts_and_other_programs_are_left_alone(tmp_path):
+    path, other = tmp_path / "model.sknn", tmp_path / "model.sknn.old"
+    with halted_writer(other) as (writer, of_another_target):
+        kill(writer)
+    with halted_writer(path) as (writer, temporary):
+        kill(writer)
+    host = temporary.name.split(".")[-3]
+    foreign = [temporary.with_name(temporary.name.replace(host, "0" * 8)), tmp_path / ".model.sknn.tmp"]
+    temporary.rename(foreign[0])
+    foreign[1].write_bytes(b"")
+
+    write_atomically(path, b"new")
+
+    assert sorted(tmp_path.iterdir()) == sorted([path, of_another_target, *foreign])
+
+
+# Writes again and again, and so removes again and again.
+BUSY = """
+import runpy, sys
+from pathlib import Path
+
+write_atomically = runpy.run_path(sys.argv[1])["write_atomically"]
+for i in range(300):
+    write_atomically(Path(sys.argv[2]), bytes([i % 256]) * 1000)
+"""
+
+
+def test_processes_that_write_side_by_side_never_take_a_file_from_one_another(tmp_path):
+    command = [sys.executable, "-c", BUSY, files.__file__, str(tmp_path / "model.sknn")]
+    writers = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(4)]
+    errors = [writer.communicate(timeout=300)[1].decode() for writer in writers]
+    assert errors == [""] * 4
+    assert list(tmp_path.iterdir()) == [tmp_path / "model.sknn"]
 
 
 class FailedError(Exception):
