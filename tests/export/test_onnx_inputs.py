@@ -88,6 +88,7 @@ def test_a_category_without_a_form_in_utf_8_is_refused_by_name_also_if_the_sampl
             to_onnx(model, sample)
 
 
+@pytest.mark.filterwarnings("ignore:Column 'word' holds no level")
 def test_a_value_of_the_sample_without_a_form_in_utf_8_is_refused_by_name():
     clf, frame = fitted(["b", "c"] * 20)
 
