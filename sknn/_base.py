@@ -226,7 +226,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         """Train a new network, or the one there is; for `max_iter` epochs, or so many as partial_fit asks for."""
         with self.net_.restored_on_failure() if goes_on else contextlib.nullcontext():
             net, data = self._prepare(table, n_rows, goes_on, epochs, callbacks)
-            with self._memory_advice(net.plan.batch_size), self._threads(net):
+            with self._memory_advice(net.plan.batch_size), self._threads(net, data):
                 net.partial_fit(data, epochs=epochs)
             self._conclude(net, complete=epochs is None)
 
@@ -253,10 +253,11 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
             raise ValueError(DIVERGED.format(epoch=net.diverged_[net.lost_[0]]))
         self._publish(net, complete)
 
-    def _threads(self, net: TrainingNet) -> contextlib.AbstractContextManager:
+    def _threads(self, net: TrainingNet, data: TrainingSet) -> contextlib.AbstractContextManager:
         """With so many threads as suit a step of this estimator's network."""
-        work = 3 * net.plan.batch_size * net.module.flat.numel()  # multiplications: three products per weight
-        return threads(self.n_threads, work)
+        members, weights = net.module.flat.shape
+        rows = len(data.train_rows[0]) if self.solver == "lbfgs" else members * net.plan.batch_size
+        return threads(self.n_threads, 3 * rows * weights)  # multiplications: three products per weight
 
     def _build(self, X: Any, y: Any, classes: Any) -> None:
         """Make the untrained network for rows like these (`from_sklearn` fills it)."""
@@ -397,12 +398,13 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         """Mean over members of the outputs after the link, (n, K), on the CPU."""
         check_is_fitted(self)
         X = self._check_X(X, reset=False)
-        double, n = self._double_numbers(X), X.shape[0]
-        at_once = max(FEWEST_ROWS, ENCODED_NUMBERS // X.shape[1])
-        if n <= at_once:
-            return self._predict_block(X, double)
-        blocks = (slice(start, start + at_once) for start in range(0, n, at_once))
-        return torch.cat([self._predict_block(_take(X, rows), double) for rows in blocks])
+        n, at_once = X.shape[0], max(FEWEST_ROWS, ENCODED_NUMBERS // X.shape[1])
+        with threads(self.n_threads, self._rows_at_once(n) * self.net_.module_.flat.numel()):
+            double = self._double_numbers(X)
+            if n <= at_once:
+                return self._predict_block(X, double)
+            blocks = (slice(start, start + at_once) for start in range(0, n, at_once))
+            return torch.cat([self._predict_block(_take(X, rows), double) for rows in blocks])
 
     def _predict_block(self, X: Any, double: Tensor | None) -> Tensor:
         """Encode some rows, and predict them in blocks that are small enough for the cache."""
@@ -410,9 +412,8 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         flat = network.flat if double is None else double
         numbers: Any = encoded.numbers if sp.issparse(encoded.numbers) else torch.from_numpy(encoded.numbers)
         codes = torch.from_numpy(encoded.codes) if encoded.codes.shape[1] else None
-        n = len(encoded)
-        at_once = n if n <= FEWEST_ROWS else max(FEWEST_ROWS, PREDICTED_NUMBERS // (network.n_members * self._widest()))
-        parts = []
+        n, parts = len(encoded), []
+        at_once = self._rows_at_once(n)
         with torch.inference_mode(), network.computing(n):
             for start in range(0, n, at_once):
                 rows = slice(start, start + at_once)
@@ -422,6 +423,12 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
                 p = link(network.outputs(x.for_members(network.n_members), flat=double))
                 parts.append((p[0] if len(p) == 1 else p.mean(0)).cpu())
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _rows_at_once(self, n: int) -> int:
+        """How many of so many rows the network is to predict together."""
+        if n <= FEWEST_ROWS:
+            return n
+        return min(n, max(FEWEST_ROWS, PREDICTED_NUMBERS // (self.net_.module_.n_members * self._widest())))
 
     def _double_numbers(self, X: Any) -> Tensor | None:
         """The network's numbers in float64, if X is float64 and the precision is left to us.

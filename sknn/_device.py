@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController
@@ -16,8 +17,11 @@ from torch import Tensor
 DEVICES = ("auto", "cpu", "cuda", "mps", "xla")
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32, "auto": torch.float32}
 
-# Below this many multiplications in a step, handing work to a second thread costs more than it saves.
-WORK_FOR_THREADS = 20_000_000
+# Below this many multiplications in a step, a second thread costs too much where other processes keep the cores busy:
+# at the end of every operation one waits for the other, which waits for a core.  Measured on two cores that two to five
+# busy processes shared, two threads took, of the time of one: 3 to 14 times with steps of the default network (40 to
+# 700 million), 2.2 times with 7 billion, 1.7 with 13 to 20, 1.2 with 26 and with 53 (layers of 2048, batches of 4096).
+WORK_FOR_THREADS = 50_000_000_000
 
 
 def resolve_device(device: str) -> torch.device:
@@ -74,12 +78,35 @@ def resolve_precision(precision: str, device: torch.device) -> Precision:
     return Precision(DTYPES[precision], torch.bfloat16 if precision == "bfloat16" else None)
 
 
+# --- Threads ------------------------------------------------------------------------------------------------------
+
+IMPORTED_BY = os.getpid()
+
+if hasattr(os, "register_at_fork"):
+    # The threads that torch computes with are not there in a forked process, and whoever calls them waits for ever.
+    os.register_at_fork(after_in_child=functools.partial(torch.set_num_threads, 1))
+
+
+def most_threads() -> int:
+    """Threads that this process may compute with: one if it was forked, else what affinity and container allow."""
+    return 1 if os.getpid() != IMPORTED_BY else _cpu_count()
+
+
+@functools.cache  # asking takes as long as a prediction
+def _cpu_count() -> int:
+    return joblib.cpu_count()
+
+
 @contextlib.contextmanager
 def threads(n_threads: int | str, work_per_step: int) -> Iterator[None]:
-    """Compute with `n_threads` threads ("auto": one where a step is too small to share), then restore the setting."""
+    """Compute with `n_threads` threads ("auto": one where a step is too small to share), then restore the setting.
+
+    Not with more than this process may use.
+    """
     before = torch.get_num_threads()
     chosen = 1 if work_per_step < WORK_FOR_THREADS else before
     wanted = chosen if n_threads == "auto" else int(n_threads)
+    wanted = wanted if wanted == 1 else min(wanted, most_threads())
     if wanted == before:
         yield
         return

@@ -295,8 +295,9 @@ class Parameters:
         "auto",
         [AT_LEAST_1, StrOptions({"auto"})],
         "int or 'auto'",
-        "CPU threads while fitting; 'auto' takes one where a step is too small to share. The process's setting is "
-        "restored after.",
+        "CPU threads that fit and predict, though never more than the process may use, and one in a forked process. "
+        "'auto' takes one unless a step is very large, as threads are slow where other processes keep the cores busy. "
+        "The process's setting is restored after.",
     )
     module: Any = parameter(
         None,

@@ -2,17 +2,25 @@
 
 import contextlib
 import importlib.util
+import io
+import multiprocessing
 import os
+import signal
+import subprocess
+import sys
 from threading import Event, Thread
 
+import joblib
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from joblib import Parallel, delayed
+from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
 from threadpoolctl import threadpool_limits
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sknn import NeuralClassifier, NeuralRegressor, _device
@@ -192,8 +200,134 @@ def test_mps_has_no_float64():
 )
 def test_threads_are_set_inside_and_restored_after(n_threads, work, inside):
     with threads(n_threads, work):
-        assert torch.get_num_threads() == inside
+        assert torch.get_num_threads() == min(inside, joblib.cpu_count())
     assert torch.get_num_threads() == 2
+
+
+LIMITS = {
+    "affinity": ("import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])", {}),
+    "joblib": ("", {"LOKY_MAX_CPU_COUNT": "1"}),
+}
+
+
+@pytest.mark.parametrize(("limit", "environment"), LIMITS.values(), ids=LIMITS)
+@pytest.mark.parametrize("n_threads", ["auto", 4])
+def test_no_more_threads_are_taken_than_the_process_may_use(limit, environment, n_threads):
+    if "affinity" in limit and not hasattr(os, "sched_setaffinity"):
+        pytest.skip("there is no affinity here")
+    program = f"""{limit}
+import torch
+from sknn._device import WORK_FOR_THREADS, threads
+torch.set_num_threads(4)
+with threads({n_threads!r}, WORK_FOR_THREADS):
+    print(torch.get_num_threads())
+print(torch.get_num_threads())"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, **environment}, text=True, capture_output=True, timeout=300
+    )
+    assert (run.stdout.split(), run.stderr) == (["1", "4"], "")
+
+
+class Witness(nn.Linear):
+    """Notes how many threads there are when it computes."""
+
+    threads: list
+
+    def forward(self, x):
+        Witness.threads.append(torch.get_num_threads())
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("n_threads", "work", "expected"), [("auto", BIG, 1), (1, 1, 1), (2, BIG, 2), ("auto", 100, 2)]
+)
+def test_predictions_take_threads_by_the_same_rule_as_fits(n_threads, work, expected, monkeypatch):
+    monkeypatch.setattr(_device, "WORK_FOR_THREADS", work)
+    rows = np.arange(40.0).reshape(20, 2)
+    est = NeuralRegressor(module=Witness, n_threads=n_threads, max_iter=1, ensemble_size=1, early_stopping=False)
+    Witness.threads = []
+    est.fit(rows, rows[:, 0])
+    during_fit = set(Witness.threads[1:])  # the first is a look at the output's shape
+    Witness.threads = []
+    est.predict(rows)
+    allowed = min(expected, joblib.cpu_count())
+    assert (during_fit, set(Witness.threads)) == ({allowed}, {allowed})
+    assert torch.get_num_threads() == 2
+
+
+def test_the_default_network_computes_on_one_thread():
+    rows = np.random.default_rng(0).normal(size=(600, 30))
+    seen = []
+    whole = _device.threads
+
+    def noted(n_threads, work):
+        seen.append((n_threads, work))
+        return whole(n_threads, work)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sknn._base.threads", noted)
+        NeuralClassifier(max_iter=1).fit(rows, np.arange(600) % 2).predict(rows)
+    assert [n_threads for n_threads, _ in seen] == ["auto", "auto"]
+    assert max(work for _, work in seen) < WORK_FOR_THREADS / 50
+
+
+# --- Forked processes -------------------------------------------------------------------------------------------------
+
+LIMIT = 120  # seconds for a child that needs a few: it hangs, or it doesn't
+ROWS = np.random.default_rng(0).normal(size=(1000, 30))
+NETWORKS = {
+    "built-in": NeuralRegressor(hidden_layer_sizes=512, ensemble_size=2, max_iter=1, random_state=0, n_threads=2),
+    "module": NeuralRegressor(
+        module=lambda i, o: nn.Sequential(nn.Linear(i, 1000), nn.Dropout(0.1), nn.ReLU(), nn.Linear(1000, o)),
+        **{"ensemble_size": 2, "max_iter": 1, "random_state": 0, "n_threads": 2},
+    ),
+}
+
+
+def predicted_and_fitted(name):
+    """Predictions of the network that the parent has fitted, and of new ones."""
+    est = NETWORKS[name]
+    fits = [clone(est).set_params(n_threads=n_threads).fit(ROWS, ROWS[:, 0]) for n_threads in ("auto", 1, 2)]
+    return [torch.get_num_threads(), *(fit.predict(ROWS) for fit in (est, *fits))]
+
+
+def by_os_fork(function, argument):
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(LIMIT)  # whose default is to end the process, wherever it hangs
+        with os.fdopen(write, "wb") as results:
+            np.savez(results, *function(argument))
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as results:
+        whole = results.read()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    return list(np.load(io.BytesIO(whole)).values())
+
+
+def by_multiprocessing(function, argument):
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply_async(function, [argument]).get(LIMIT)
+
+
+def by_joblib(function, argument):
+    with Parallel(2, backend="multiprocessing", timeout=LIMIT) as run:
+        return run([delayed(function)(argument)])[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork")
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("run_in_a_fork", [by_os_fork, by_multiprocessing, by_joblib])
+def test_a_forked_process_predicts_and_fits_after_torchs_threads_were_used(run_in_a_fork, name):
+    est = NETWORKS[name].fit(ROWS, ROWS[:, 0])  # on two threads
+    n_threads, predicted, *fitted = run_in_a_fork(predicted_and_fitted, name)
+    alone = clone(est).set_params(n_threads=1).fit(ROWS, ROWS[:, 0]).predict(ROWS)
+    assert n_threads == 1
+    np.testing.assert_allclose(predicted, est.predict(ROWS), rtol=1e-5)
+    for predictions in fitted:
+        np.testing.assert_array_equal(predictions, alone)
 
 
 def blas_threads():
@@ -295,8 +429,8 @@ def test_threads_are_restored_after_an_exception():
 
 def test_threads_nest():
     with threads(1, BIG):
-        with threads(3, BIG):
-            assert torch.get_num_threads() == 3
+        with threads(2, BIG):
+            assert torch.get_num_threads() == min(2, joblib.cpu_count())
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
 

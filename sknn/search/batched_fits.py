@@ -135,7 +135,7 @@ def train(fits: Sequence[Fit]) -> None:
     started = time.perf_counter()
     nets, datasets = [fit.net for fit in fits], [fit.data for fit in fits]
     try:
-        with fits[0].network._memory_advice(nets[0].plan.batch_size), fits[0].network._threads(nets[0]):  # type: ignore[union-attr, arg-type]
+        with fits[0].network._memory_advice(nets[0].plan.batch_size), fits[0].network._threads(nets[0], datasets[0]):  # type: ignore[union-attr, arg-type]
             train_together(nets, datasets)  # type: ignore[arg-type]
     except Exception as error:  # of memory, or of a scorer that one of them cannot take
         if len(fits) == 1:
