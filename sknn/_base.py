@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import scipy.sparse as sp
 import torch
-from sklearn.base import BaseEstimator, _clone_parametrized, _fit_context
+from sklearn.base import BaseEstimator, _clone_parametrized, _fit_context, is_classifier
 from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils._param_validation import InvalidParameterError, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
@@ -41,6 +41,7 @@ from sknn._encoding import ONE_HOT_LEVELS, Encoded, FeatureEncoder, check_table
 from sknn._levels import MAX_LEVELS
 from sknn._parameters import Parameters
 from sknn._state import move_net, net_from_state, state_of_net
+from sknn._targets import ordinary_weights
 from sknn.history.html import training_html
 from sknn.network.flat import Inputs
 from sknn.network.losses import Loss
@@ -110,10 +111,6 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         """Outputs of the network."""
 
     @abstractmethod
-    def _decode(self, p: Tensor) -> Tensor:
-        """Predictions in the unit of y, from outputs after the link."""
-
-    @abstractmethod
     def _labels(self, target: Tensor) -> np.ndarray:
         """What skorch's callbacks see as y, from the encoded target."""
 
@@ -142,7 +139,8 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels (of a classifier) or values.
         sample_weight : array-like of shape (n_samples,), optional
-            In a step, a row of weight k counts as k rows. Rows of weight 0 are left out.
+            In a step, a row of weight k counts as k rows. Rows of weight 0 are left out. Weights that single precision
+            can't add up (beyond 1e12, or all below 1e-12) count relative to the largest.
         X_val, y_val, sample_weight_val : like X, y and sample_weight, optional
             Rows for early stopping, in place of rows held out from X. Not used by solver='lbfgs'.
 
@@ -284,7 +282,8 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y{name} is None."
             )
-        y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y", estimator=self)
+        sparse = "csr" if is_classifier(self) else False  # which holds labels in several columns
+        y = check_array(y, accept_sparse=sparse, ensure_2d=False, dtype=None, input_name=f"y{name}", estimator=self)
         if y.dtype == object and any(value is None for value in y.flat):
             raise ValueError(f"Input y{name} contains None; leave out the rows without a label.")
         check_consistent_length(X, y)
@@ -296,6 +295,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
             if not weight.all():
                 kept = np.flatnonzero(weight)
                 X, y, weight = _take(X, kept), y[kept], weight[kept]
+            weight = ordinary_weights(weight)
         return Rows(X, y, weight, all_y)
 
     def _check_X(self, X: Any, reset: bool) -> Any:

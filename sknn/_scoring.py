@@ -14,6 +14,7 @@ from sknn.network.metrics import METRICS
 from sknn.training.batches import Metric
 
 SMALLER_IS_BETTER = {"log_loss": "neg_log_loss", "rmse": "neg_root_mean_squared_error"}
+HAVE_THE_UNIT_OF_Y = ("rmse",)
 INSTEAD = {"roc_auc": "; for several classes use 'roc_auc_ovr', or 'roc_auc_ovo'"}
 
 
@@ -49,11 +50,19 @@ def watched_metric(estimator: Any, scoring: Any) -> Metric:
 
 
 class _TensorMetric:
+    """A metric of the table, of encoded predictions: R2 has no unit, and an error is brought to the unit of y."""
+
     def __init__(self, estimator: Any, name: str) -> None:
-        self.estimator, self.metric = estimator, METRICS[name]
+        self.metric = METRICS[name]
+        scale = estimator._target.scale_ if name in HAVE_THE_UNIT_OF_Y else np.ones(1)
+        self.unit = float(scale.max())  # and the outputs relative to it, so that their squares are numbers
+        self.of_outputs = scale / self.unit
 
     def __call__(self, p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-        return self.metric(self.estimator._decode(p), self.estimator._decode(y), weight)
+        if len(self.of_outputs) > 1:
+            factors = p.new_tensor(self.of_outputs)
+            p, y = p * factors, y * factors
+        return self.metric(p, y, weight) if self.unit == 1 else self.metric(p, y, weight).double() * self.unit
 
 
 class _ScorerMetric:
