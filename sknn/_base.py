@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator, _clone_parametrized, _fit_context, is_cl
 from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils._param_validation import InvalidParameterError, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
-from skorch.callbacks import LRScheduler
+from skorch.callbacks import Callback, LRScheduler
 from torch import Tensor
 
 from sknn._assembly import (
@@ -35,9 +35,10 @@ from sknn._assembly import (
     what_stays,
 )
 from sknn._attributes import DIVERGED, FittedAttributes
-from sknn._callbacks import can_be_pickled, copy_callback, instantiated
+from sknn._callbacks import can_be_pickled, copy_callback, instantiated, listed
 from sknn._device import resolve_device, threads
 from sknn._encoding import ONE_HOT_LEVELS, Encoded, FeatureEncoder, check_table
+from sknn._html import described
 from sknn._levels import MAX_LEVELS
 from sknn._parameters import Parameters
 from sknn._state import move_net, net_from_state, state_of_net
@@ -80,10 +81,6 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
 
     _parameter_constraints: dict[str, list]
     _known_names: ClassVar[tuple[Any, list[str]]]  # of the constructor, and the constructor
-    # The HTML representation describes the parameters of an estimator that has a documentation link. Until there is a
-    # site, the link leads nowhere else.
-    _doc_link_module = "sknn"
-    _doc_link_template = "#{estimator_name}"  # type: ignore[assignment]
     classes_: np.ndarray
     when_derived: ClassVar[list[Callable[[type], None]]] = []  # called with each class that is derived from ours
 
@@ -153,7 +150,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         ValueError
             For a parameter, a table or a target that cannot be used, and if the loss becomes NaN in the first epoch.
         MemoryError
-            If a step does not fit on the device.
+            If the network, or a step of the training, does not fit on the device.
         """
         goes_on = self.warm_start and hasattr(self, "net_")
         with self._all_or_nothing(), self._followed(X, y, complete=True) as callbacks:
@@ -257,13 +254,14 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
 
     def _training_callbacks(self) -> list:
         """Copies of the callbacks."""
-        schedulers = [c for c in self.callbacks or [] if isinstance(c[1] if isinstance(c, tuple) else c, LRScheduler)]
+        callbacks = listed(self.callbacks)
+        schedulers = [c for c in callbacks if isinstance(c[1] if isinstance(c, tuple) else c, LRScheduler)]
         if schedulers and self.learning_rate != "constant":
             raise ValueError(
                 f"callbacks hold an LRScheduler, and learning_rate={self.learning_rate!r} is a schedule of its own; "
                 "use learning_rate='constant' with it."
             )
-        return [instantiated(copy_callback(callback)) for callback in self.callbacks or []]
+        return [instantiated(copy_callback(callback)) for callback in callbacks]
 
     @contextlib.contextmanager
     def _followed(self, X: Any, y: Any, complete: bool) -> Iterator[list]:
@@ -371,7 +369,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
             smaller = max(1, batch_size // 2)
             raise MemoryError(
                 f"A step with batch_size={batch_size} and ensemble_size={self.ensemble_size!r} does not fit in the "
-                f"device's memory. Try batch_size={smaller}, a smaller ensemble_size, or device='cpu'."
+                f"device's memory. Try batch_size={smaller}, fewer units, a smaller ensemble_size, or device='cpu'."
             ) from error
 
     # --- predict ------------------------------------------------------------------------------------------------------
@@ -468,8 +466,15 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         bare.__dict__ = self.__dict__ | {"callbacks": None}
         fresh = _clone_parametrized(bare)
         if self.callbacks is not None:
-            fresh.callbacks = [copy_callback(callback) for callback in self.callbacks]
+            copies = [copy_callback(callback) for callback in listed(self.callbacks)]
+            fresh.callbacks = copies[0] if isinstance(self.callbacks, Callback) else copies
         return fresh
+
+    def _get_params_html(self, *args: Any, **kwargs: Any) -> Any:
+        return described(super()._get_params_html(*args, **kwargs))
+
+    def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
+        return described(super()._get_fitted_attr_html(*args, **kwargs))
 
     def _html_repr(self) -> str:
         """What a notebook shows: scikit-learn's representation, and below it the training."""
@@ -478,10 +483,10 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        if self.callbacks:
-            kept = [callback for callback in self.callbacks if can_be_pickled(callback)]
-            if len(kept) < len(self.callbacks):
-                state = state | {"callbacks": kept}
+        callbacks = listed(self.callbacks)
+        kept = [callback for callback in callbacks if can_be_pickled(callback)]
+        if len(kept) < len(callbacks):
+            state = state | {"callbacks": kept}
         if "net_" in state:
             state = {name: value for name, value in state.items() if name != "net_"} | {"_net": state_of_net(self)}
         return state

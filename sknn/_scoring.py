@@ -15,6 +15,18 @@ from sknn.training.batches import Metric
 
 SMALLER_IS_BETTER = {"log_loss": "neg_log_loss", "rmse": "neg_root_mean_squared_error"}
 HAVE_THE_UNIT_OF_Y = ("rmse",)
+# What other libraries, or people, call the metrics.
+ELSEWHERE = {
+    "acc": "accuracy",
+    "auc": "roc_auc",
+    "logloss": "log_loss",
+    "cross_entropy": "log_loss",
+    "f1_score": "f1",
+    "mse": "neg_mean_squared_error",
+    "mae": "neg_mean_absolute_error",
+    "mape": "neg_mean_absolute_percentage_error",
+    "r2_score": "r2",
+}
 INSTEAD = {"roc_auc": "; for several classes use 'roc_auc_ovr', or 'roc_auc_ovo'"}
 
 
@@ -32,7 +44,8 @@ def estimator_metric(estimator: Any, scoring: Any) -> Metric:
     if name in METRICS and (name not in known or name in INSTEAD):
         raise ValueError(f"{name!r} does not apply to this kind of target{INSTEAD.get(name, '')}.")
     if name not in known:
-        close = difflib.get_close_matches(name, [*METRICS, *known], 1)
+        wanted = ELSEWHERE.get(name.lower(), name)
+        close = difflib.get_close_matches(wanted, [*METRICS, *known], 1)
         raise ValueError(
             f"{name!r} is not a valid scoring value; use one of {', '.join(METRICS)}, or a name of "
             f"sklearn.metrics.get_scorer_names().{f' Did you mean {close[0]!r}?' if close else ''}"

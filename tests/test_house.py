@@ -31,6 +31,7 @@ HOUSE = [
     "_encoding.py",
     "_targets.py",
     "_callbacks.py",
+    "_html.py",
     "history/diagnosis.py",
     "history/records.py",
     "history/progress.py",
