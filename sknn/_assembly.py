@@ -3,7 +3,9 @@
 Functions of an estimator `est` whose encoders are fitted.
 """
 
+import os
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import joblib
@@ -175,6 +177,7 @@ def make_network(est: Any, data: TrainingSet, seeds: list[Seed]) -> FlatNetwork:
 
 def make_mlp(est: Any, data: TrainingSet, seeds: list[Seed], kinds: Precision) -> MLP:
     features, table = est._features, data.table
+    check_size(est, table.width, len(seeds), kinds, table.target.device)
     n_numeric, embedding = len(features.numeric_), est.numeric_embedding
     if embedding == "auto":
         embedding = "periodic" if n_numeric <= AUTO_EMBEDDED_COLUMNS else None
@@ -203,6 +206,29 @@ def make_mlp(est: Any, data: TrainingSet, seeds: list[Seed], kinds: Precision) -
         edges = [torch.from_numpy(np.unique(quantiles(column, grid, None))) for column in columns]
     network.reset([stream(*seed, "weights", CPU) for seed in seeds], edges)
     return network
+
+
+def check_size(est: Any, width: int, n_members: int, kinds: Precision, device: torch.device) -> None:
+    """Refuse networks that no memory of the device could hold, before it is asked for any: it may promise too much."""
+    sizes = (width, *hidden_sizes(est), est._network_outputs())
+    weights = sum(fan_in * fan_out for fan_in, fan_out in pairwise(sizes))
+    needed, there = 2 * n_members * weights * kinds.dtype.itemsize, total_memory(device)
+    if needed > there:
+        raise MemoryError(
+            f"hidden_layer_sizes={est.hidden_layer_sizes!r} with ensemble_size={est.ensemble_size!r} makes {n_members} "
+            f"networks of {weights:,} weights; these and their gradients take {needed / 1e9:,.0f} GB, and the device "
+            f"has {there / 1e9:.0f} GB. Use fewer units, or a smaller ensemble_size."
+        )
+
+
+def total_memory(device: torch.device) -> float:
+    """Bytes that the device has in all; infinite where that is not known."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if device.type == "cpu" else np.inf
+    except (AttributeError, ValueError, OSError):  # not on this system
+        return np.inf
 
 
 def make_custom(est: Any, data: TrainingSet, seeds: list[Seed], kinds: Precision) -> CustomNetwork:

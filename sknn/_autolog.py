@@ -14,6 +14,7 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 
 from sknn._base import BaseNeural
+from sknn._callbacks import listed
 from sknn.callbacks.mlflow_tracking import MLflowTracker, import_mlflow, log_model, log_params, metrics
 from sknn.callbacks.tracking import at_most_a_warning, values_of
 
@@ -129,7 +130,7 @@ def _network(estimator: Any) -> BaseNeural | None:
 
 
 def _has_tracker(network: BaseNeural) -> bool:
-    callbacks = (callback[1] if isinstance(callback, tuple) else callback for callback in network.callbacks or [])
+    callbacks = (callback[1] if isinstance(callback, tuple) else callback for callback in listed(network.callbacks))
     return any(isinstance(callback, MLflowTracker) or callback is MLflowTracker for callback in callbacks)
 
 

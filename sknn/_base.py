@@ -14,11 +14,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import scipy.sparse as sp
 import torch
-from sklearn.base import BaseEstimator, _clone_parametrized, _fit_context
+from sklearn.base import BaseEstimator, _clone_parametrized, _fit_context, is_classifier
 from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils._param_validation import InvalidParameterError, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
-from skorch.callbacks import LRScheduler
+from skorch.callbacks import Callback, LRScheduler
 from torch import Tensor
 
 from sknn._assembly import (
@@ -35,13 +35,15 @@ from sknn._assembly import (
     what_stays,
 )
 from sknn._attributes import DIVERGED, FittedAttributes
-from sknn._callbacks import can_be_pickled, copy_callback, instantiated, name_of
+from sknn._callbacks import can_be_pickled, copy_callback, instantiated, listed, name_of
 from sknn._device import resolve_device, threads
 from sknn._encoding import ONE_HOT_LEVELS, Encoded, FeatureEncoder, check_table
+from sknn._html import described
 from sknn._levels import MAX_LEVELS
 from sknn._one_thread import fitted_by_one_thread
 from sknn._parameters import Parameters
 from sknn._state import move_net, net_from_state, state_of_net
+from sknn._targets import ordinary_weights
 from sknn._warnings import warn
 from sknn.history.html import training_html
 from sknn.network.flat import Inputs
@@ -81,10 +83,6 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
 
     _parameter_constraints: dict[str, list]
     _known_names: ClassVar[tuple[Any, list[str]]]  # of the constructor, and the constructor
-    # The HTML representation describes the parameters of an estimator that has a documentation link. Until there is a
-    # site, the link leads nowhere else.
-    _doc_link_module = "sknn"
-    _doc_link_template = "#{estimator_name}"  # type: ignore[assignment]
     classes_: np.ndarray
     when_derived: ClassVar[list[Callable[[type], None]]] = []  # called with each class that is derived from ours
 
@@ -110,10 +108,6 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
     @abstractmethod
     def _network_outputs(self) -> int:
         """Outputs of the network."""
-
-    @abstractmethod
-    def _decode(self, p: Tensor) -> Tensor:
-        """Predictions in the unit of y, from outputs after the link."""
 
     @abstractmethod
     def _labels(self, target: Tensor) -> np.ndarray:
@@ -148,7 +142,8 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels (of a classifier) or values.
         sample_weight : array-like of shape (n_samples,), optional
-            In a step, a row of weight k counts as k rows. Rows of weight 0 are left out.
+            In a step, a row of weight k counts as k rows. Rows of weight 0 are left out. Weights that single precision
+            can't add up (beyond 1e12, or all below 1e-12) count relative to the largest.
         X_val, y_val, sample_weight_val : like X, y and sample_weight, optional
             Rows for early stopping, in place of rows held out from X. Refused with solver='lbfgs', which has none.
 
@@ -161,7 +156,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         ValueError
             For a parameter, a table or a target that cannot be used, and if the loss becomes NaN in the first epoch.
         MemoryError
-            If a step does not fit on the device.
+            If the network, or a step of the training, does not fit on the device.
         """
         with self._all_or_nothing(), self._followed(X, y, complete=True) as callbacks:
             goes_on = self.warm_start and self.__sklearn_is_fitted__()
@@ -271,13 +266,14 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
 
     def _training_callbacks(self) -> list:
         """Copies of the callbacks."""
-        schedulers = [c for c in self.callbacks or [] if isinstance(c[1] if isinstance(c, tuple) else c, LRScheduler)]
+        callbacks = listed(self.callbacks)
+        schedulers = [c for c in callbacks if isinstance(c[1] if isinstance(c, tuple) else c, LRScheduler)]
         if schedulers and self.learning_rate != "constant":
             raise ValueError(
                 f"callbacks hold an LRScheduler, and learning_rate={self.learning_rate!r} is a schedule of its own; "
                 "use learning_rate='constant' with it."
             )
-        return [instantiated(copy_callback(callback)) for callback in self.callbacks or []]
+        return [instantiated(copy_callback(callback)) for callback in callbacks]
 
     @contextlib.contextmanager
     def _followed(self, X: Any, y: Any, complete: bool) -> Iterator[list]:
@@ -296,7 +292,8 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y{name} is None."
             )
-        y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y", estimator=self)
+        sparse = "csr" if is_classifier(self) else False  # which holds labels in several columns
+        y = check_array(y, accept_sparse=sparse, ensure_2d=False, dtype=None, input_name=f"y{name}", estimator=self)
         if y.dtype == object and any(value is None for value in y.flat):
             raise ValueError(f"Input y{name} contains None; leave out the rows without a label.")
         check_consistent_length(X, y)
@@ -308,6 +305,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
             if not weight.all():
                 kept = np.flatnonzero(weight)
                 X, y, weight = _take(X, kept), y[kept], weight[kept]
+            weight = ordinary_weights(weight)
         return Rows(X, y, weight, all_y)
 
     def _check_X(self, X: Any, reset: bool) -> Any:
@@ -389,7 +387,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
             smaller = max(1, batch_size // 2)
             raise MemoryError(
                 f"A step with batch_size={batch_size} and ensemble_size={self.ensemble_size!r} does not fit in the "
-                f"device's memory. Try batch_size={smaller}, a smaller ensemble_size, or device='cpu'."
+                f"device's memory. Try batch_size={smaller}, fewer units, a smaller ensemble_size, or device='cpu'."
             ) from error
 
     # --- predict ------------------------------------------------------------------------------------------------------
@@ -521,8 +519,15 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         bare.__dict__ = self.__dict__ | {"callbacks": None}
         fresh = _clone_parametrized(bare)
         if self.callbacks is not None:
-            fresh.callbacks = [copy_callback(callback) for callback in self.callbacks]
+            copies = [copy_callback(callback) for callback in listed(self.callbacks)]
+            fresh.callbacks = copies[0] if isinstance(self.callbacks, Callback) else copies
         return fresh
+
+    def _get_params_html(self, *args: Any, **kwargs: Any) -> Any:
+        return described(super()._get_params_html(*args, **kwargs))
+
+    def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
+        return described(super()._get_fitted_attr_html(*args, **kwargs))
 
     def _html_repr(self) -> str:
         """What a notebook shows: scikit-learn's representation, and below it the training."""
@@ -530,21 +535,22 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         return super()._html_repr() + (training_html(self.history_, self.n_iter_) if is_trained else "")
 
     def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        if self.callbacks:
-            state = state | {"callbacks": self._callbacks_to_pickle()}
+        state = super().__getstate__() | {"callbacks": self._callbacks_to_pickle()}
         if "net_" in state:
             state = {name: value for name, value in state.items() if name != "net_"} | {"_net": state_of_net(self)}
         return state
 
-    def _callbacks_to_pickle(self) -> list:
-        left = [callback for callback in self.callbacks if not can_be_pickled(callback)]
-        if left:
-            warn(
-                f"callbacks {', '.join(map(name_of, left))} can't be pickled, so the copy is without them; give them "
-                "to it by set_params(callbacks=...)."
-            )
-        return [callback for callback in self.callbacks if callback not in left]
+    def _callbacks_to_pickle(self) -> Any:
+        """The parameter without callbacks that no pickle takes, which are named in a warning."""
+        callbacks = listed(self.callbacks)
+        left = [callback for callback in callbacks if not can_be_pickled(callback)]
+        if not left:
+            return self.callbacks
+        warn(
+            f"callbacks {', '.join(map(name_of, left))} can't be pickled, so the copy is without them; give them to it "
+            "by set_params(callbacks=...)."
+        )
+        return [callback for callback in callbacks if callback not in left]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         net = state.get("_net")

@@ -35,6 +35,13 @@ class StopTraining(KeyboardInterrupt):
     """
 
 
+def listed(callbacks: Any) -> list:
+    """The parameter as a list, which one callback need not be, and None is not."""
+    if isinstance(callbacks, Callback):
+        return [callbacks]
+    return [] if callbacks is None else list(callbacks)
+
+
 def copy_callback(callback: Any) -> Any:
     """A callback as it was before any training; writers and loggers, which cannot be copied, are shared."""
     if isinstance(callback, tuple):

@@ -15,7 +15,7 @@ from torch import Tensor
 from sknn._attributes import ATTRIBUTES
 from sknn._base import BaseNeural, Rows
 from sknn._parameters import FRACTION, constraints_of, describe, parameter
-from sknn._targets import ClassEncoder
+from sknn._targets import ClassEncoder, ordinary_weights
 from sknn.network.losses import BinaryCrossEntropy, CallableLoss, Loss, SoftmaxCrossEntropy
 
 
@@ -51,7 +51,7 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):
     def _encode_target(self, rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
         weight = rows.weight
         if self.class_weight is not None:
-            factors = self._class_factors(rows)
+            factors = ordinary_weights(self._class_factors(rows))
             weight = factors if weight is None else weight * factors
         return self._target.transform(rows.y), weight
 
@@ -117,9 +117,6 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):
             return target.argmax(1).cpu().numpy()
         labels = target.cpu().numpy().astype(np.int64)
         return labels[:, 0] if self._target.kind_ == "binary" else labels
-
-    def _decode(self, p: Tensor) -> Tensor:
-        return p
 
     def _own_metric(self) -> str:
         return "accuracy"

@@ -120,6 +120,15 @@ def quantiles(column: np.ndarray, q: Sequence[float] | np.ndarray, weight: np.nd
     return np.partition(values, places)[places]  # what np.quantile does, after longer preparations
 
 
+def unit_of(values: np.ndarray) -> np.ndarray:
+    """For each column a power of two near its largest absolute value; of what is divided by it, squares are numbers.
+
+    >>> unit_of(np.array([[3.0, -1e200], [1.0, 0.0]])).tolist() == [2.0, 2.0**664]
+    True
+    """
+    return np.ldexp(1.0, np.frexp(np.abs(values).max(0))[1] - 1)
+
+
 def mean_and_std(column: np.ndarray, weight: np.ndarray | None) -> tuple[float, float]:
     present = ~np.isnan(column)
     if not present.any():
@@ -127,9 +136,10 @@ def mean_and_std(column: np.ndarray, weight: np.ndarray | None) -> tuple[float, 
     values = column[present]
     if values.min() == values.max():  # the rounding of a mean must not look like a spread
         return float(values[0]), 0.0
-    weights = None if weight is None else weight[present]
+    weights, unit = None if weight is None else weight[present], unit_of(values)
+    values = values / unit
     mean = np.average(values, weights=weights)
-    return mean, float(np.sqrt(np.average((values - mean) ** 2, weights=weights)))
+    return float(mean * unit), float(np.sqrt(np.average((values - mean) ** 2, weights=weights)) * unit)
 
 
 # --- Scaling of numbers -------------------------------------------------------------------------------------------

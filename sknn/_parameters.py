@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
+from skorch.callbacks import Callback
 
 from sknn.network.activations import ACTIVATIONS
 from sknn.network.embeddings import NUMERIC_EMBEDDINGS
@@ -274,8 +275,8 @@ class Parameters:
     )
     callbacks: Any = parameter(
         None,
-        ["array-like", None],
-        "list of skorch callbacks, or None",
+        ["array-like", Callback, None],
+        "list of skorch callbacks, one of them, or None",
         "The estimator trains copies, with all members as one net.",
     )
     device: str = parameter(

@@ -11,10 +11,11 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
+from sknn._assembly import wants_double
 from sknn._attributes import ATTRIBUTES
 from sknn._base import BaseNeural, Rows
 from sknn._parameters import ABOVE_0, constraints_of, describe, names, parameter
-from sknn._targets import ValueEncoder
+from sknn._targets import ValueEncoder, in_one_unit
 from sknn.network.losses import AbsoluteError, CallableLoss, Gamma, Huber, Loss, Pinball, Poisson, SquaredError
 
 LOSSES = {"squared_error": SquaredError, "absolute_error": AbsoluteError, "poisson": Poisson, "gamma": Gamma}
@@ -66,7 +67,9 @@ class NeuralRegressor(RegressorMixin, BaseNeural):
         return quantiles
 
     def _encode_target(self, rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
-        return np.repeat(self._target.transform(rows.y), max(1, len(self._quantiles())), axis=1), rows.weight
+        encoded = self._target.transform(rows.y)
+        self._target.refuse_extremes(encoded, rows.y, np.float64 if wants_double(self) else np.float32)
+        return np.repeat(encoded, max(1, len(self._quantiles())), axis=1), rows.weight
 
     def _make_loss(self) -> Loss:
         if callable(self.loss):
@@ -89,9 +92,6 @@ class NeuralRegressor(RegressorMixin, BaseNeural):
     def _labels(self, target: Tensor) -> np.ndarray:
         values = target.cpu().numpy()
         return values[:, 0] if values.shape[1] == 1 else values
-
-    def _decode(self, p: Tensor) -> Tensor:
-        return p * p.new_tensor(self._target.scale_) + p.new_tensor(self._target.center_)
 
     def _own_metric(self) -> str | None:
         return None if self._quantiles() else "r2"
@@ -133,7 +133,8 @@ class NeuralRegressor(RegressorMixin, BaseNeural):
         return self._predict_from(y[:, :1] if several else y, np.float64)
 
     def _predict_from(self, p: Tensor, dtype: Any) -> np.ndarray:
-        values = self._decode(p.to(torch.float64)).numpy().astype(dtype)
+        values = self._target.inverse_transform(p.to(torch.float64).numpy())
+        values = values.astype(dtype) if self._target.is_ordinary else values
         return values[:, 0] if values.shape[1] == 1 and self._target_ndim == 1 else values
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -153,6 +154,7 @@ class NeuralRegressor(RegressorMixin, BaseNeural):
 
     def _score_of(self, y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
         quantiles = self._quantiles()
+        y, predicted = in_one_unit(y, predicted)
         if not quantiles:
             return r2_score(y, predicted, sample_weight=sample_weight)
         if len(quantiles) == 1:

@@ -10,10 +10,23 @@ from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring, get_scorer_names
 from torch import Tensor
 
-from sknn.network.metrics import METRIC_NAMES, METRICS, TensorMetric
+from sknn.network.metrics import METRIC_NAMES, METRICS
 from sknn.training.batches import Metric
 
 SMALLER_IS_BETTER = {"log_loss": "neg_log_loss", "rmse": "neg_root_mean_squared_error"}
+HAVE_THE_UNIT_OF_Y = ("rmse",)
+# What other libraries, or people, call the metrics.
+ELSEWHERE = {
+    "acc": "accuracy",
+    "auc": "roc_auc",
+    "logloss": "log_loss",
+    "cross_entropy": "log_loss",
+    "f1_score": "f1",
+    "mse": "neg_mean_squared_error",
+    "mae": "neg_mean_absolute_error",
+    "mape": "neg_mean_absolute_percentage_error",
+    "r2_score": "r2",
+}
 INSTEAD = {"roc_auc": "; for several classes use 'roc_auc_ovr', or 'roc_auc_ovo'"}
 
 
@@ -25,14 +38,14 @@ def estimator_metric(estimator: Any, scoring: Any) -> Metric:
     name = estimator._own_metric() if scoring is None else scoring
     if not isinstance(name, str):
         return _ScorerMetric(estimator, scoring)
-    of_kind = METRICS[estimator._kind_of_target()]
-    if name in of_kind:
-        return _TensorMetric(estimator, of_kind[name])
+    if name in METRICS[estimator._kind_of_target()]:
+        return _TensorMetric(estimator, name)
     known = get_scorer_names()
     if name in METRIC_NAMES and (name not in known or name in INSTEAD):
         raise ValueError(f"{name!r} does not apply to this kind of target{INSTEAD.get(name, '')}.")
     if name not in known:
-        close = difflib.get_close_matches(name, [*METRIC_NAMES, *known], 1)
+        wanted = ELSEWHERE.get(name.lower(), name)
+        close = difflib.get_close_matches(wanted, [*METRIC_NAMES, *known], 1)
         raise ValueError(
             f"{name!r} is not a valid scoring value; use one of {', '.join(METRIC_NAMES)}, or a name of "
             f"sklearn.metrics.get_scorer_names().{f' Did you mean {close[0]!r}?' if close else ''}"
@@ -50,11 +63,19 @@ def watched_metric(estimator: Any, scoring: Any) -> Metric:
 
 
 class _TensorMetric:
-    def __init__(self, estimator: Any, metric: TensorMetric) -> None:
-        self.estimator, self.metric = estimator, metric
+    """A metric of the table, of encoded predictions: R2 has no unit, and an error is brought to the unit of y."""
+
+    def __init__(self, estimator: Any, name: str) -> None:
+        self.metric = METRICS[estimator._kind_of_target()][name]
+        scale = estimator._target.scale_ if name in HAVE_THE_UNIT_OF_Y else np.ones(1)
+        self.unit = float(scale.max())  # and the outputs relative to it, so that their squares are numbers
+        self.of_outputs = scale / self.unit
 
     def __call__(self, p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-        return self.metric(self.estimator._decode(p), self.estimator._decode(y), weight)
+        if len(self.of_outputs) > 1:
+            factors = p.new_tensor(self.of_outputs)
+            p, y = p * factors, y * factors
+        return self.metric(p, y, weight) if self.unit == 1 else self.metric(p, y, weight).double() * self.unit
 
 
 class _ScorerMetric:

@@ -7,7 +7,27 @@ import scipy.sparse as sp
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
-from sknn._encoding import mean_and_std
+from sknn._encoding import as_numbers, mean_and_std, unit_of
+
+LARGEST_WEIGHT = 1e-12, 1e12  # beyond, sums of weights might not fit in single precision
+ORDINARY = 1e-36, 1e36  # values that single precision holds with all of its digits
+WORST_SCORE = 1e150  # as far as a prediction may be from y, in units of y, with a square that is a number
+
+
+def ordinary_weights(weight: np.ndarray) -> np.ndarray:
+    """Weights whose sums fit in single precision: only their ratios matter, so others are divided by a power of two."""
+    low, high = LARGEST_WEIGHT
+    return weight if low <= weight.max() <= high else weight / unit_of(weight)
+
+
+def in_one_unit(y: Any, predicted: np.ndarray) -> tuple[Any, np.ndarray]:
+    """Values and predictions of a size that has squares, for scores that know no unit; no digit of others changes."""
+    y = np.asarray(y)
+    if y.dtype.kind not in "fiu" or not len(y):
+        return y, predicted  # which scikit-learn's metric refuses
+    unit = unit_of(y)
+    with np.errstate(over="ignore"):
+        return y / unit, np.clip(predicted / unit, -WORST_SCORE, WORST_SCORE)
 
 
 class ClassEncoder:
@@ -106,13 +126,49 @@ class ValueEncoder:
         y = self._columns(y)
         if y.shape[1] != len(self.center_):
             raise ValueError(f"y has {y.shape[1]} outputs; expected {len(self.center_)}, as in the first fit.")
-        return (y - self.center_) / self.scale_
+        with np.errstate(over="ignore"):  # of halves, as the difference of the largest floats is none
+            return (y / 2 - self.center_ / 2) / self.scale_ * 2
+
+    def inverse_transform(self, encoded: np.ndarray) -> np.ndarray:
+        """Values of encoded ones (n, K)."""
+        with np.errstate(over="ignore"):
+            return encoded * self.scale_ + self.center_
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether single precision holds values of the size of y."""
+        size = np.maximum(np.abs(self.center_), self.scale_)
+        return bool(((size > ORDINARY[0]) & (size < ORDINARY[1])).all())
+
+    def refuse_extremes(self, encoded: np.ndarray, y: np.ndarray, dtype: Any) -> None:
+        """Refuse values that the network's arithmetic takes for infinity or 0."""
+        largest, limits = np.abs(encoded).max(initial=0.0), np.finfo(dtype)
+        if 0 < largest < limits.tiny or largest > np.sqrt(limits.max):
+            raise ValueError(
+                f"y holds values up to {np.abs(self._columns(y)).max():g}, which are too "
+                f"{'small' if largest < 1 else 'large for their squares'} in {limits.dtype}: the network's unit is "
+                "that of y itself with scaling=None, and else the standard deviation of y in the first fit. Use "
+                "scaling='auto', multiply y, or leave out such rows."
+            )
 
     def _columns(self, y: np.ndarray) -> np.ndarray:
-        y = np.asarray(y, dtype=np.float64)
+        y = _numbers_of(y)
         if (self.positive == "zero or more" and (y < 0).any()) or (self.positive == "above zero" and (y <= 0).any()):
             raise ValueError(
                 f"y holds {y.min():g}, but this loss needs values {self.positive}; use loss='squared_error', or "
                 "shift y."
             )
         return y[:, None] if y.ndim == 1 else y
+
+
+def _numbers_of(y: Any) -> np.ndarray:
+    y = np.asarray(y)
+    numbers = as_numbers(y.ravel())
+    if numbers is None:
+        first = next(value for value in y.ravel().tolist() if as_numbers(np.array([value], dtype=object)) is None)
+        raise ValueError(
+            f"y holds {first!r}, which is not a number; a regressor takes numbers, NeuralClassifier labels."
+        )
+    if np.isinf(numbers).any():
+        raise ValueError("y holds a number that is too large for float64; divide y.")
+    return numbers.reshape(y.shape)

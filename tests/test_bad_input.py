@@ -216,6 +216,26 @@ def test_several_quantiles_of_several_outputs():
         NeuralRegressor(loss="quantile", quantile=(0.1, 0.9), **QUICK).fit(X, X[:, :2])
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("acc", "accuracy"),
+        ("auc", "roc_auc"),
+        ("logloss", "log_loss"),
+        ("f1_score", "f1"),
+        ("MSE", "neg_mean_squared_error"),
+        ("mae", "neg_mean_absolute_error"),
+        ("r2_score", "r2"),
+        ("balanced_acuracy", "balanced_accuracy"),
+    ],
+)
+def test_what_metrics_are_called_elsewhere(name, meant):
+    for params in ({"metrics": [name]}, {"metrics": name}, {"scoring": name}):
+        with raises(f"{name!r} is not a valid scoring value") as error:
+            NeuralClassifier(**QUICK | params).fit(X, y)
+        assert str(error.value).endswith(f" Did you mean {meant!r}?")
+
+
 # --- What goes wrong on the way -----------------------------------------------------------------------------------
 
 
@@ -308,6 +328,18 @@ def test_numbers_beside_strings_in_lists_stay_numbers():
     rows = [[0.1 * i, "ab"[i % 2]] for i in range(60)]
     clf = NeuralClassifier(**QUICK).fit(rows, [i // 30 for i in range(60)])
     assert clf.module_.layers[0].in_features == 2
+
+
+@pytest.mark.parametrize("units", [(10**7, 10**7), (10**10, 10**10), (3 * 10**5, 3 * 10**5)], ids=str)
+def test_a_network_that_no_memory_holds_is_refused_before_memory_is_asked_for(units):
+    params = QUICK | dict(hidden_layer_sizes=units, ensemble_size="auto")
+    text = (
+        rf"^hidden_layer_sizes={re.escape(str(units))} with ensemble_size='auto' makes 12 networks of [\d,]+ weights; "
+        r"these and their gradients take [\d,]+ GB, and the device has \d+ GB. Use fewer units, or a smaller "
+        r"ensemble_size\.$"
+    )
+    with pytest.raises(MemoryError, match=text):
+        NeuralClassifier(**params).fit(X, y)
 
 
 def test_too_little_memory_names_the_batch_size_to_try():

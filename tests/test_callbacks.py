@@ -49,8 +49,9 @@ from skorch.callbacks import (
     WandbLogger,
 )
 
-from sknn import NeuralClassifier, NeuralRegressor
-from sknn.callbacks import StopTraining
+from sknn import NeuralClassifier, NeuralRegressor, load, save
+from sknn.callbacks import StopTraining, TimeBudget
+from sknn.model_selection import GridSearchCV
 from tests.common import PATIENCE, Witness
 
 EPOCHS = 4
@@ -932,3 +933,66 @@ def test_a_callbacks_own_warnings_are_heard():
     X, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 3
     with pytest.warns(RuntimeWarning, match="overflow"):
         NeuralClassifier(max_iter=1, callbacks=[Overflows()], random_state=0).fit(X, y)
+
+
+# --- One callback, without a list ---------------------------------------------------------------------------------
+
+
+class Counter(Callback):
+    """Counts the epochs of all its copies."""
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def on_epoch_end(self, net, **kwargs):
+        self.epochs.append(1)
+
+
+def test_a_single_callback_needs_no_list():
+    epochs = []
+    est = NeuralClassifier(**TINY, callbacks=Counter(epochs)).fit(X, Y)
+    assert len(epochs) == est.n_iter_ == EPOCHS
+    listed = NeuralClassifier(**TINY, callbacks=[Counter(epochs)]).fit(X, Y)
+    assert len(epochs) == 2 * EPOCHS
+    np.testing.assert_array_equal(est.predict_proba(X), listed.predict_proba(X))
+    fresh = clone(est)
+    assert type(fresh.callbacks) is Counter
+    fresh.partial_fit(X, Y, classes=[0, 1])
+    assert len(epochs) == 2 * EPOCHS + 1
+
+
+def test_a_single_callback_has_parameters_of_its_own():
+    est = NeuralClassifier(**TINY, callbacks=TimeBudget(5))
+    assert est.get_params()["callbacks__seconds"] == 5
+    est.set_params(callbacks__seconds=60)
+    assert clone(est).callbacks.seconds == 60
+    assert est.fit(X, Y).n_iter_ == EPOCHS
+
+
+def test_a_single_callback_is_pickled_or_left_out(tmp_path):
+    est = NeuralClassifier(**TINY, callbacks=TimeBudget(60)).fit(X, Y)
+    restored = pickle.loads(pickle.dumps(est))
+    assert restored.callbacks.seconds == 60
+    np.testing.assert_array_equal(restored.predict_proba(X), est.predict_proba(X))
+    save(est, tmp_path / "clf.sknn")
+    budget = TimeBudget(60)
+    assert load(tmp_path / "clf.sknn", callbacks=budget).callbacks is budget
+
+
+def test_a_single_scheduler_needs_a_constant_rate():
+    with pytest.raises(ValueError, match="callbacks hold an LRScheduler, and learning_rate='cosine' is a schedule"):
+        NeuralClassifier(**TINY, callbacks=LRScheduler("StepLR", step_size=1)).fit(X, Y)
+
+
+@pytest.mark.parametrize("nothing", ["TimeBudget", 5, print, TimeBudget], ids=repr)
+def test_what_is_no_callback_is_refused(nothing):
+    with pytest.raises(ValueError, match="The 'callbacks' parameter of NeuralClassifier must be"):
+        NeuralClassifier(**TINY, callbacks=nothing).fit(X, Y)
+
+
+def test_networks_with_a_single_callback_train_alone_in_a_search():
+    epochs = []
+    clf = NeuralClassifier(**TINY, callbacks=Counter(epochs))
+    search = GridSearchCV(clf, {"alpha": [0.0, 0.1]}, cv=2).fit(X, Y)
+    assert len(epochs) == (2 * 2 + 1) * EPOCHS
+    assert search.best_estimator_.n_iter_ == EPOCHS

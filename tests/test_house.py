@@ -34,6 +34,7 @@ HOUSE = [
     "_encoding.py",
     "_targets.py",
     "_callbacks.py",
+    "_html.py",
     "history/diagnosis.py",
     "history/records.py",
     "history/progress.py",

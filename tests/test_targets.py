@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sklearn.exceptions import DataConversionWarning
 from sklearn.preprocessing import LabelBinarizer, StandardScaler
 
-from sknn._targets import ClassEncoder, ValueEncoder
+from sknn._encoding import unit_of
+from sknn._targets import ClassEncoder, ValueEncoder, in_one_unit, ordinary_weights
 
 quick = settings(max_examples=60, deadline=None, derandomize=True)
 NUMBERS = st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
@@ -161,8 +162,40 @@ def test_values_are_standardised_as_by_scikit_learn_and_come_back(y, data):
     np.testing.assert_allclose(encoded * encoder.scale_ + encoder.center_, columns, rtol=1e-9, atol=1e-9)
 
 
+@given(
+    y=hnp.arrays(np.float64, (5, 2), elements=st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)),
+    weight=st.none() | st.just(np.arange(1.0, 6)),
+)
+@settings(quick, max_examples=200)
+def test_values_of_any_size_are_encoded_to_some_standard_deviations_and_come_back(y, weight):
+    encoder = ValueEncoder(scaled=True).fit(y, weight)
+    encoded = encoder.transform(y)
+    assert np.abs(encoded).max() < 5  # of five rows none can be farther off
+    largest = np.abs(y).max(0)
+    half = ValueEncoder(scaled=True).fit(y / 2, weight).inverse_transform(encoded)  # as y itself may round to infinity
+    assert (np.abs(half - y / 2) <= 1e-15 * largest + 1e-320).all()
+
+
+@given(y=hnp.arrays(np.float64, 6, elements=NUMBERS), exponent=st.integers(-900, 900))
+@quick
+def test_a_unit_is_a_power_of_two_that_takes_values_to_less_than_2(y, exponent):
+    unit = unit_of(np.ldexp(y, exponent)[:, None])
+    assert np.frexp(unit)[0] == 0.5
+    assert (np.abs(np.ldexp(y, exponent) / unit) < 2).all()
+    predicted = y + 1
+    ours, theirs = in_one_unit(np.ldexp(y, exponent), np.ldexp(predicted, exponent)), in_one_unit(y, predicted)
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("exponent", [-900, -50, 0, 50, 900])
+def test_weights_are_left_alone_or_divided_by_a_power_of_two(exponent):
+    weight = np.array([1.0, 3.0, 0.25])
+    got = ordinary_weights(np.ldexp(weight, exponent))
+    np.testing.assert_array_equal(got, weight if exponent == 0 else weight / 2)
+
+
 @pytest.mark.parametrize("n", [3, 7, 10, 1000])
-@pytest.mark.parametrize("value", [0.1, -3.3e8, 0.0])
+@pytest.mark.parametrize("value", [0.1, -3.3e8, 0.0, 1e300, 1e-300])
 def test_a_constant_target_is_zero_and_not_divided_by_a_rounding_error(value, n):
     encoder = ValueEncoder(scaled=True).fit(np.full(n, value))
     assert encoder.scale_.tolist() == [1]

@@ -31,10 +31,11 @@ def is_double(est: BaseNeural) -> bool:
 
 
 def needs_double_values(est: Any) -> bool:
-    """Whether a regressor's values are float64: of a network in double precision, or of y far from 0."""
+    """Whether a regressor's values are float64: of a network in double precision, of y far from 0 or beyond float32."""
     if isinstance(est, NeuralClassifier):
         return False
-    return is_double(est) or bool((np.abs(est._target.center_) > FAR_FROM_0 * est._target.scale_).any())
+    is_far = bool((np.abs(est._target.center_) > FAR_FROM_0 * est._target.scale_).any())
+    return is_double(est) or is_far or not est._target.is_ordinary
 
 
 def feature_names(est: Any) -> list[Any]:
@@ -52,7 +53,8 @@ def predictions(graph: Graph, est: Any, variables: list[Any]) -> str:
     if est.net_.module_.n_members > 1:
         p = graph.mean(p, 0)
     if decodes_in_double:
-        return graph("Add", graph("Mul", graph.cast(p, np.float64), np.diag(weight)), bias)
+        scale, center = _unit(est)
+        return graph("Add", graph("Mul", graph.cast(p, np.float64), scale), center)
     return p
 
 
@@ -111,10 +113,16 @@ def _decoding(est: Any) -> Affine:
     k = est._network_outputs()
     if isinstance(est, NeuralClassifier):  # the logistic function of -z and z gives both classes their probability
         return (np.array([[-1.0, 1.0]]), np.zeros(2)) if est._target.kind_ == "binary" else (np.eye(k), np.zeros(k))
-    scale, center = np.broadcast_to(est._target.scale_, k), np.broadcast_to(est._target.center_, k)
+    scale, center = _unit(est)
     if isinstance(est.net_.criterion_, Poisson | Gamma):  # whose values are divided by their mean, and not centred
         return np.eye(k), np.log(scale)
     return np.diag(scale), center
+
+
+def _unit(est: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and center of each of a regressor's outputs."""
+    k = est._network_outputs()
+    return np.broadcast_to(est._target.scale_, k), np.broadcast_to(est._target.center_, k)
 
 
 def _link(loss: Loss) -> Any:
