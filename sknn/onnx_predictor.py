@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 METADATA_KEY = "sknn"
+AGAIN = "export it again with sknn.export.to_onnx."
 TYPES = {
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
@@ -84,8 +85,12 @@ class OnnxPredictor:
     ------
     ImportError
         If ONNX Runtime is not installed.
+    OSError
+        If the file can't be read.
     ValueError
-        If `model` is not an ONNX model that ONNX Runtime can run.
+        If `model` is not an ONNX model that ONNX Runtime can run, or is none of a predictor: without inputs or outputs,
+        or with metadata that are damaged.  `predict` and `predict_proba` raise it, too, whatever is wrong with the rows
+        or with the graph, so that ``except ValueError`` is enough for models of any origin.
 
     See Also
     --------
@@ -119,13 +124,20 @@ class OnnxPredictor:
 
     def __init__(self, model: str | os.PathLike | bytes, n_threads: int = 1) -> None:
         self._session = _start_session(model, n_threads)
-        self.metadata = json.loads(self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "{}"))
-        self._inputs = [_describe(node) for node in self._session.get_inputs()]
-        outputs = [node.name for node in self._session.get_outputs()]
-        self._value = outputs[0]
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if not inputs or not outputs:
+            raise ValueError(
+                f"The model has {len(inputs)} inputs and {len(outputs)} outputs, and a prediction needs one of each at "
+                f"least; {AGAIN}"
+            )
+        self.metadata = _metadata_of(self._session)
+        self._inputs = [_describe(node) for node in inputs]
+        self._value = outputs[0].name
         # Of skl2onnx's classifiers; with zipmap="columns" each class has an output of its own.
-        is_classifier = outputs[0].rstrip("_") in ("label", "output_label")
-        self._probabilities = outputs[1:] if is_classifier else []
+        is_classifier = outputs[0].name.rstrip("_") in ("label", "output_label")
+        kinds = [(node.type, len(node.shape)) for node in outputs]
+        same = [node.name for node, kind in zip(outputs[1:], kinds[1:], strict=True) if kind == kinds[1]]
+        self._probabilities = same if is_classifier else []
         self._set_attributes()
 
     def _set_attributes(self) -> None:
@@ -135,6 +147,11 @@ class OnnxPredictor:
         names = self._known_names()
         if names:
             self.feature_names_in_ = np.array(names, dtype=object)
+            if len(names) != getattr(self, "n_features_in_", len(names)):
+                raise ValueError(
+                    f"The model's inputs take {self.n_features_in_} columns, and its metadata name {len(names)} of "
+                    f"them; {AGAIN}"
+                )
         if self.metadata.get("classes") is not None:
             self.classes_ = np.array(self.metadata["classes"])
 
@@ -144,7 +161,7 @@ class OnnxPredictor:
             return None
         if len(self._inputs) > 1 and all(node.width == 1 for node in self._inputs):
             return [node.name for node in self._inputs]
-        return [feature["name"] for feature in self.metadata.get("features", [])]
+        return [feature["name"] for feature in self.metadata.get("features") or []]
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels or values of rows.
@@ -160,9 +177,11 @@ class OnnxPredictor:
         Raises
         ------
         ValueError
-            If columns are missing, or hold what the model cannot take.
+            If columns are missing, or hold what the model cannot take; if the graph fails on the rows.
         """
-        values = self._session.run([self._value], self._feed(X))[0]
+        values = self._run([self._value], X)[0]
+        if not isinstance(values, np.ndarray):
+            raise ValueError(f"The model's output {self._value!r} is no tensor; {AGAIN}")
         if values.ndim == 2 and values.shape[1] == 1:
             values = values[:, 0]
         return values.astype(str) if values.dtype == object else values
@@ -185,12 +204,32 @@ class OnnxPredictor:
         AttributeError
             If the model is a regressor.
         ValueError
-            If columns are missing, or hold what the model cannot take.
+            If columns are missing, or hold what the model cannot take; if the graph fails on the rows.
         """
-        outputs = self._session.run(self._probabilities, self._feed(X))
+        outputs = self._run(self._probabilities, X)
         if isinstance(outputs[0], list):  # a dict a row: what skl2onnx makes unless it is told otherwise
-            return np.array([list(row.values()) for row in outputs[0]], dtype=np.float32)
-        return outputs[0] if len(outputs) == 1 else np.stack(outputs, axis=1)
+            p = np.array([list(row.values()) for row in outputs[0]], dtype=np.float32)
+        else:
+            p = outputs[0] if len(outputs) == 1 else np.column_stack(outputs)
+        if p.ndim != 2 or p.dtype.kind != "f" or p.shape[1] != len(getattr(self, "classes_", p[0])):
+            raise ValueError(
+                f"The model's output {self._probabilities} is no table of a probability per class; {AGAIN}"
+            )
+        return p
+
+    def _run(self, names: list[str], X: Any) -> list[Any]:
+        """These outputs, which have an entry for each row."""
+        feed = self._feed(X)
+        n_rows = len(next(iter(feed.values())))
+        try:
+            outputs = self._session.run(names, feed)
+        except Exception as error:  # ONNX Runtime has a dozen of its own for this
+            raise ValueError(_why_not(error, feed)) from error
+        for name, output in zip(names, outputs, strict=True):
+            n = len(output) if isinstance(output, list) or getattr(output, "ndim", 0) > 0 else 0
+            if n != n_rows:
+                raise ValueError(f"The model's output {name!r} has {n} rows for {n_rows} rows of X; {AGAIN}")
+        return outputs
 
     # --- From a table to the graph's inputs ---------------------------------------------------------------------------
 
@@ -242,6 +281,8 @@ class OnnxPredictor:
         for node in self._inputs:
             chosen = itertools.islice(left, node.width)
             columns = [_as_column(X[keys[name]], node.dtype, name) for name in chosen]
+            if not columns:
+                raise ValueError(f"No column of X is left for the model's input {node.name!r}; {AGAIN}")
             feed[node.name] = columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
         lengths = {len(rows) for rows in feed.values()}
         if len(lengths) > 1:
@@ -281,9 +322,9 @@ def _start_session(model: str | os.PathLike | bytes, n_threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors only: they are raised, and the rest is of no use to a caller
+    options.log_severity_level = 4  # errors are raised, and need not be printed as well
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"], enable_fallback=False)
     except Exception as error:  # ONNX Runtime has a dozen of its own for this
         what = f"{len(model)} bytes" if isinstance(model, bytes) else repr(model)
         raise ValueError(
@@ -291,10 +332,59 @@ def _start_session(model: str | os.PathLike | bytes, n_threads: int) -> Any:
         ) from error
 
 
+def _metadata_of(session: Any) -> dict[str, Any]:
+    try:
+        told = json.loads(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "{}"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"The model's metadata {METADATA_KEY!r} are no JSON: {error}; {AGAIN}") from error
+    if not isinstance(told, dict):
+        raise ValueError(f"The model's metadata {METADATA_KEY!r} are a {type(told).__name__}, not a dict; {AGAIN}")
+    wrong = [key for key, is_right in METADATA.items() if told.get(key) is not None and not is_right(told[key])]
+    if wrong:
+        raise ValueError(f"The model's metadata {METADATA_KEY!r} are damaged, in {', '.join(wrong)}; {AGAIN}")
+    return told
+
+
+def _are_labels(classes: Any) -> bool:
+    return isinstance(classes, list) and any(
+        all(isinstance(label, kinds) for label in classes) for kinds in (str, bool, int | float)
+    )
+
+
+def _are_features(features: Any) -> bool:
+    return isinstance(features, list) and all(
+        isinstance(feature, dict) and isinstance(feature.get("name"), str) for feature in features
+    )
+
+
+METADATA: dict[str, Callable[[Any], bool]] = {  # what is read here
+    "named": lambda named: isinstance(named, bool),
+    "features": _are_features,
+    "classes": _are_labels,
+}
+
+
+def _why_not(error: Exception, feed: dict[str, np.ndarray]) -> str:
+    """What is wrong with rows that ONNX Runtime has refused."""
+    for name, tensor in feed.items():
+        broken = [text for text in tensor.flat if not _is_utf8(text)] if tensor.dtype == np.object_ else []
+        if broken:
+            return f"Column {name!r} holds {broken[0]!r}, which has no form in UTF-8 (a lone surrogate); replace it."
+    return f"ONNX Runtime cannot run the model on these rows: {error}"
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _describe(node: Any) -> Input:
     if node.type not in TYPES:
         raise ValueError(f"The model's input {node.name!r} is a {node.type}; OnnxPredictor knows {sorted(TYPES)}.")
-    shape = tuple(size if isinstance(size, int) else None for size in node.shape[1:])
+    shape = tuple(size if isinstance(size, int) and size >= 0 else None for size in node.shape[1:])
     return Input(node.name, TYPES[node.type], shape or (None,))
 
 

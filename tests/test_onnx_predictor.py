@@ -416,6 +416,128 @@ def test_what_is_no_onnx_file_is_refused_by_name(tmp_path, content):
             OnnxPredictor(model)
 
 
+# --- Graphs that are broken ---------------------------------------------------------------------------------------
+
+MUTANTS = 1000  # some seconds
+
+
+def test_broken_graphs_are_refused_by_one_class_of_error_or_predict():
+    command = [sys.executable, "-X", "faulthandler", "-m", "tests.onnx_fuzz", str(MUTANTS), "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
+
+    assert done.returncode == 0, done.stderr[-3000:]  # -6 or -11: the interpreter crashed
+    found = json.loads(done.stdout)
+    assert found["others"] == {}
+    assert done.stderr == ""
+    assert sum(found["results"].values()) == MUTANTS
+    for kind in ("bytes: predicted", "program: predicted"):  # else the test would test the parser only
+        assert found["results"][kind] > MUTANTS / 25
+    assert found["results"]["program: prediction: refused"] > MUTANTS / 100
+
+
+def changed(model, change):
+    """A copy of the model, changed."""
+    copy = onnx.ModelProto.FromString(model.SerializeToString())
+    change(copy)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ("{", "are no JSON: .*; export it again with sknn.export.to_onnx"),
+        ("[" * 100_000, "are no JSON: .*recursion"),
+        ("[]", "are a list, not a dict"),
+        ('{"classes": [[1], 2]}', "are damaged, in classes"),
+        ('{"classes": 3, "features": [{"nam": "a"}], "named": 1}', "are damaged, in named, features, classes"),
+    ],
+)
+def test_damaged_metadata_are_refused(array_model, metadata, message):
+    model = changed(array_model, lambda copy: onnx.helper.set_model_props(copy, {"sknn": metadata}))
+
+    with pytest.raises(ValueError, match=f"^The model's metadata 'sknn' {message}"):
+        OnnxPredictor(model.SerializeToString())
+
+
+def test_metadata_that_name_another_number_of_columns_are_refused(array_model):
+    with pytest.raises(ValueError, match="inputs take 4 columns, and its metadata name 2 of them; export it again"):
+        predictor_of(changed(array_model, lambda copy: None), {"features": [{"name": "a"}, {"name": "b"}]})
+
+
+def test_a_graph_without_inputs_is_refused():
+    constant = onnx.helper.make_node("Constant", [], ["out"], value_float=1.0)
+    out = onnx.helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, ())
+    graph = onnx.helper.make_graph([constant], "constant", [], [out])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+    with pytest.raises(ValueError, match="The model has 0 inputs and 1 outputs, and a prediction needs one of each"):
+        predictor_of(model)
+
+
+def one_node_model(op, name="out"):
+    node = onnx.helper.make_node(op, ["x"], [name])
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (None, 2))
+    out = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, None)
+    graph = onnx.helper.make_graph([node], "one", [value], [out])
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_an_output_that_has_not_an_entry_for_each_row_is_refused():
+    with pytest.raises(ValueError, match="The model's output 'out' has 0 rows for 60 rows of X; export it again"):
+        predictor_of(one_node_model("Size")).predict(X[:, :2])
+    with pytest.raises(ValueError, match="The model's output 'out' has 2 rows for 60 rows of X"):
+        predictor_of(one_node_model("Shape")).predict(X[:, :2])
+
+
+def test_a_graph_that_fails_says_so_once_and_in_words(capfd):
+    model = to_onnx(LinearRegression().fit(X, X @ np.ones((4, 2))), X[:1].astype(np.float32))
+    node = onnx.helper.make_node("Gather", ["variable", "far"], ["out"], axis=1)
+    model.graph.node.append(node)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([9]), "far"))
+    model.graph.output[0].name = "out"
+
+    with pytest.raises(
+        ValueError, match=r"^ONNX Runtime cannot run the model on these rows: .*out of data bounds"
+    ) as caught:
+        predictor_of(model).predict(X)
+    assert type(caught.value) is ValueError
+    assert capfd.readouterr() == ("", "")
+
+
+def test_probabilities_that_are_no_table_are_refused(classifier):
+    def label_for_probabilities(copy):
+        del copy.graph.output[1]
+        copy.graph.output.add().CopyFrom(copy.graph.output[0])
+        copy.graph.node.append(onnx.helper.make_node("Identity", ["label"], ["again"]))
+        copy.graph.output[1].name = "again"
+
+    model = changed(to_onnx(classifier, X[:1], options={"zipmap": False}), label_for_probabilities)
+
+    with pytest.raises(ValueError, match=r"output \['again'\] is no table of a probability per class"):
+        predictor_of(model).predict_proba(X)
+
+
+def test_probabilities_of_other_classes_than_the_metadata_tell_are_refused(array_model):
+    predictor = predictor_of(changed(array_model, lambda copy: None), {"classes": ["a", "b", "c"]})
+
+    with pytest.raises(ValueError, match="is no table of a probability per class"):
+        predictor.predict_proba(X)
+
+
+def test_the_classes_may_be_an_output_of_their_own(classifier):
+    model = to_onnx(classifier, X[:1], options={"zipmap": False, "output_class_labels": True})
+
+    np.testing.assert_allclose(predictor_of(model).predict_proba(X), classifier.predict_proba(X), atol=1e-6)
+
+
+def test_a_string_without_a_form_in_utf_8_is_refused_by_the_name_of_its_column():
+    with pytest.raises(ValueError, match=r"^Column 'x' holds 'b\\ud800', which has no form in UTF-8"):
+        ECHO_TEXT.predict({"x": ["a", "b\ud800"]})
+
+
+# --- Files that are missing, and other inputs ---------------------------------------------------------------------
+
+
 def test_a_missing_file_is_pythons_own_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing\.onnx"):
         OnnxPredictor(tmp_path / "nothing.onnx")
