@@ -337,18 +337,20 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         self._features = None
         if getattr(rows.X, "ndim", 2) == 2:
             most = ONE_HOT_LEVELS if self.module is None else MAX_LEVELS  # a custom module takes numbers only
-            dtype = np.float64 if wants_double(self.precision, self.solver) else np.float32
-            self._features = FeatureEncoder(self.scaling, self.categorical_features, most, dtype)
+            self._features = FeatureEncoder(self.scaling, self.categorical_features, most, self._number_type())
             self._features.fit(rows.X, rows.weight)
 
     def _fixed(self, name: str) -> Any:
         """A parameter as the network was built with; what `set_params` changes later, only the next `fit` reads."""
         return self._built_with[name]
 
+    def _number_type(self) -> Any:
+        """Of the encoded rows and targets."""
+        return np.float64 if wants_double(self._fixed("precision"), self._fixed("solver")) else np.float32
+
     def _encode(self, X: Any) -> Encoded:
         if self._features is None:
-            dtype = np.float64 if wants_double(self._fixed("precision"), self._fixed("solver")) else np.float32
-            return Encoded(np.array(X, dtype=dtype, order="C"), np.zeros((len(X), 0), dtype=np.int64))
+            return Encoded(np.array(X, dtype=self._number_type(), order="C"), np.zeros((len(X), 0), dtype=np.int64))
         return self._features.transform(X)
 
     def _make_table(self, parts: list[Rows], device: torch.device) -> Table:

@@ -11,7 +11,6 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
-from sknn._assembly import wants_double
 from sknn._attributes import ATTRIBUTES
 from sknn._base import BaseNeural, Rows
 from sknn._parameters import ABOVE_0, constraints_of, describe, names, parameter
@@ -68,7 +67,7 @@ class NeuralRegressor(RegressorMixin, BaseNeural):
 
     def _encode_target(self, rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
         encoded = self._target.transform(rows.y)
-        self._target.refuse_extremes(encoded, rows.y, np.float64 if wants_double(self) else np.float32)
+        self._target.refuse_extremes(encoded, rows.y, self._number_type())
         return np.repeat(encoded, max(1, len(self._quantiles())), axis=1), rows.weight
 
     def _make_loss(self) -> Loss:

@@ -27,7 +27,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sknn import NeuralClassifier, NeuralRegressor, OnnxPredictor, export
 from sknn._encoding import as_numbers
 from sknn._levels import as_level, is_missing
-from tests.common import printed
+from tests.common import printed, python
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60, 4))
@@ -422,8 +422,7 @@ MUTANTS = 1000  # some seconds
 
 
 def test_broken_graphs_are_refused_by_one_class_of_error_or_predict():
-    command = [sys.executable, "-X", "faulthandler", "-m", "tests.onnx_fuzz", str(MUTANTS), "0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    done = python("-X", "faulthandler", "-m", "tests.onnx_fuzz", MUTANTS, 0)
 
     assert done.returncode == 0, done.stderr[-3000:]  # -6 or -11: the interpreter crashed
     found = json.loads(done.stdout)

@@ -23,6 +23,8 @@ from sknn import NeuralClassifier, NeuralRegressor
 from sknn._state import move_net
 from sknn.persistence import TRUSTED_TYPES
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*holds no level that was seen in fit")  # on purpose
+
 N = 40
 RNG = np.random.default_rng(0)
 NUMBERS = RNG.normal(size=(N, 4))
