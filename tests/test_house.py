@@ -27,6 +27,7 @@ HOUSE = [
     "network/optimizers.py",
     "network/mlp.py",
     "network/custom.py",
+    "_tables.py",
     "_levels.py",
     "_encoding.py",
     "_targets.py",

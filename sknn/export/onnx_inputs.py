@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from sknn._encoding import as_numbers, column_values, is_frame
+from sknn._encoding import as_numbers, column_values
 from sknn._levels import as_level, is_missing
+from sknn._tables import is_frame
 
 TYPES: dict[str, Any] = {
     "float": np.float32,
