@@ -37,12 +37,13 @@ from sknn._assembly import (
 from sknn._attributes import DIVERGED, FittedAttributes
 from sknn._callbacks import can_be_pickled, copy_callback, instantiated, listed, name_of
 from sknn._device import resolve_device, threads
-from sknn._encoding import ONE_HOT_LEVELS, Encoded, FeatureEncoder, check_table
+from sknn._encoding import ONE_HOT_LEVELS, Encoded, FeatureEncoder
 from sknn._html import described
 from sknn._levels import MAX_LEVELS
 from sknn._one_thread import fitted_by_one_thread
 from sknn._parameters import Parameters
 from sknn._state import move_net, net_from_state, state_of_net
+from sknn._tables import check_table, check_validation_columns
 from sknn._targets import ordinary_weights
 from sknn._warnings import warn
 from sknn.history.html import training_html
@@ -145,7 +146,8 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
             In a step, a row of weight k counts as k rows. Rows of weight 0 are left out. Weights that single precision
             can't add up (beyond 1e12, or all below 1e-12) count relative to the largest.
         X_val, y_val, sample_weight_val : like X, y and sample_weight, optional
-            Rows for early stopping, in place of rows held out from X. Refused with solver='lbfgs', which has none.
+            Rows for early stopping, in place of rows held out from X, with the columns of X; a Pipeline passes them on
+            as they are, unless it has ``transform_input=['X_val']``. Refused with solver='lbfgs', which has none.
 
         Returns
         -------
@@ -287,7 +289,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
             yield callbacks
 
     def _check_rows(self, X: Any, y: Any, sample_weight: Any, reset: bool, name: str = "") -> Rows:
-        X = self._check_X(X, reset)
+        X = self._check_X(X, reset, is_validation=bool(name))
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y{name} is None."
@@ -308,13 +310,15 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
             weight = ordinary_weights(weight)
         return Rows(X, y, weight, all_y)
 
-    def _check_X(self, X: Any, reset: bool) -> Any:
+    def _check_X(self, X: Any, reset: bool, is_validation: bool = False) -> Any:
         module = self.module if reset else self._fixed("module")
         if module is not None and getattr(X, "ndim", 2) > 2:
             table = X
             assert_all_finite(X, input_name="X")
         else:
             table = check_table(X)
+        if is_validation:
+            check_validation_columns(table, self.n_features_in_, getattr(self, "feature_names_in_", None))
         if reset or not self._has_columns_of_fit(table):
             validate_data(self, table, reset=reset, skip_check_array=True)
         if table.shape[0] < 1 or table.shape[1] < 1:

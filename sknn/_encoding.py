@@ -4,14 +4,13 @@
 numbers and integer codes.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import ndtri
-from sklearn.utils import check_array
 
 from sknn._levels import (
     MISSING_TYPES,
@@ -22,6 +21,7 @@ from sknn._levels import (
     level_codes,
     warn_of_unseen,
 )
+from sknn._tables import first_column, infinity_in, is_frame, is_not_finite
 
 ONE_HOT_LEVELS = 8  # more are embedded; RealMLP's rule counts missing as a ninth
 QUANTILES = 1000  # reference points of scaling="quantile", as in scikit-learn
@@ -33,11 +33,6 @@ NUMBERS_AT_ONCE = 1 << 20  # scaled at once, in float64: 8 MB
 
 
 # --- Columns of any kind of table ---------------------------------------------------------------------------------
-
-
-def is_frame(X: Any) -> bool:
-    """Whether X has named columns of their own types: pandas, polars, and whatever else looks like them."""
-    return hasattr(X, "columns") and hasattr(X, "shape") and hasattr(X, "__getitem__") and not sp.issparse(X)
 
 
 def column_values(column: Any) -> np.ndarray:
@@ -75,25 +70,6 @@ def _as_float(number: Any) -> float:
         return float(number)
     except OverflowError:
         return np.inf if number > 0 else -np.inf
-
-
-def first_column(X: Any, is_bad: Callable[[np.ndarray], np.ndarray]) -> int | None:
-    """The first column of an array or a CSR matrix that holds a bad number, or None."""
-    bad = is_bad(X.data if sp.issparse(X) else X)
-    if not bad.any():
-        return None
-    return int(X.indices[bad].min() if sp.issparse(X) else bad.any(0).argmax())
-
-
-def is_not_finite(numbers: np.ndarray) -> np.ndarray:
-    return ~np.isfinite(numbers)
-
-
-def infinity_in(column: Any) -> ValueError:
-    return ValueError(
-        f"Input X contains infinity or a value too large for dtype('float64'), in column {column!r}. Replace it by NaN "
-        "(missing values are handled), or clip the column."
-    )
 
 
 def one_hot_width(n_levels: int) -> int:
@@ -484,28 +460,3 @@ class _Columns:
 
 def _frame_column(X: Any, j: int) -> Any:
     return X.iloc[:, j] if hasattr(X, "iloc") else X[:, j]
-
-
-def check_table(X: Any) -> Any:
-    """Refuse what is no table, columns of one name, and infinities; leave frames, objects and missing values alone."""
-    if is_frame(X):
-        check_names(list(X.columns))
-        return X
-    if not (type(X) is np.ndarray and X.ndim == 2 and X.dtype in (np.float32, np.float64)):  # which needs no check
-        if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
-            X = np.array(X, dtype=object)  # numbers beside strings are to stay numbers
-        X = check_array(X, accept_sparse="csr", dtype=None, ensure_all_finite=False, input_name="X")
-    if X.dtype.kind == "f":
-        j = first_column(X, np.isinf)
-        if j is not None:
-            raise infinity_in(j)
-    return X
-
-
-def check_names(names: list[Any]) -> None:
-    if len(set(names)) < len(names):
-        several = list(dict.fromkeys(name for name in names if names.count(name) > 1))
-        raise ValueError(
-            f"X has several columns named {several}; give each a name of its own, or pass the columns without names "
-            "(X.to_numpy())."
-        )

@@ -1,6 +1,7 @@
 """The levels of a category: what each is called, its code, and every way in which it is written."""
 
 import contextlib
+import functools
 import numbers
 from collections.abc import Sequence
 from decimal import Decimal
@@ -94,18 +95,19 @@ def spellings(levels: Sequence[str]) -> dict[str, int]:
     return {spelling: code for spelling, code in shared.items() if code} | own
 
 
-def written_forms(level: str) -> list[str]:
+@functools.lru_cache(maxsize=1 << 16)  # a prediction of a row with an unseen level asks for each of the known ones
+def written_forms(level: str) -> tuple[str, ...]:
     """How int, float and bool write the number that is called so; nothing for what none of them writes.
 
     >>> written_forms("1.0")
-    ['1', '1.0', 'True', 'true']
+    ('1', '1.0', 'True', 'true')
     >>> written_forms("1.50")
-    []
+    ()
     """
     number = _number_called(level)
     equal = [kind(number) for kind in (int, float, bool) if _can_be(kind, number)]
     forms = [text for value in equal for text in (as_level(value), str(value), str(value).lower())]
-    return list(dict.fromkeys(forms)) if level in forms else []
+    return tuple(dict.fromkeys(forms)) if level in forms else ()
 
 
 def _number_called(level: str) -> Any:

@@ -5,9 +5,14 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
+import scipy.sparse as sp
+import sklearn
 import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import GradientNormClipping
 
 from sknn import NeuralClassifier, NeuralRegressor
@@ -153,6 +158,69 @@ def test_validation_rows_need_their_target():
         NeuralClassifier(**QUICK).fit(X, y, X_val=X)
     with raises("y_val was given without X_val"):
         NeuralClassifier(**QUICK).fit(X, y, y_val=y)
+
+
+NAMED = pd.DataFrame(X[:, :3], columns=["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("table", "validation", "difference"),
+    [
+        (X, X[:, :5], "X_val has 5 columns without names, and X has 30 columns without names"),
+        (X[:, :3], NAMED, "X_val has the columns ['a', 'b', 'c'], and X has 3 columns without names"),
+        (NAMED, X[:, :3], "X_val has 3 columns without names, and X has the columns ['a', 'b', 'c']"),
+        (NAMED, NAMED[["a", "b"]], "X_val has the columns ['a', 'b'], and X has the columns ['a', 'b', 'c']"),
+        (NAMED, NAMED[["b", "a", "c"]], "X_val has the columns ['b', 'a', 'c'], and X has the columns ['a', 'b', 'c']"),
+        (NAMED, NAMED.rename(columns={"c": "d"}), "X_val has the columns ['a', 'b', 'd'], and X has the columns"),
+        (pd.DataFrame(X), pd.DataFrame(X)[[0, 1]], "X_val has 2 columns without names, and X has 30 columns without"),
+        (sp.csr_array(X), sp.csr_array(X[:, :2]), "X_val has 2 columns without names, and X has 30 columns without"),
+        (X.tolist(), X[:, :2].tolist(), "X_val has 2 columns without names, and X has 30 columns without names"),
+    ],
+    ids=["number", "names", "no names", "fewer", "order", "other", "numbered", "sparse", "lists"],
+)
+def test_validation_rows_need_the_columns_of_the_others(table, validation, difference):
+    with raises(difference) as error:
+        NeuralClassifier(**QUICK).fit(table, y, X_val=validation, y_val=y)
+    assert "In a Pipeline, only X goes through the steps before" in str(error.value)
+    assert "transform_input=['X_val']" in str(error.value)
+
+
+def test_validation_rows_in_other_containers_are_the_same_columns():
+    for table, validation in [
+        (NAMED, pl.from_pandas(NAMED)),
+        (X, X.tolist()),
+        (X, sp.csr_array(X)),
+        (X, pd.DataFrame(X)),
+    ]:
+        clf = NeuralClassifier(**QUICK).fit(table, y, X_val=validation, y_val=y)
+        assert clf.validation_scores_
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_a_pipeline_that_leaves_validation_rows_as_they_are_is_told(routing):
+    X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    with sklearn.config_context(enable_metadata_routing=routing):
+        net = NeuralClassifier(**QUICK)
+        if routing:
+            net.set_fit_request(X_val=True, y_val=True)
+        pipeline, prefix = make_pipeline(StandardScaler(), net), "" if routing else "neuralclassifier__"
+        with raises("X_val has the columns ['mean radius', ") as error:
+            pipeline.fit(X[:300], y[:300], **{f"{prefix}X_val": X[300:], f"{prefix}y_val": y[300:]})
+        assert "and 27 others, and X has 30 columns without names" in str(error.value)
+
+
+def test_a_pipeline_that_transforms_validation_rows_gives_them_to_the_network():
+    X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    rows, held = (X[:300], y[:300]), (X[300:], y[300:])
+    with sklearn.config_context(enable_metadata_routing=True):
+        net = NeuralClassifier(**QUICK).set_fit_request(X_val=True, y_val=True)
+        pipeline = make_pipeline(StandardScaler(), net, transform_input=["X_val"])
+        pipeline.fit(*rows, X_val=held[0], y_val=held[1])
+    scaler = StandardScaler().fit(X[:300])
+    by_hand = NeuralClassifier(**QUICK).fit(
+        scaler.transform(X[:300]), y[:300], X_val=scaler.transform(X[300:]), y_val=y[300:]
+    )
+    assert pipeline[-1].validation_scores_ == by_hand.validation_scores_
 
 
 # --- Parameters ---------------------------------------------------------------------------------------------------

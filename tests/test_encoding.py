@@ -20,12 +20,12 @@ from sknn._encoding import (
     NUMBERS_AT_ONCE,
     ONE_HOT_LEVELS,
     FeatureEncoder,
-    check_table,
     fit_scaler,
     mean_and_std,
     quantiles,
 )
 from sknn._levels import MAX_LEVELS
+from sknn._tables import check_table
 
 SCALINGS = [None, "standard", "robust", "quantile", "auto"]
 NAN = np.nan
@@ -486,15 +486,6 @@ def test_complex_numbers_are_refused_by_column(X):
         FeatureEncoder().fit(check_table(X))
 
 
-def test_columns_of_one_name_are_refused():
-    X = pd.DataFrame(np.eye(4), columns=["a", "b", "a", 3])
-    message = r"^X has several columns named \['a'\]; give each a name of its own"
-    with pytest.raises(ValueError, match=message):
-        check_table(X)
-    with pytest.raises(ValueError, match=r"^X has several columns named \[0, 1\]; "):
-        check_table(pd.DataFrame(np.eye(4), columns=[0, 1, 0, 1]))
-
-
 @pytest.mark.parametrize("max_one_hot", [0, ONE_HOT_LEVELS])
 def test_a_category_without_a_level_is_a_column_of_zeros(max_one_hot):
     encoder, encoded = encode(column([None, None], "category"), max_one_hot=max_one_hot)
@@ -503,12 +494,6 @@ def test_a_category_without_a_level_is_a_column_of_zeros(max_one_hot):
     assert encoder.n_levels_ == ()
     assert encoded.numbers.tolist() == [[0], [0]]
     assert encoder.transform(column(["x", None])).numbers.tolist() == [[0], [0]]
-
-
-@pytest.mark.parametrize("X", [np.ones(3), np.ones(3, dtype=object), np.ones((2, 2, 2)), 3.0])
-def test_what_is_no_table_is_refused(X):
-    with pytest.raises(ValueError, match=r"Expected 2D array|dim 3"):
-        check_table(X)
 
 
 # --- Scaling ------------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ HOUSE = [
     "network/mlp.py",
     "network/own_draws.py",
     "network/custom.py",
+    "_tables.py",
     "_levels.py",
     "_encoding.py",
     "_targets.py",

@@ -8,7 +8,7 @@ from typing import Any
 import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted
 
-from sknn._encoding import is_frame
+from sknn._tables import is_frame
 from sknn.export.made_up_rows import sample_of
 from sknn.export.onnx_categories import categories_of
 from sknn.export.onnx_check import some_rows

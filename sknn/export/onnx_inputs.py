@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from sknn._encoding import as_numbers, column_values, is_categorical_dtype, is_frame
+from sknn._encoding import as_numbers, column_values, is_categorical_dtype
 from sknn._levels import as_level, is_missing
+from sknn._tables import is_frame
 from sknn.export.onnx_columns import number_called
 from sknn.export.onnx_graph import is_utf8
 

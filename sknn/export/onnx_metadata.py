@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from sknn._base import BaseNeural
-from sknn._encoding import is_frame
+from sknn._tables import is_frame
 from sknn.export.onnx_inputs import Input, numbers_or_texts
 
 KEY = "sknn"

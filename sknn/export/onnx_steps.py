@@ -5,7 +5,7 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from sknn._encoding import is_frame
+from sknn._tables import is_frame
 
 
 def plain(model: Any) -> Any:
