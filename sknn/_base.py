@@ -42,20 +42,16 @@ from sknn._html import described
 from sknn._levels import MAX_LEVELS
 from sknn._one_thread import fitted_by_one_thread
 from sknn._parameters import Parameters
+from sknn._prediction import Prediction
 from sknn._state import move_net, net_from_state, state_of_net
-from sknn._tables import check_table, check_validation_columns
+from sknn._tables import check_table, check_validation_columns, take
 from sknn._targets import ordinary_weights
 from sknn._warnings import warn
 from sknn.history.html import training_html
-from sknn.network.flat import Inputs
 from sknn.network.losses import Loss
 from sknn.training.batches import Table
 from sknn.training.net import TrainingNet
 from sknn.training.plan import TrainingSet
-
-PREDICTED_NUMBERS = 1 << 18  # of the widest layer, over all members, at once: 1 MB, which stays in a core's own cache
-FEWEST_ROWS = 256  # predicted at once
-ENCODED_NUMBERS = 1 << 22  # of a table's columns, encoded at once for a prediction: 32 MB in float64
 
 # What other libraries call some of our options.
 OTHER_NAMES = {
@@ -79,7 +75,7 @@ class Rows:
     all_y: np.ndarray
 
 
-class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
+class BaseNeural(Parameters, FittedAttributes, Prediction, BaseEstimator):
     """Base class of `NeuralClassifier` and `NeuralRegressor`."""
 
     _parameter_constraints: dict[str, list]
@@ -306,7 +302,7 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
                 raise ValueError(f"sample_weight{name} is 0 in every row; at least one row has to count.")
             if not weight.all():
                 kept = np.flatnonzero(weight)
-                X, y, weight = _take(X, kept), y[kept], weight[kept]
+                X, y, weight = take(X, kept), y[kept], weight[kept]
             weight = ordinary_weights(weight)
         return Rows(X, y, weight, all_y)
 
@@ -395,64 +391,6 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
                 f"A step with batch_size={batch_size} and ensemble_size={self.ensemble_size!r} does not fit in the "
                 f"device's memory. Try batch_size={smaller}, fewer units, a smaller ensemble_size, or device='cpu'."
             ) from error
-
-    # --- predict ------------------------------------------------------------------------------------------------------
-
-    def _predictions(self, X: Any) -> Tensor:
-        """Mean over members of the outputs after the link, (n, K), on the CPU."""
-        check_is_fitted(self)
-        X = self._check_X(X, reset=False)
-        n, at_once = X.shape[0], max(FEWEST_ROWS, ENCODED_NUMBERS // X.shape[1])
-        with threads(self.n_threads, self._rows_at_once(n) * self.net_.module_.flat.numel()):
-            double = self._double_numbers(X)
-            if n <= at_once:
-                return self._predict_block(X, double)
-            blocks = (slice(start, start + at_once) for start in range(0, n, at_once))
-            return torch.cat([self._predict_block(_take(X, rows), double) for rows in blocks])
-
-    def _predict_block(self, X: Any, double: Tensor | None) -> Tensor:
-        """Encode some rows, and predict them in blocks that are small enough for the cache."""
-        encoded, network, link = self._encode(X), self.net_.module_, self.net_.criterion_.link
-        flat = network.flat if double is None else double
-        numbers: Any = encoded.numbers if sp.issparse(encoded.numbers) else torch.from_numpy(encoded.numbers)
-        codes = torch.from_numpy(encoded.codes) if encoded.codes.shape[1] else None
-        n, parts = len(encoded), []
-        at_once = self._rows_at_once(n)
-        with torch.inference_mode(), network.computing(n):
-            for start in range(0, n, at_once):
-                rows = slice(start, start + at_once)
-                block = numbers[rows]
-                block = torch.from_numpy(block.toarray()) if sp.issparse(block) else block
-                x = Inputs(block.to(flat), None if codes is None else codes[rows].to(flat.device))
-                p = link(network.outputs(x.for_members(network.n_members), flat=double))
-                parts.append((p[0] if len(p) == 1 else p.mean(0)).cpu())
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-    def _rows_at_once(self, n: int) -> int:
-        """How many of so many rows the network is to predict together."""
-        if n <= FEWEST_ROWS:
-            return n
-        return min(n, max(FEWEST_ROWS, PREDICTED_NUMBERS // (self.net_.module_.n_members * self._widest())))
-
-    def _double_numbers(self, X: Any) -> Tensor | None:
-        """The network's numbers in float64, if X is float64 and the precision is left to us.
-
-        The last digit of a float32 product depends on the rows beside it, which scikit-learn's checks do not accept.
-        """
-        network, is_float64 = self.net_.module_, self._float_type(X) is np.float64
-        if self._fixed("precision") != "auto" or network.flat.device.type != "cpu" or not is_float64:
-            return None
-        return network.flat.double()
-
-    def _widest(self) -> int:
-        network = self.net_.module_
-        return max((e.shape[-1] for e in network.entries), default=1) + (
-            self._features.n_numbers_ if self._features else 0
-        )
-
-    def _float_type(self, X: Any) -> Any:
-        """Predictions come as float32 to those who give float32, and as float64 to everyone else."""
-        return np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64
 
     # --- Where the network is -----------------------------------------------------------------------------------------
 
@@ -572,10 +510,6 @@ class BaseNeural(Parameters, FittedAttributes, BaseEstimator):
         if "net_" in self.__dict__:
             move_net(copied.net_, self.device_)
         return copied
-
-
-def _take(X: Any, rows: Any) -> Any:
-    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
 
 def _stack(parts: Any) -> Any:

@@ -92,3 +92,8 @@ def infinity_in(column: Any) -> ValueError:
         f"Input X contains infinity or a value too large for dtype('float64'), in column {column!r}. Replace it by NaN "
         "(missing values are handled), or clip the column."
     )
+
+
+def take(X: Any, rows: Any) -> Any:
+    """Rows of a table, by their places or as a slice."""
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]

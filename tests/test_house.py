@@ -54,6 +54,7 @@ HOUSE = [
     "_assembly.py",
     "_attributes.py",
     "_state.py",
+    "_prediction.py",
     "_base.py",
     "_classifier.py",
     "_regressor.py",
