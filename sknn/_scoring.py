@@ -24,7 +24,7 @@ def estimator_metric(estimator: Any, scoring: Any) -> Metric:
     """
     name = estimator._own_metric() if scoring is None else scoring
     if not isinstance(name, str):
-        return _ScorerMetric(estimator, scoring)
+        return ScorerMetric(estimator, scoring)
     if name in METRICS and estimator._has_metric(name):
         return _TensorMetric(estimator, name)
     known = get_scorer_names()
@@ -36,7 +36,7 @@ def estimator_metric(estimator: Any, scoring: Any) -> Metric:
             f"{name!r} is not a valid scoring value; use one of {', '.join(METRICS)}, or a name of "
             f"sklearn.metrics.get_scorer_names().{f' Did you mean {close[0]!r}?' if close else ''}"
         )
-    return _ScorerMetric(estimator, name)
+    return ScorerMetric(estimator, name)
 
 
 def watched_metric(estimator: Any, scoring: Any) -> Metric:
@@ -56,7 +56,9 @@ class _TensorMetric:
         return self.metric(self.estimator._decode(p), self.estimator._decode(y), weight)
 
 
-class _ScorerMetric:
+class ScorerMetric:
+    """Any scorer of scikit-learn, called once for each member."""
+
     def __init__(self, estimator: Any, scoring: Any) -> None:
         self.estimator = estimator
         self.scorer = check_scoring(estimator, scoring)
