@@ -333,8 +333,19 @@ def _key_of(part: Any) -> str:
         return f"({key_of(*part)})"
     try:
         return joblib.hash(part)
-    except Exception:  # whatever pickling raises
+    except Exception as error:  # whatever pickling raises
+        if not _comes_again(error, part):
+            raise
         return f"unlike others: {id(part)}"
+
+
+def _comes_again(error: Exception, part: Any) -> bool:
+    """Whether the error is that of the part, and not of a signal's handler, say, that ran meanwhile."""
+    try:
+        joblib.hash(part)
+    except type(error):
+        return True
+    return False
 
 
 # --- Going on with a training ---------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def estimator_metric(estimator: Any, scoring: Any) -> Metric:
     """
     name = estimator._own_metric() if scoring is None else scoring
     if not isinstance(name, str):
-        return _ScorerMetric(estimator, scoring)
+        return ScorerMetric(estimator, scoring)
     if name in METRICS[estimator._kind_of_target()]:
         return _TensorMetric(estimator, name)
     known = get_scorer_names()
@@ -50,7 +50,7 @@ def estimator_metric(estimator: Any, scoring: Any) -> Metric:
             f"{name!r} is not a valid scoring value; use one of {', '.join(METRIC_NAMES)}, or a name of "
             f"sklearn.metrics.get_scorer_names().{f' Did you mean {close[0]!r}?' if close else ''}"
         )
-    return _ScorerMetric(estimator, name)
+    return ScorerMetric(estimator, name)
 
 
 def watched_metric(estimator: Any, scoring: Any) -> Metric:
@@ -78,7 +78,9 @@ class _TensorMetric:
         return self.metric(p, y, weight) if self.unit == 1 else self.metric(p, y, weight).double() * self.unit
 
 
-class _ScorerMetric:
+class ScorerMetric:
+    """Any scorer of scikit-learn, called once for each member."""
+
     def __init__(self, estimator: Any, scoring: Any) -> None:
         self.estimator = estimator
         self.scorer = check_scoring(estimator, scoring)

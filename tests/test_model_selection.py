@@ -255,7 +255,7 @@ def test_what_does_not_fit_in_memory_is_halved(monkeypatch):
 
     monkeypatch.setattr(TrainingNet, "fit_loop", with_little_memory)
     np.testing.assert_array_equal(ours.cross_val_score(CLF, X, y, cv=6), expected)
-    assert sizes == [12, 6, 2, 4, 6, 2, 4]
+    assert sizes == [12, 6, 4, 6, 4, 2, 2]
 
 
 def test_tables_that_do_not_fit_in_memory_are_encoded_in_turn(monkeypatch):

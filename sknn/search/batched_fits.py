@@ -30,6 +30,7 @@ from sknn.training.together import train_together
 
 UNFINISHED = "unfinished"  # the group of what an interrupt has left
 MORE_THAN_ONE = 2  # workers; with one, joblib would run its tasks without asking a backend
+FEWEST_TOGETHER = 2
 BATCH_NUMBERS = 1 << 17  # weights of the networks that train together: more of them fall out of a core's cache
 SHARES, FEWEST_IN_A_SHARE = 4, 16  # of each process, and fits that it takes at once to be worth training together
 WEIGHT_COPIES = 6  # the network, its gradient, the solver's two means, the best epoch, and the estimator's own
@@ -122,30 +123,35 @@ def memory(device: torch.device | None = None) -> float:
     """Bytes that are free."""
     if device is not None and device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not on this system
+    if "SC_AVPHYS_PAGES" not in getattr(os, "sysconf_names", ()):  # on this system
         return 4e9
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def train(fits: Sequence[Fit]) -> None:
-    """Train the networks of one batch; if that fails, one half after the other."""
-    if fits[0].error is not None:
+    """Train the networks of one batch; where they need too much memory, one half after the other.
+
+    One that is left alone trains when its task runs: there scikit-learn takes whatever is raised for a failure of that
+    candidate.  Here an exception may be no candidate's, but that of a time-out for example, so it ends the search.
+    """
+    fits = [fit for fit in fits if fit.error is None]
+    if len(fits) < FEWEST_TOGETHER:
         return
     started = time.perf_counter()
     nets, datasets = [fit.net for fit in fits], [fit.data for fit in fits]
     try:
-        with fits[0].network._memory_advice(nets[0].plan.batch_size), fits[0].network._threads(nets[0], datasets[0]):  # type: ignore[union-attr, arg-type]
+        with contextlib.ExitStack() as frames:
+            for fit in fits:
+                frames.enter_context(fit.blamed_for_its_scorers())
+            frames.enter_context(fits[0].computing())
             train_together(nets, datasets)  # type: ignore[arg-type]
-    except Exception as error:  # of memory, or of a scorer that one of them cannot take
-        if len(fits) == 1:
-            fits[0].error = error
-            return
+    except MemoryError:
         half = len(fits) // 2
         train(fits[:half])
         train(fits[half:])
         return
     for fit in fits:
+        fit.is_trained = True
         fit.seconds += (time.perf_counter() - started) / len(fits)
 
 

@@ -1,25 +1,30 @@
 """One fit of a search: scikit-learn's call, the network in it, and what it shares with the other fits."""
 
+import contextlib
 import inspect
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.base import clone
 from sklearn.model_selection._validation import _fit_and_predict, _fit_and_score
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params
+from torch import Tensor
 
 from sknn._assembly import encoding_of, key_of, layout_of, shape_of, trains_with_others, what_stays
 from sknn._base import BaseNeural
+from sknn._scoring import ScorerMetric
 from sknn.history.diagnosis import TrainingWarning
-from sknn.training.batches import Table
+from sknn.training.batches import Metric, Table
 from sknn.training.net import TrainingNet
 from sknn.training.plan import TrainingSet
+from sknn.training.together import train_together
 
 # --- A task of joblib ---------------------------------------------------------------------------------------------
 
@@ -80,7 +85,10 @@ def pipelines_of(estimator: Any) -> list[Pipeline]:
 
 @dataclass
 class Fit:
-    """A task whose network is to be trained with others."""
+    """A task whose network is to be trained with others.
+
+    An error that belongs to this fit alone is kept for scikit-learn, which hears of it when the task runs.
+    """
 
     task: Task
     network: BaseNeural
@@ -89,6 +97,7 @@ class Fit:
     net: TrainingNet | None = None
     data: TrainingSet | None = None
     error: Exception | None = None
+    is_trained: bool = False
     seconds: float = 0.0
 
     def prepare(self, shared: "Shared") -> None:
@@ -99,12 +108,68 @@ class Fit:
             table, n_rows = shared.encoded(self)
             self.net, self.data = self.network._prepare(table, n_rows)
             self.layout = layout_of(self.net, table)
-        except Exception as error:  # scikit-learn decides what becomes of it, when the task runs
+        except Exception as error:  # as scikit-learn does where it calls `fit`
+            if self.ends_the_search and not isinstance(error, MemoryError):  # of which there may be more later
+                raise
             self.error = error
         self.seconds = time.perf_counter() - started
 
+    @property
+    def ends_the_search(self) -> bool:
+        """Whether an error of this fit is raised, and gives no `error_score`."""
+        return self.task.function is not _fit_and_score or self.task.arguments.get("error_score") == "raise"
+
+    @contextlib.contextmanager
+    def computing(self) -> Iterator[None]:
+        """In which its network trains, alone or with others like it."""
+        assert self.net is not None
+        assert self.data is not None
+        with self.network._memory_advice(self.net.plan.batch_size), self.network._threads(self.net, self.data):
+            yield
+
+    @contextlib.contextmanager
+    def blamed_for_its_scorers(self) -> Iterator[None]:
+        """Inside, what a scorer of its network raises is the error of this fit, and those beside it train on."""
+        assert self.net is not None
+        if self.ends_the_search:
+            yield
+            return
+        plan = self.net.plan
+        self.net.plan = replace(
+            plan,
+            watch=self._blamed_for(plan.watch),
+            metrics={name: self._blamed_for(metrics) for name, metrics in plan.metrics.items()},
+        )
+        try:
+            yield
+        finally:
+            self.net.plan = plan
+
+    def _blamed_for(self, metrics: list[Metric]) -> list[Metric]:
+        """The metrics of its members, which are one; those of ours raise nothing."""
+        if not metrics or not isinstance(metrics[0], ScorerMetric):
+            return metrics
+        metric = metrics[0]
+
+        def blamed(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+            if self.error is None:
+                try:
+                    return metric(p, y, weight)
+                except Exception as error:
+                    self.error = error
+            return torch.full((len(p),), torch.nan, dtype=torch.float64, device=p.device)
+
+        return [blamed] * len(metrics)
+
+    def train(self) -> None:
+        """Train its network alone."""
+        started = time.perf_counter()
+        with self.computing():
+            train_together([self.net], [self.data])  # type: ignore[list-item]
+        self.seconds += time.perf_counter() - started
+
     def result(self) -> Any:
-        """Run the task, whose estimator has been trained beforehand."""
+        """Run the task, whose estimator has been trained beforehand, or trains now if it is to train alone."""
         estimator = self.task.arguments["estimator"]
         estimator.fit, estimator.set_params = self._pick_up, lambda **_: estimator
         result = self.task.run()
@@ -123,6 +188,8 @@ class Fit:
         del estimator.fit, estimator.set_params
         if self.error is not None:
             raise self.error
+        if not self.is_trained:
+            self.train()
         assert self.net is not None
         with warnings.catch_warnings(action="ignore", category=TrainingWarning):  # a search tries what may be too much
             self.network._conclude(self.net)
