@@ -285,7 +285,9 @@ class BaseNeural(Parameters, FittedAttributes, Prediction, BaseEstimator):
             yield callbacks
 
     def _check_rows(self, X: Any, y: Any, sample_weight: Any, reset: bool, name: str = "") -> Rows:
-        X = self._check_X(X, reset, is_validation=bool(name))
+        if name:
+            check_validation_columns(X, self.n_features_in_, getattr(self, "feature_names_in_", None))
+        X = self._check_X(X, reset)
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y{name} is None."
@@ -306,15 +308,13 @@ class BaseNeural(Parameters, FittedAttributes, Prediction, BaseEstimator):
             weight = ordinary_weights(weight)
         return Rows(X, y, weight, all_y)
 
-    def _check_X(self, X: Any, reset: bool, is_validation: bool = False) -> Any:
+    def _check_X(self, X: Any, reset: bool) -> Any:
         module = self.module if reset else self._fixed("module")
         if module is not None and getattr(X, "ndim", 2) > 2:
             table = X
             assert_all_finite(X, input_name="X")
         else:
             table = check_table(X)
-        if is_validation:
-            check_validation_columns(table, self.n_features_in_, getattr(self, "feature_names_in_", None))
         if reset or not self._has_columns_of_fit(table):
             validate_data(self, table, reset=reset, skip_check_array=True)
         if table.shape[0] < 1 or table.shape[1] < 1:

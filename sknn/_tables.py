@@ -46,17 +46,19 @@ def check_validation_columns(X_val: Any, n_columns: int, names: Any) -> None:
 
     Parameters
     ----------
-    X_val : table
+    X_val : frame, array-like or sparse matrix of shape (n_samples, n_features)
     n_columns : int
         Of X.
     names : array-like of str or None
         Of X's columns, if they have names.
     """
-    own = _get_feature_names(X_val)
-    theirs, ours = (None if each is None else list(each) for each in (own, names))
-    if theirs != ours or X_val.shape[1] != n_columns:
+    shape = X_val.shape if hasattr(X_val, "shape") else np.shape(X_val)
+    if len(shape) < 2:
+        return  # no table, which others refuse
+    theirs, ours = (None if each is None else list(each) for each in (_get_feature_names(X_val), names))
+    if theirs != ours or shape[1] != n_columns:
         raise ValueError(
-            f"X_val has {_columns_in_words(theirs, X_val.shape[1])}, and X has {_columns_in_words(ours, n_columns)}; "
+            f"X_val has {_columns_in_words(theirs, shape[1])}, and X has {_columns_in_words(ours, n_columns)}; "
             "both need the same columns. In a Pipeline, only X goes through the steps before the network, unless it is "
             "made with transform_input=['X_val'] and asks for X_val by metadata routing: the user guide has an example."
         )

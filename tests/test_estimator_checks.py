@@ -11,6 +11,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sknn.TrainingWarning"),
     # Their tables are tiny.
     pytest.mark.filterwarnings("ignore:.*hasn't converged yet:sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:lbfgs ended:sklearn.exceptions.ConvergenceWarning"),
 ]
 
 DRAWS = "repeating a row changes which rows are held out and which batches are drawn"

@@ -38,7 +38,7 @@ MIXED = pd.DataFrame(
         "flag": NUMBERS[:, 1] > 0,
     }
 )
-UNSEEN = MIXED.assign(city=["Paris"] * N, code=[None, *CODES[1:]])
+UNSEEN = MIXED.assign(city=["Rome", *["Paris"] * (N - 1)], code=[None, *CODES[1:]])
 TINY = dict(hidden_layer_sizes=(5,), max_iter=2, ensemble_size=1, batch_size=20, random_state=0, n_threads=1)
 
 
