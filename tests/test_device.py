@@ -265,7 +265,8 @@ def test_the_default_network_computes_on_one_thread():
         return whole(n_threads, work)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sknn._base.threads", noted)
+        for file in ("_base", "_prediction"):
+            patch.setattr(f"sknn.{file}.threads", noted)
         NeuralClassifier(max_iter=1).fit(rows, np.arange(600) % 2).predict(rows)
     assert [n_threads for n_threads, _ in seen] == ["auto", "auto"]
     assert max(work for _, work in seen) < WORK_FOR_THREADS / 50
