@@ -166,9 +166,11 @@ class BaseNeural(Parameters, FittedAttributes, Prediction, BaseEstimator):
     def _all_or_nothing(self) -> Iterator[None]:
         """Leave the estimator as it was if something goes wrong."""
         before = dict(self.__dict__)
+        is_fitted = self.__sklearn_is_fitted__()  # with a net that a warm start and partial_fit train on
         with fitted_by_one_thread(self):
             try:
-                yield
+                with self.net_.restored_on_failure() if is_fitted else contextlib.nullcontext():
+                    yield
             except BaseException:
                 self.__dict__ = before
                 raise
@@ -181,9 +183,14 @@ class BaseNeural(Parameters, FittedAttributes, Prediction, BaseEstimator):
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
         with self._all_or_nothing(), self._followed(X, y, complete=False) as callbacks:
             goes_on = self.__sklearn_is_fitted__()
+            classes = self._classes_of_first_call(classes)
             table, n_rows = self._encode_all(X, y, sample_weight, reset=not goes_on, classes=classes)
             self._train(table, n_rows, goes_on, epochs=1, callbacks=callbacks)
         return self
+
+    def _classes_of_first_call(self, classes: Any) -> Any:
+        """The classes to learn from a first call of `partial_fit`; None in a later one, and of a regressor."""
+        return None
 
     def _encode_all(
         self,
@@ -217,11 +224,10 @@ class BaseNeural(Parameters, FittedAttributes, Prediction, BaseEstimator):
 
     def _train(self, table: Table, n_rows: int, goes_on: bool, epochs: int | None, callbacks: list) -> None:
         """Train a new network, or the one there is; for `max_iter` epochs, or so many as partial_fit asks for."""
-        with self.net_.restored_on_failure() if goes_on else contextlib.nullcontext():
-            net, data = self._prepare(table, n_rows, goes_on, epochs, callbacks)
-            with self._memory_advice(net.plan.batch_size), self._threads(net, data):
-                net.partial_fit(data, epochs=epochs)
-            self._conclude(net, complete=epochs is None)
+        net, data = self._prepare(table, n_rows, goes_on, epochs, callbacks)
+        with self._memory_advice(net.plan.batch_size), self._threads(net, data):
+            net.partial_fit(data, epochs=epochs)
+        self._conclude(net, complete=epochs is None)
 
     def _prepare(
         self, table: Table, n_rows: int, goes_on: bool = False, epochs: int | None = None, callbacks: Sequence = ()

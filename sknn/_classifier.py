@@ -147,9 +147,11 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):
                 "class_weight='balanced' is not supported for partial_fit, which never sees all labels; compute the "
                 "weights with sklearn.utils.class_weight.compute_class_weight and pass them as a dict."
             )
-        with self._all_or_nothing():
-            is_first = _check_partial_fit_first_call(self, classes) or not self.__sklearn_is_fitted__()
-            return self._partial_fit(X, y, sample_weight, self.classes_ if is_first else None)
+        return self._partial_fit(X, y, sample_weight, classes)
+
+    def _classes_of_first_call(self, classes: Any) -> Any:
+        is_first = _check_partial_fit_first_call(self, classes) or not self.__sklearn_is_fitted__()
+        return self.classes_ if is_first else None
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels of rows.
