@@ -60,6 +60,8 @@ HOUSE = [
     "_regressor.py",
     "_from_sklearn.py",
     "persistence/container.py",
+    "persistence/fitted.py",
+    "persistence/steps.py",
     "persistence/classes.py",
     "persistence/codec.py",
     "persistence/files.py",

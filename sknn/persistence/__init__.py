@@ -118,7 +118,8 @@ def load(path: Any, device: str | None = None, **given: Any) -> Any:
     Returns
     -------
     estimator
-        As it was: parameters, fitted attributes, history, and on the same device the same predictions bit for bit.
+        As it was: parameters, fitted attributes, history, and on the same device the same predictions bit for bit. Only
+        `n_jobs` of every estimator in it is None, as a file is to start no processes.
 
     Raises
     ------
@@ -163,6 +164,7 @@ def _model(document: Any, arrays: dict[str, np.ndarray], given: dict[str, Any]) 
     estimator = decoder.decode(document["model"])
     if not isinstance(estimator, BaseEstimator):
         raise InvalidFileError(f"holds a {type(estimator).__name__} in the place of an estimator")
+    check_is_fitted(estimator)
     return estimator, decoder.networks
 
 

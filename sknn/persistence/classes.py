@@ -18,9 +18,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import make_constraint
 
 from sknn.persistence.container import InvalidFileError
+from sknn.persistence.fitted import check_fitted
+from sknn.persistence.steps import check_step
 
 # Modules, and the names in them.  A class that is added here needs a round trip in `tests/persistence/test_classes.py`,
-# and an entry in `CHECKS` if its attributes become indices of compiled code.
+# and an entry in `steps.py` if its attributes become indices of compiled code.
 CLASSES = {
     "sknn": ("NeuralClassifier", "NeuralRegressor"),
     "sknn._encoding": ("ColumnScaler", "FeatureEncoder"),
@@ -88,7 +90,6 @@ FUNCTIONS = {
         *("chi2", "f_classif", "f_regression", "mutual_info_classif", "mutual_info_regression", "r_regression"),
     ),
 }
-HIDDEN = ("_parameter_constraints",)  # what a state must not put before what the class says
 
 
 def _name(thing: Any, table: dict[str, tuple[str, ...]]) -> str | None:
@@ -145,13 +146,16 @@ def _attributes(made: Any) -> dict[str, Any]:
 
 
 def _from_attributes(cls: Any, state: dict[str, Any]) -> Any:
+    defaults = _defaults(cls) if issubclass(cls, BaseEstimator) else {}
+    settable = {*defaults, *getattr(cls, "__dataclass_fields__", ()), "_metadata_request"}
     for name in state:
-        descriptor = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
-        if name.startswith("__") or name in HIDDEN or hasattr(type(descriptor), "__get__"):
+        is_of_the_class = any(name in vars(base) for base in cls.__mro__)
+        if name.startswith("__") or (is_of_the_class and name not in settable):
             raise InvalidFileError(f"sets {name!r} of a {cls.__name__}, which is no attribute to set")
     requests = state.pop("_metadata_request", {})
-    if issubclass(cls, BaseEstimator):  # whose version had fewer parameters
-        state = _defaults(cls) | state
+    state = defaults | state  # whose version had fewer parameters
+    if "n_jobs" in defaults:
+        state["n_jobs"] = None  # a file starts no processes
     made = cls.__new__(cls)
     if hasattr(made, "__setstate__"):
         made.__setstate__(state)
@@ -236,9 +240,17 @@ def check(made: Any) -> None:
         if missing:
             raise ValueError(f"a {type(made).__name__} lacks the parameters {missing}")
         _check_parameters(made)
-    problem = CHECKS.get(type(made).__name__, lambda made: False)(made)
-    if problem:
-        raise ValueError(f"the attributes of a {type(made).__name__} contradict each other")
+    check_fitted(made)
+    if isinstance(made, BaseEstimator):
+        _check_dtype(made)
+        check_step(made)
+
+
+def _check_dtype(made: BaseEstimator) -> None:
+    """Refuse a parameter that asks for arrays of long strings, a million bytes each."""
+    dtype = getattr(made, "dtype", None)
+    if dtype is not None and np.dtype(dtype).kind not in "biufO":
+        raise ValueError(f"the dtype of a {type(made).__name__} has to be one of numbers; got {np.dtype(dtype)}")
 
 
 def _check_parameters(made: BaseEstimator) -> None:
@@ -253,52 +265,3 @@ def _check_parameters(made: BaseEstimator) -> None:
             is_plain = isinstance(value, NoneType | str | int | float)
             got = repr(value)[:100] if is_plain else f"a {type(value).__name__}"
             raise ValueError(f"The {name!r} parameter of {type(made).__name__} must be {wanted}; got {got}")
-
-
-def _is_broken_label_set(binarizer: Any) -> bool:
-    """Whether a label would get a column outside of the table."""
-    classes, places = getattr(binarizer, "classes_", ()), getattr(binarizer, "_cached_dict", None)
-    if places is None:
-        places = dict(zip(classes, range(len(classes)), strict=True))
-    return sorted(places.values()) != list(range(len(places)))
-
-
-def _is_broken_vocabulary(made: Any) -> bool:
-    """Whether columns of the sparse table would lie outside of it."""
-    vocabulary = getattr(made, "vocabulary_", {})
-    return sorted(vocabulary.values()) != list(range(len(vocabulary)))
-
-
-def _is_broken_one_hot(encoder: Any) -> bool:
-    """Whether a category would get a column outside of the table, or of another feature."""
-    if not hasattr(encoder, "categories_"):
-        return False
-    outs, drops = encoder._n_features_outs, encoder._drop_idx_after_grouping
-    if not len(outs) == len(encoder.categories_) == encoder.n_features_in_:
-        return True
-    return any(_is_broken_feature(encoder, i, outs[i], None if drops is None else drops[i]) for i in range(len(outs)))
-
-
-def _is_broken_feature(encoder: Any, i: int, n_columns: int, drop: int | None) -> bool:
-    categories = encoder.categories_[i]
-    n = len(categories)
-    numbers = categories[~np.isnan(categories)] if categories.dtype.kind == "f" else categories
-    if categories.dtype != object and (numbers[1:] <= numbers[:-1]).any():  # they are found by bisection
-        return True
-    grouping = encoder._default_to_infrequent_mappings[i] if encoder._infrequent_enabled else None
-    if grouping is not None:
-        if grouping.shape != (n,) or grouping.min() < 0:
-            return True
-        n = int(grouping.max()) + 1
-    if drop is not None and not 0 <= drop < n:
-        return True
-    return n_columns != n - (drop is not None)
-
-
-CHECKS: dict[str, Callable[[Any], bool]] = {
-    "CountVectorizer": _is_broken_vocabulary,
-    "DictVectorizer": _is_broken_vocabulary,
-    "MultiLabelBinarizer": _is_broken_label_set,
-    "OneHotEncoder": _is_broken_one_hot,
-    "TfidfVectorizer": _is_broken_vocabulary,
-}

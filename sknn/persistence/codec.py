@@ -35,7 +35,9 @@ from sknn.persistence.container import DTYPES, InvalidFileError
 MAX_DEPTH = 60  # of values in values: some ten pipelines in pipelines
 MAX_OBJECTS, MAX_NESTED = 10_000, 12  # a `Census` counts them
 GIVEN = ("module", "loss", "solver", "scoring", "metrics", "callbacks")  # parameters of ours that may hold code
-DTYPE = re.compile(r"[<>|](?:[US]\d{1,8}|[biufc]\d{1,2}|[mM]8(?:\[\w{1,9}\])?|O)")
+SMALL_DTYPE = re.compile(r"[<>|](?:[biufc]\d{1,2}|[mM]8(?:\[\w{1,9}\])?|O)")
+ARRAY_DTYPE = re.compile(rf"[<>|][US]\d{{1,8}}|{SMALL_DTYPE.pattern}")  # an array's strings lie in the file
+LONGEST_OF_NONE = 4096  # bytes of a string, in the dtype of an array that holds none
 SCALARS = {*DTYPES.values(), "str"}
 ADVICE = (
     "give plain values (numbers, strings, lists, arrays) and scikit-learn's own classes, or use pickle and trust it"
@@ -123,7 +125,8 @@ class Encoder:
         if kind in (np.ndarray, np.memmap):
             return self._array(np.asarray(value), path)
         if isinstance(value, np.dtype):
-            return {"dtype": value.str if DTYPE.fullmatch(value.str) else self._refuse(value, path, f"a {value!r}")}
+            name = value.str if SMALL_DTYPE.fullmatch(value.str) else self._refuse(value, path, f"a {value!r}")
+            return {"dtype": name}
         if isinstance(value, type):
             return {"type": name_of_type(value) or self._refuse(value, path)}
         if callable(value) and (name := name_of_function(value)):
@@ -165,7 +168,8 @@ class Encoder:
         if by_columns:
             content["order"] = "F"
         if array.dtype.name not in DTYPES.values() or not array.dtype.isnative:
-            if not DTYPE.fullmatch(array.dtype.str) or not array.dtype.itemsize or array.dtype == np.longdouble:
+            is_known = ARRAY_DTYPE.fullmatch(array.dtype.str) and array.dtype.itemsize and array.dtype != np.longdouble
+            if not is_known or _promises_much(array):
                 self._refuse(array, path, f"an array of {array.dtype!r}")
             content["dtype"] = array.dtype.str
             stored = np.frombuffer(stored.tobytes(), np.uint8).reshape(*stored.shape, array.dtype.itemsize)
@@ -295,7 +299,7 @@ class Decoder:
         return np.dtype(name).type(self.decode(number, depth + 1))
 
     def _dtype(self, content: str, depth: int) -> np.dtype:
-        if not DTYPE.fullmatch(content):
+        if not SMALL_DTYPE.fullmatch(content):
             raise InvalidFileError(f"holds the dtype {content!r}")
         return np.dtype(content)
 
@@ -311,13 +315,15 @@ class Decoder:
             raise InvalidFileError("holds bools that are neither true nor false")
         if dtype is not None:
             if (
-                not DTYPE.fullmatch(dtype)
+                not ARRAY_DTYPE.fullmatch(dtype)
                 or dtype == "|O"
                 or array.dtype != np.uint8
                 or np.dtype(dtype).itemsize != array.shape[-1]
             ):
                 raise InvalidFileError(f"holds an array of {array.dtype}, shape {array.shape}, that is to be {dtype}")
             array = np.ndarray(array.shape[:-1], dtype, array.tobytes()).copy()
+            if _promises_much(array):
+                raise InvalidFileError(f"holds no strings, each of {array.dtype.itemsize} bytes")
             if array.dtype.kind == "U" and array.size:
                 points = np.ndarray((*array.shape, array.dtype.itemsize // 4), array.dtype.byteorder + "u4", array.data)
                 if points.max() > 0x10FFFF:
@@ -370,6 +376,11 @@ def _checked(value: Any, kind: type) -> Any:
     if not isinstance(value, kind):
         raise InvalidFileError(f"holds a {type(value).__name__} in the place of a {kind.__name__}")
     return value
+
+
+def _promises_much(array: np.ndarray) -> bool:
+    """Whether an array without strings has a dtype of long ones, which whatever is joined to it would get."""
+    return not array.size and array.dtype.kind in "US" and array.dtype.itemsize > LONGEST_OF_NONE
 
 
 def _is_code(value: Any) -> bool:

@@ -157,6 +157,8 @@ def test_what_occurs_twice_is_one_again():
         (np.array([1j, None]), r"^0 is a builtins\.complex"),
         (np.zeros(2, dtype=[("a", int)]), r"^the object itself is an array of dtype\(\[\('a'"),
         (np.zeros(2, dtype=np.longdouble), "^the object itself is an array of dtype"),
+        (np.zeros(0, dtype="<U9999"), "^the object itself is an array of dtype"),
+        (np.dtype("<U3"), r"^the object itself is a dtype\('<U3'\)"),
         (np.ma.masked_array([1]), r"^the object itself is a numpy\.ma\.MaskedArray"),
         (range(3), r"^the object itself is a builtins\.range"),
         (pd.Series([1]), r"^the object itself is a pandas\.(core\.series\.)?Series"),
@@ -202,6 +204,8 @@ def test_what_is_nested_too_deeply_is_refused_on_both_ways():
         ({"objects": {"shape": [-1], "values": [1]}}, "holds 1 objects for the shape"),
         ({"scalar": ["object", 1]}, "scalar of the type object"),
         ({"dtype": "O"}, "holds the dtype 'O'"),
+        ({"dtype": "<U1000000"}, "holds the dtype '<U1000000'"),
+        ({"array": {"tensor": "none", "dtype": "<U1000000"}}, "holds no strings, each of 4000000 bytes"),
         ({"map": []}, "a list in the place of a dict"),
         ({"array": {"tensor": "flags"}}, "bools that are neither true nor false"),
         ({"array": {"tensor": "points", "dtype": "<U1"}}, "characters that do not exist"),
@@ -211,6 +215,7 @@ def test_what_is_nested_too_deeply_is_refused_on_both_ways():
 )
 def test_forged_documents_are_refused(document, message):
     arrays = {"flags": np.array([0, 7], dtype=np.uint8).view(bool), "points": np.full((1, 4), 255, dtype=np.uint8)}
+    arrays["none"] = np.zeros((0, 4_000_000), dtype=np.uint8)
     with pytest.raises(ValueError, match=message.replace("|O", r"\|O")):
         Decoder(arrays, {"module": print}).decode(document)
 
