@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     import sknn.inspection as inspection
     import sknn.model_selection as model_selection
     import sknn.persistence as persistence
-    from sknn._autolog import autolog
-    from sknn._classifier import NeuralClassifier
-    from sknn._from_sklearn import from_sklearn
-    from sknn._regressor import NeuralRegressor
+    from sknn.estimators.classifier import NeuralClassifier
+    from sknn.estimators.from_sklearn import from_sklearn
+    from sknn.estimators.regressor import NeuralRegressor
     from sknn.history.diagnosis import TrainingWarning
     from sknn.onnx_predictor import OnnxPredictor
     from sknn.persistence import load, save
+    from sknn.tracking.autolog import autolog
 
 __version__ = "0.1.0.dev0"
 __all__ = [
@@ -41,12 +41,12 @@ __all__ = [
 
 _SUBMODULES = ("callbacks", "export", "inspection", "model_selection", "persistence")
 _HOMES = {
-    "NeuralClassifier": "sknn._classifier",
-    "NeuralRegressor": "sknn._regressor",
+    "NeuralClassifier": "sknn.estimators.classifier",
+    "NeuralRegressor": "sknn.estimators.regressor",
     "OnnxPredictor": "sknn.onnx_predictor",
     "TrainingWarning": "sknn.history.diagnosis",
-    "autolog": "sknn._autolog",
-    "from_sklearn": "sknn._from_sklearn",
+    "autolog": "sknn.tracking.autolog",
+    "from_sklearn": "sknn.estimators.from_sklearn",
     "load": "sknn.persistence",
     "save": "sknn.persistence",
 }

@@ -112,7 +112,7 @@ def _export(options: argparse.Namespace) -> None:
 
 def _read_sample(path: Path, model: Any) -> Any:
     """The model's columns of a file; an array if it was fitted without names."""
-    from sknn.export.onnx_steps import columns_of_fit
+    from sknn.export.onnx.steps import columns_of_fit
 
     if path.suffix not in READERS:
         raise ValueError(f"--sample {path}: the file has to end in {' or '.join(READERS)}")

@@ -33,10 +33,10 @@ class Witness(Callback):
         self.seen = SimpleNamespace()  # which the copy that takes part in the training shares
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
-        self.seen.data, self.seen.weights = X, [net.module_.flat.clone()]
+        self.seen.data, self.seen.weights = X, [net.module_.param_buffer.clone()]
 
     def on_epoch_end(self, net, **kwargs):
-        self.seen.weights.append(net.module_.flat.clone())
+        self.seen.weights.append(net.module_.param_buffer.clone())
 
 
 def python(*arguments, **settings):

@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import sknn
 from sknn import NeuralClassifier
-from sknn._warnings import warn
+from sknn.utils.warnings import warn
 
 OURS = tuple(module.__file__.removesuffix("__init__.py") for module in (sknn, skorch))
 X, Y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2

@@ -352,11 +352,11 @@ def test_images_with_missing_numbers():
     images = np.zeros((40, 1, 4, 4))
     images[3] = np.nan
 
-    def flat(in_features, out_features):
+    def param_buffer(in_features, out_features):
         return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, out_features))
 
     with raises("Input X contains NaN"):
-        NeuralClassifier(module=flat, **QUICK).fit(images, y[:40])
+        NeuralClassifier(module=param_buffer, **QUICK).fit(images, y[:40])
 
 
 def test_a_module_that_writes_into_its_input_leaves_the_users_array_alone():

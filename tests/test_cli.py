@@ -18,7 +18,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 import sknn
 from sknn import NeuralClassifier, NeuralRegressor, OnnxPredictor
 from sknn.cli import main
-from sknn.export.torch_encoder import raw_tensors
+from sknn.export.torch.encoder import raw_tensors
 from tests.common import TINY, python
 
 rng = np.random.default_rng(0)

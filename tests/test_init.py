@@ -48,7 +48,7 @@ print(NeuralRegressor.__name__, from_sklearn.__name__)
 
 
 def test_what_skops_has_to_trust_is_there_after_importing_sknn():
-    assert run("import sknn; print(sknn.persistence.TRUSTED_TYPES[0])") == "sknn._classifier.NeuralClassifier"
+    assert run("import sknn; print(sknn.persistence.TRUSTED_TYPES[0])") == "sknn.estimators.classifier.NeuralClassifier"
 
 
 def test_a_wrong_name_is_an_attribute_error():

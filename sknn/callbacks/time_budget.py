@@ -6,8 +6,8 @@ from typing import Any
 
 from skorch.callbacks import Callback
 
-from sknn._callbacks import StopTraining
-from sknn.training.full_batch import FullBatchNet
+from sknn.training.callbacks import StopTraining
+from sknn.training.lbfgs import LBFGSNet
 
 
 class TimeBudget(Callback):
@@ -57,7 +57,7 @@ class TimeBudget(Callback):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         if not (isinstance(self.seconds, Real) and self.seconds > 0):
             raise ValueError(f"seconds={self.seconds!r} of TimeBudget must be a positive number of seconds.")
-        if isinstance(net, FullBatchNet):
+        if isinstance(net, LBFGSNet):
             raise ValueError(
                 "TimeBudget does not work with solver='lbfgs', whose iterations callbacks see when they are over; use "
                 "max_iter or max_fun."

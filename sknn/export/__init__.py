@@ -2,10 +2,10 @@
 
 import importlib.util
 
-from sknn.export.onnx_converters import register_all
-from sknn.export.onnx_export import to_onnx
-from sknn.export.saved_model import to_saved_model
-from sknn.export.torch_program import to_torch_program
+from sknn.export.onnx.converters import register_all
+from sknn.export.onnx.export import to_onnx
+from sknn.export.tensorflow.saved_model import to_saved_model
+from sknn.export.torch.program import to_torch_program
 
 if importlib.util.find_spec("skl2onnx") is not None:  # so that skl2onnx's own functions know our estimators, too
     register_all()

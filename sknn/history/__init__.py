@@ -1,1 +1,1 @@
-"""What a training leaves behind: its records, what they show, and how to look at them."""
+"""The records of a training, and their diagnosis."""

@@ -10,7 +10,7 @@ WINDOW = 5  # epochs, over which losses are averaged
 # that gain next to nothing after their first epoch.  A training loss swings more while it still falls.
 VALID_RISE, TRAIN_RISE = (0.1, 0.02), (0.5, 0.1)
 FLAT = 2e-3  # of the first losses: dropout and the order of the rows make that much of a difference
-WORTH_A_WORD = 15  # epochs without improvement: more than the default of n_iter_no_change
+WARNING_PATIENCE = 15  # epochs without improvement: more than the default of n_iter_no_change
 
 ADVICE = {
     "overfitting": (
@@ -120,6 +120,6 @@ def advice(findings: Sequence[str | None], waited: Sequence[int]) -> str | None:
         epochs for a better one, and then restores the best.
     """
     last = findings[-1] if findings else None
-    if last is None or (last == "overfitting" and median(waited) <= WORTH_A_WORD):
+    if last is None or (last == "overfitting" and median(waited) <= WARNING_PATIENCE):
         return None
     return ADVICE[last]

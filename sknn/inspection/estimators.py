@@ -5,7 +5,7 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from sknn._base import BaseNeural
+from sknn.estimators.base import BaseNeural
 
 
 def fitted_network(estimator: Any) -> BaseNeural:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from sknn.inspection.estimators import fitted_network
+from sknn.network.base import EnsembleNetwork, Entry
 from sknn.network.custom import CustomNetwork
-from sknn.network.flat import Entry, FlatNetwork
 from sknn.network.mlp import MLP
 
 NEAR_ZERO = 0.01  # of the root mean square: of normally spread weights 0.8 % are below it
@@ -167,7 +167,7 @@ def summary(estimator: Any, X: Any = None) -> NetworkSummary:
     return NetworkSummary(type(fitted).__name__, network.n_members, fitted.out_activation_, layers, fixed)
 
 
-def _body(network: FlatNetwork) -> nn.Module:
+def _body(network: EnsembleNetwork) -> nn.Module:
     """The module whose layers are those of a member."""
     return network.members[0] if isinstance(network, CustomNetwork) else network
 
@@ -178,7 +178,7 @@ def _kind(layer: nn.Module, has_tensors: bool) -> str:
     return f"{type(layer).__name__}({details})" if details else type(layer).__name__
 
 
-def _tensors_of_layers(network: FlatNetwork) -> dict[str, list[TensorSummary]]:
+def _tensors_of_layers(network: EnsembleNetwork) -> dict[str, list[TensorSummary]]:
     """What each layer has learned, by its name."""
     names = {layer: name for name, layer in network.named_modules()}
     tensors: dict[str, list[TensorSummary]] = {}
@@ -190,8 +190,8 @@ def _tensors_of_layers(network: FlatNetwork) -> dict[str, list[TensorSummary]]:
     return tensors
 
 
-def _tensor(network: FlatNetwork, entry: Entry, name: str) -> TensorSummary:
-    values = network.view(network.flat.detach(), entry).double().cpu().numpy()
+def _tensor(network: EnsembleNetwork, entry: Entry, name: str) -> TensorSummary:
+    values = network.view(network.param_buffer.detach(), entry).double().cpu().numpy()
     size = np.abs(values)
     largest = float(size.max(initial=0))
     return TensorSummary(
@@ -208,20 +208,20 @@ def _tensor(network: FlatNetwork, entry: Entry, name: str) -> TensorSummary:
 
 def _first_row(fitted: Any, X: Any) -> Tensor:
     """The numbers of the first encoded row."""
-    numbers = fitted._encode(fitted._check_X(X[:1], reset=False)).numbers
+    numbers = fitted._encode(fitted._check_X(X[:1], reset=False)).numeric
     return torch.from_numpy(numbers.toarray() if sp.issparse(numbers) else numbers)
 
 
-def _output_shapes(network: FlatNetwork, row: Tensor | None) -> dict[str, tuple[int, ...]]:
+def _output_shapes(network: EnsembleNetwork, row: Tensor | None) -> dict[str, tuple[int, ...]]:
     """The shape that each layer makes of a row, by its name; found out with a copy, which nobody else looks at."""
     copied = copy.deepcopy(network).eval()
     axes = 1 if isinstance(network, CustomNetwork) else 2  # members and rows, before those of a row
     if isinstance(copied, MLP):
         n_categories = len(copied.config["n_levels"])
-        codes = torch.zeros(1, n_categories, dtype=torch.int64, device=copied.flat.device)
-        inputs = [copied.flat.new_zeros(1, copied.config["n_numbers"]), *([codes] if n_categories else [])]
+        codes = torch.zeros(1, n_categories, dtype=torch.int64, device=copied.param_buffer.device)
+        inputs = [copied.param_buffer.new_zeros(1, copied.config["n_numeric"]), *([codes] if n_categories else [])]
     elif row is not None:
-        inputs = [row.to(copied.flat)]
+        inputs = [row.to(copied.param_buffer)]
     else:
         return {}
     shapes: dict[str, tuple[int, ...]] = {}

@@ -1,1 +1,1 @@
-"""The network itself: layers, losses, solvers and schedules over a members axis."""
+"""The networks and what they consist of: layers, losses, metrics, solvers."""

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from sknn.network.flat import Entry, FlatNetwork, Inputs, lay_out
-from sknn.network.own_draws import OwnDraws, States
+from sknn.network.base import EnsembleNetwork, Entry, Inputs, allocate
+from sknn.network.generator_mode import GeneratorMode, States
 
 
-class CustomNetwork(FlatNetwork):
+class CustomNetwork(EnsembleNetwork):
     """A module per member, each fed (B, ...) rows.
 
     Parameters
@@ -25,8 +25,8 @@ class CustomNetwork(FlatNetwork):
 
     Notes
     -----
-    What a module draws while it trains (dropout) comes from a generator of its member; see `OwnDraws`.  What it draws
-    in a prediction comes from torch's global generator, as of any module.
+    In training, a module's random operations (dropout) use a generator of its member; see `GeneratorMode`.  In a
+    prediction they use torch's global generator, as those of any module do.
     """
 
     can_shrink = False  # its modules stay with it
@@ -40,22 +40,22 @@ class CustomNetwork(FlatNetwork):
         super().__init__()
         self.in_features = in_features
         self.members = nn.ModuleList(module.to(dtype) for module in modules)
-        self.draws: list[OwnDraws] | None = None
+        self.draws: list[GeneratorMode] | None = None
         first = self.members[0]
         tensors: list[tuple[str, Tensor, bool]] = [(name, p, True) for name, p in first.named_parameters()]
         tensors += [(name, b, False) for name, b in first.named_buffers() if b.is_floating_point()]
-        self.entries, length = lay_out(
+        self.entries, length = allocate(
             (first, name, tuple(t.shape), trained, trained and t.dim() > 1, 1.0) for name, t, trained in tensors
         )
-        flat = torch.zeros(len(modules), length, dtype=dtype)
+        param_buffer = torch.zeros(len(modules), length, dtype=dtype)
         for m, module in enumerate(self.members):
             for entry in self.entries:
-                self.view(flat, entry)[m] = _get(module, entry.name).detach()
-        self.tie(flat)
+                self.view(param_buffer, entry)[m] = _get(module, entry.name).detach()
+        self.bind_views(param_buffer)
 
     def seed(self, seeds: list[int]) -> None:
         """Give each member random numbers of its own."""
-        self.draws = [OwnDraws(seed) for seed in seeds]
+        self.draws = [GeneratorMode(seed) for seed in seeds]
 
     def select(self, members: list[int]) -> None:
         self.members = nn.ModuleList(self.members[m] for m in members)
@@ -64,10 +64,10 @@ class CustomNetwork(FlatNetwork):
         super().select(members)
 
     def snapshot(self) -> Callable[[], None]:
-        restore_numbers, states = super().snapshot(), self._states_of_draws()
+        restore_values, states = super().snapshot(), self._states_of_draws()
 
         def restore() -> None:
-            restore_numbers()
+            restore_values()
             self._set_draws(states)
 
         return restore
@@ -75,15 +75,15 @@ class CustomNetwork(FlatNetwork):
     def parameter_of(self, entry: Entry) -> Tensor:
         return _get(self.members[0], entry.name)
 
-    def tie(self, flat: Tensor) -> None:
+    def bind_views(self, param_buffer: Tensor) -> None:
         with torch.inference_mode(False), torch.no_grad():
-            self.flat, self.flat_grad = flat, torch.zeros_like(flat)
+            self.param_buffer, self.grad_buffer = param_buffer, torch.zeros_like(param_buffer)
             for m, module in enumerate(self.members):
                 for entry in self.entries:
                     tensor = _get(module, entry.name)
-                    tensor.data = self.view(flat, entry)[m]
+                    tensor.data = self.view(param_buffer, entry)[m]
                     if entry.trained:
-                        tensor.grad = self.view(self.flat_grad, entry)[m]
+                        tensor.grad = self.view(self.grad_buffer, entry)[m]
 
     def gradients(
         self, x: Inputs, noise: Sequence[Tensor], gradient: Callable[[Tensor], Tensor], members: slice
@@ -91,23 +91,23 @@ class CustomNetwork(FlatNetwork):
         with torch.inference_mode(False), torch.enable_grad():
             chosen = range(self.n_members)[members]
             # Copies, because autograd saves ordinary tensors only, and a module may write into its input.
-            z = torch.stack([self._member_output(m, x.numbers[i].clone()) for i, m in enumerate(chosen)])
+            z = torch.stack([self._member_output(m, x.numeric[i].clone()) for i, m in enumerate(chosen)])
             with torch.no_grad():
-                self.flat_grad[members].zero_()
+                self.grad_buffer[members].zero_()
                 grad = gradient(z.detach()).clone()
             z.backward(grad)
         return z.detach()
 
-    def outputs(self, x: Inputs, members: slice = slice(None), flat: Tensor | None = None) -> Tensor:
+    def outputs(self, x: Inputs, members: slice = slice(None), param_buffer: Tensor | None = None) -> Tensor:
         z = []
         for i, m in enumerate(range(self.n_members)[members]):
-            tensors = {} if flat is None else {e.name: self.view(flat, e)[m] for e in self.entries}
-            z.append(torch.func.functional_call(self.members[m], tensors, (x.numbers[i].clone(),)))
+            tensors = {} if param_buffer is None else {e.name: self.view(param_buffer, e)[m] for e in self.entries}
+            z.append(torch.func.functional_call(self.members[m], tensors, (x.numeric[i].clone(),)))
         return torch.stack(z)
 
-    def forward(self, numbers: Tensor) -> Tensor:
+    def forward(self, numeric: Tensor) -> Tensor:
         """Raw outputs (M, B, K) of rows (B, ...) that all members see."""
-        return torch.stack([module(numbers) for module in self.members])
+        return torch.stack([module(numeric) for module in self.members])
 
     def _member_output(self, m: int, rows: Tensor) -> Tensor:
         with contextlib.nullcontext() if self.draws is None else self.draws[m]:
@@ -118,13 +118,19 @@ class CustomNetwork(FlatNetwork):
         for module in self.members:
             memo = {id(p): _detached(p) for p in (*module.parameters(), *module.buffers())}
             modules.append(copy.deepcopy(module, memo))
-        return _restore_custom, (modules, self.flat.dtype, self.in_features, self.training, self._states_of_draws())
+        return _restore_custom, (
+            modules,
+            self.param_buffer.dtype,
+            self.in_features,
+            self.training,
+            self._states_of_draws(),
+        )
 
     def _states_of_draws(self) -> list[States] | None:
         return None if self.draws is None else [own.states for own in self.draws]
 
     def _set_draws(self, states: list[States] | None) -> None:
-        self.draws = None if states is None else [OwnDraws.going_on(own) for own in states]
+        self.draws = None if states is None else [GeneratorMode.going_on(own) for own in states]
 
 
 def _restore_custom(
@@ -143,7 +149,7 @@ def build_module(
     factory: Callable[..., nn.Module], in_features: int | tuple[int, ...], out_features: int, seed: int
 ) -> nn.Module:
     """One member: call `factory(in_features, out_features)`, which draws the initial weights from this seed."""
-    with OwnDraws(seed):
+    with GeneratorMode(seed):
         module = factory(in_features, out_features)
     if not isinstance(module, nn.Module):
         raise TypeError(

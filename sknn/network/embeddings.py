@@ -14,7 +14,7 @@ from sknn.network.layers import Layer, Views
 CATEGORY_WIDTH = 8  # as in RealMLP (arXiv 2407.04491)
 # The share of a training's codes that are taken for unknown, so that the vector of unknown levels is trained.
 LEVEL_DROPOUT = 0.1
-EMBEDDING_PACE = 0.3
+EMBEDDING_LR_SCALE = 0.3
 PERIODIC_FREQUENCIES = 16  # RealMLP's sizes and spread
 PERIODIC_WIDTH = 3
 PERIODIC_SPREAD = 0.1
@@ -54,7 +54,7 @@ class CategoricalEmbedding(Layer):
         member = torch.arange(levels.shape[0], device=levels.device)[:, None, None]
         return params[0][member, levels].flatten(2), (member, levels)
 
-    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, wanted: bool) -> None:
+    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, needs_input_grad: bool) -> None:
         member, levels = saved
         values = grad.reshape(*levels.shape, CATEGORY_WIDTH)
         grads[0].zero_()
@@ -73,7 +73,7 @@ class NumericEmbedding(Layer):
 
     terms: int
     width: int
-    paces: ClassVar[dict[str, float]] = dict.fromkeys(("weight", "bias", "frequency", "phase"), EMBEDDING_PACE)
+    lr_scales: ClassVar[dict[str, float]] = dict.fromkeys(("weight", "bias", "frequency", "phase"), EMBEDDING_LR_SCALE)
     keeps_number: bool  # whether the number itself stands beside its embedding
 
     def __init__(self, n_features: int) -> None:
@@ -96,7 +96,7 @@ class NumericEmbedding(Layer):
             embedded = torch.cat([embedded, x.unsqueeze(3)], 3)
         return embedded.flatten(2), (columns, terms, saved)
 
-    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, wanted: bool) -> None:
+    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, needs_input_grad: bool) -> None:
         columns, terms, rest = saved
         shape = (*grad.shape[:2], self.n_features, self.width + self.keeps_number)
         grad = grad.reshape(shape)[..., : self.width].transpose(1, 2)  # (M, features, B, width)

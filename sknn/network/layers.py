@@ -35,9 +35,9 @@ Forward = Callable[..., Tensor]
 Backward = Callable[[Tensor], Tensor | None]
 
 BIAS_SPREAD = 0.5
-BIAS_PACE = 0.3
+BIAS_LR_SCALE = 0.3
 OUTPUT_SHARE = 0.1
-SCALE_PACE = 6.0  # RealMLP's
+INPUT_SCALE_LR_SCALE = 6.0  # RealMLP's
 BATCH_NORM_EPSILON = 1e-5  # torch's default
 BATCH_NORM_MOMENTUM = 0.1  # torch's default
 
@@ -53,14 +53,14 @@ class Layer(nn.Module):
         Those that `alpha` and `weight_decay` shrink.
     statistics : frozenset of str
         Those that are not trained: running means, bin edges.
-    paces : dict of str to float
+    lr_scales : dict of str to float
         What the learning rate of those that are not to learn at the usual one is multiplied by, where the solver goes
         by kinds of parameters.
     """
 
     decayed: ClassVar[frozenset[str]] = frozenset()
     statistics: ClassVar[frozenset[str]] = frozenset()
-    paces: ClassVar[dict[str, float]] = {}
+    lr_scales: ClassVar[dict[str, float]] = {}
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,8 +73,8 @@ class Layer(nn.Module):
         """Return the layer's output and what `backward` needs."""
         raise NotImplementedError(type(self).__name__)
 
-    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, wanted: bool) -> Tensor | None:
-        """Write the parameters' gradients into `grads`; return the input's gradient if it is `wanted`.
+    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, needs_input_grad: bool) -> Tensor | None:
+        """Write the parameters' gradients into `grads`; return the input's gradient if it is `needs_input_grad`.
 
         `grad`, the gradient of the output, may be overwritten.
         """
@@ -84,17 +84,19 @@ class Layer(nn.Module):
         return self.run(x, tuple(getattr(self, name) for name in self.shapes))[0]
 
     def bind(
-        self, params: Views, grads: Views, rows: int, wanted: bool, reuse: bool = False
+        self, params: Views, grads: Views, rows: int, needs_input_grad: bool, reuse_output: bool = False
     ) -> tuple[Forward, Backward]:
-        """`run` and `backward` as functions of a batch and of its gradient alone.
+        """Return `run` and `backward` as functions of a batch, and of its output's gradient, alone.
 
-        They hold for these views and so many rows, and share what the one saves for the other.  With `reuse` the output
-        is overwritten by that of the next batch.
+        Both are for these views and this number of rows, and share what `run` saves for `backward`.  With
+        `reuse_output`, each batch overwrites the output of the batch before.
         """
-        return bound(self.run, self.backward, params, grads, wanted)
+        return bound(self.run, self.backward, params, grads, needs_input_grad)
 
 
-def bound(run: Callable, pull_back: Callable, params: Views, grads: Views, wanted: bool) -> tuple[Forward, Backward]:
+def bound(
+    run: Callable, pull_back: Callable, params: Views, grads: Views, needs_input_grad: bool
+) -> tuple[Forward, Backward]:
     """Two functions as `Layer.bind` gives them, of a layer's `run` and `backward`."""
     saved: Any = None
 
@@ -104,7 +106,7 @@ def bound(run: Callable, pull_back: Callable, params: Views, grads: Views, wante
         return y
 
     def backward(grad: Tensor) -> Tensor | None:
-        return pull_back(grad, saved, params, grads, wanted)
+        return pull_back(grad, saved, params, grads, needs_input_grad)
 
     return forward, backward
 
@@ -124,7 +126,7 @@ class Linear(Layer):
     """
 
     decayed = frozenset({"weight"})
-    paces: ClassVar[dict[str, float]] = {"bias": BIAS_PACE}
+    lr_scales: ClassVar[dict[str, float]] = {"bias": BIAS_LR_SCALE}
     weight: Tensor
     bias: Tensor
 
@@ -152,26 +154,26 @@ class Linear(Layer):
         low = x.to(self.product_dtype)
         return multiply(low, weight.to(self.product_dtype)).to(weight.dtype) + bias, low
 
-    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, wanted: bool) -> Tensor | None:
+    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, needs_input_grad: bool) -> Tensor | None:
         weight, (weight_grad, bias_grad) = params[0], grads
         torch.sum(grad, 1, keepdim=True, out=bias_grad)
         if self.product_dtype is None:
             transposed_product_into(weight_grad, grad.shape[1])(saved, grad)
-            return multiply(aligned(grad), weight.transpose(1, 2)) if wanted else None
+            return multiply(aligned(grad), weight.transpose(1, 2)) if needs_input_grad else None
         low = grad.to(self.product_dtype)
         weight_grad.copy_(saved.transpose(1, 2) @ low)
-        return (low @ weight.to(self.product_dtype).transpose(1, 2)).to(grad.dtype) if wanted else None
+        return (low @ weight.to(self.product_dtype).transpose(1, 2)).to(grad.dtype) if needs_input_grad else None
 
     def bind(
-        self, params: Views, grads: Views, rows: int, wanted: bool, reuse: bool = False
+        self, params: Views, grads: Views, rows: int, needs_input_grad: bool, reuse_output: bool = False
     ) -> tuple[Forward, Backward]:
         if self.product_dtype is not None:  # a subclass's run and backward take more than weight and bias
-            return bound(partial(Linear.run, self), partial(Linear.backward, self), params, grads, wanted)
+            return bound(partial(Linear.run, self), partial(Linear.backward, self), params, grads, needs_input_grad)
         (weight, bias), (weight_grad, bias_grad) = params, grads
-        product = product_with(weight, bias, rows, reuse)
+        product = product_with(weight, bias, rows, reuse_output)
         weight_gradient = transposed_product_into(weight_grad, rows)
         bias_gradient = column_sums_into(bias_grad, rows)
-        input_gradient = product_with(weight.transpose(1, 2), None, rows, reuse=True)
+        input_gradient = product_with(weight.transpose(1, 2), None, rows, reuse_output=True)
         is_aligned = rows * self.out_features % ALIGNMENT == 0
         saved: Any = None
 
@@ -183,7 +185,7 @@ class Linear(Layer):
         def backward(grad: Tensor) -> Tensor | None:
             bias_gradient(grad)
             weight_gradient(saved, grad)
-            if not wanted:
+            if not needs_input_grad:
                 return None
             return input_gradient(grad if is_aligned else aligned(grad))
 
@@ -214,7 +216,7 @@ class ScaledLinear(Linear):
     arXiv 2407.04491).  It is multiplied into the weight, which is smaller than a batch.
     """
 
-    paces: ClassVar[dict[str, float]] = Linear.paces | {"scale": SCALE_PACE}
+    lr_scales: ClassVar[dict[str, float]] = Linear.lr_scales | {"scale": INPUT_SCALE_LR_SCALE}
     scale: Tensor
 
     def __init__(self, in_features: int, out_features: int, **options: Any) -> None:
@@ -229,18 +231,18 @@ class ScaledLinear(Linear):
         weight, bias, scale = params
         return super().run(x, (weight * scale, bias), noise)
 
-    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, wanted: bool) -> Tensor | None:
+    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, needs_input_grad: bool) -> Tensor | None:
         weight, bias, scale = params
-        x_grad = super().backward(grad, saved, (weight * scale, bias), grads[:2], wanted)
+        x_grad = super().backward(grad, saved, (weight * scale, bias), grads[:2], needs_input_grad)
         self._share(params, grads)
         return x_grad
 
     def bind(
-        self, params: Views, grads: Views, rows: int, wanted: bool, reuse: bool = False
+        self, params: Views, grads: Views, rows: int, needs_input_grad: bool, reuse_output: bool = False
     ) -> tuple[Forward, Backward]:
         weight, bias, scale = params
         scaled = aligned_empty(weight, *weight.shape)
-        linear_forward, linear_backward = super().bind((scaled, bias), grads[:2], rows, wanted, reuse)
+        linear_forward, linear_backward = super().bind((scaled, bias), grads[:2], rows, needs_input_grad, reuse_output)
 
         def forward(x: Tensor, noise: Tensor | None = None) -> Tensor:
             torch.mul(weight, scale, out=scaled)
@@ -275,11 +277,11 @@ class Activation(Layer):
     def run(self, x: Tensor, params: Views, noise: Tensor | None = None) -> tuple[Tensor, Any]:
         return self._value(x)
 
-    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, wanted: bool) -> Tensor | None:
+    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, needs_input_grad: bool) -> Tensor | None:
         return self._pull_back(grad, saved)
 
     def bind(
-        self, params: Views, grads: Views, rows: int, wanted: bool, reuse: bool = False
+        self, params: Views, grads: Views, rows: int, needs_input_grad: bool, reuse_output: bool = False
     ) -> tuple[Forward, Backward]:
         value, pull_back = self._value, self._pull_back
         saved: Any = None
@@ -311,11 +313,11 @@ class Dropout(Layer):
     def run(self, x: Tensor, params: Views, noise: Tensor | None = None) -> tuple[Tensor, Any]:
         return (x, None) if noise is None else (x * noise, noise)
 
-    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, wanted: bool) -> Tensor | None:
+    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, needs_input_grad: bool) -> Tensor | None:
         return grad if saved is None else grad.mul_(saved)
 
     def bind(
-        self, params: Views, grads: Views, rows: int, wanted: bool, reuse: bool = False
+        self, params: Views, grads: Views, rows: int, needs_input_grad: bool, reuse_output: bool = False
     ) -> tuple[Forward, Backward]:
         factors: Tensor | None = None
         out: Tensor | None = None  # kept: large memory that is asked for anew at each step costs more than to fill it
@@ -372,7 +374,7 @@ class BatchNorm(Layer):
         normed = centred * inverse
         return torch.addcmul(bias, normed, weight), (normed, inverse)
 
-    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, wanted: bool) -> Tensor | None:
+    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, needs_input_grad: bool) -> Tensor | None:
         normed, inverse = saved
         weight_grad, bias_grad = grads[:2]
         torch.sum(grad, 1, keepdim=True, out=bias_grad)

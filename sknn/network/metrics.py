@@ -71,10 +71,11 @@ def rmse(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
     return weighted_mean((y - p).square(), weight).sqrt().mean(1)
 
 
-TensorMetric = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+# (outputs after the link, targets, row weights or None), over members, to (M,)
+Metric = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 # By name, for each kind of target: the kind decides what a name means, and which names there are.
-METRICS: dict[str, dict[str, TensorMetric]] = {
+METRICS: dict[str, dict[str, Metric]] = {
     "binary": {"accuracy": exact_match, "log_loss": log_loss, "roc_auc": roc_auc},
     "multiclass": {"accuracy": accuracy, "log_loss": log_loss},
     "multilabel": {"accuracy": exact_match},

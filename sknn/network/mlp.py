@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sknn.network.base import EnsembleNetwork, Entry, Inputs, allocate
 from sknn.network.embeddings import (
     NUMERIC_EMBEDDINGS,
     CategoricalEmbedding,
     NumericEmbedding,
     PiecewiseLinearEmbedding,
 )
-from sknn.network.flat import Entry, FlatNetwork, Inputs, lay_out
 from sknn.network.layers import (
     Activation,
     Backward,
@@ -44,13 +44,13 @@ class Bound:
     backwards: list[Backward]  # from the last layer to the first
 
 
-class MLP(FlatNetwork):
+class MLP(EnsembleNetwork):
     """Members (M networks of one shape) of hidden layers: linear, batch norm, activation, dropout.
 
     Parameters
     ----------
     n_members : int
-    n_numbers : int
+    n_numeric : int
         Columns of the encoded table that are numbers; the first `n_embedded` of them go through the numeric embedding.
     n_outputs : int
     hidden : tuple of int
@@ -74,7 +74,7 @@ class MLP(FlatNetwork):
     Examples
     --------
     >>> import torch
-    >>> network = MLP(n_members=3, n_numbers=5, n_outputs=2, hidden=(8, 4))
+    >>> network = MLP(n_members=3, n_numeric=5, n_outputs=2, hidden=(8, 4))
     >>> network(torch.zeros(10, 5)).shape
     torch.Size([3, 10, 2])
     """
@@ -85,7 +85,7 @@ class MLP(FlatNetwork):
     def __init__(
         self,
         n_members: int,
-        n_numbers: int,
+        n_numeric: int,
         n_outputs: int,
         hidden: tuple[int, ...],
         activation: str = "relu",
@@ -104,7 +104,7 @@ class MLP(FlatNetwork):
         self.n_embedded = n_embedded if numeric_embedding else 0
         self.numeric = NUMERIC_EMBEDDINGS[numeric_embedding](n_embedded) if numeric_embedding and n_embedded else None
         self.categorical = CategoricalEmbedding(list(n_levels)) if n_levels else None
-        width = n_numbers
+        width = n_numeric
         if self.numeric is not None:
             width += self.numeric.out_features - n_embedded
         if self.categorical is not None:
@@ -123,12 +123,12 @@ class MLP(FlatNetwork):
         self.layers.append(OutputLinear(width, n_outputs, gain, product_dtype))
         self._sequence: tuple[Any, ...] = tuple(self.layers)  # a ModuleList is slow to go through
         self._modules_of_all: tuple[Any, ...] = tuple(self.modules())
-        self.entries, length = lay_out(
-            (layer, name, shape, name not in layer.statistics, name in layer.decayed, layer.paces.get(name, 1.0))
+        self.entries, length = allocate(
+            (layer, name, shape, name not in layer.statistics, name in layer.decayed, layer.lr_scales.get(name, 1.0))
             for layer in self._all_layers()
             for name, shape in layer.shapes.items()
         )
-        self.tie(torch.zeros(n_members, length, dtype=dtype))
+        self.bind_views(torch.zeros(n_members, length, dtype=dtype))
 
     def _all_layers(self) -> list[Layer]:
         return [layer for layer in (self.numeric, self.categorical, *self.layers) if layer is not None]
@@ -137,7 +137,7 @@ class MLP(FlatNetwork):
         """Draw each member's initial weights from its own CPU generator; set the bins of a piecewise embedding."""
         with torch.no_grad():
             for m, generator in enumerate(generators):
-                row = torch.zeros(1, self.flat.shape[1], dtype=self.flat.dtype)
+                row = torch.zeros(1, self.param_buffer.shape[1], dtype=self.param_buffer.dtype)
                 for layer in self._all_layers():
                     params = {e.name: self.view(row, e)[0] for e in self.entries if e.owner is layer}
                     layer.reset(params, generator)
@@ -145,17 +145,17 @@ class MLP(FlatNetwork):
                         layer.set_bins(params, edges)
                 self.load_row(m, row[0])
 
-    def tie(self, flat: Tensor) -> None:
+    def bind_views(self, param_buffer: Tensor) -> None:
         with torch.inference_mode(False), torch.no_grad():
-            self.flat, self.flat_grad = flat, torch.zeros_like(flat)
+            self.param_buffer, self.grad_buffer = param_buffer, torch.zeros_like(param_buffer)
             for entry in self.entries:
-                value = self.view(self.flat, entry)
+                value = self.view(self.param_buffer, entry)
                 if not entry.trained:
                     entry.owner.register_buffer(entry.name, value)
                     continue
                 frozen = entry.name in entry.owner._parameters and self.is_frozen(entry)
                 parameter = nn.Parameter(value, requires_grad=not frozen)
-                parameter.grad = self.view(self.flat_grad, entry)
+                parameter.grad = self.view(self.grad_buffer, entry)
                 entry.owner.register_parameter(entry.name, parameter)
         self._bound: dict[tuple[int, ...], Bound] = {}
         self._params_of: dict[tuple[int, int], list[Views]] = {}
@@ -179,10 +179,10 @@ class MLP(FlatNetwork):
 
     def _bind(self, members: slice, rows: int) -> Bound:
         layers, pairs = self._all_layers(), {}
-        views = zip(layers, self._params(members), self._views(self.flat_grad, members), strict=True)
+        views = zip(layers, self._params(members), self._views(self.grad_buffer, members), strict=True)
         for layer, params, grads in views:
             first, last = layer is layers[0], layer is layers[-1]
-            pairs[layer] = layer.bind(params, grads, rows, wanted=not first, reuse=not last)
+            pairs[layer] = layer.bind(params, grads, rows, needs_input_grad=not first, reuse_output=not last)
         return Bound(
             None if self.numeric is None else pairs[self.numeric],
             None if self.categorical is None else pairs[self.categorical],
@@ -196,7 +196,7 @@ class MLP(FlatNetwork):
         if key not in self._params_of:
             if len(self._params_of) >= MOST_BOUND:
                 self._params_of.clear()
-            self._params_of[key] = self._views(self.flat, members)
+            self._params_of[key] = self._views(self.param_buffer, members)
         return self._params_of[key]
 
     def _views(self, buffer: Tensor, members: slice) -> list[Views]:
@@ -214,9 +214,9 @@ class MLP(FlatNetwork):
     def gradients(
         self, x: Inputs, noise: Sequence[Tensor], gradient: Callable[[Tensor], Tensor], members: slice
     ) -> Tensor:
-        bound = self._bound_to(members, x.numbers.shape[1])
+        bound = self._bound_to(members, x.numeric.shape[1])
         factors = iter(noise)
-        z = x.numbers if bound.numeric is None and bound.categorical is None else self._embed(x, bound, factors)
+        z = x.numeric if bound.numeric is None and bound.categorical is None else self._embed(x, bound, factors)
         for forward, takes_noise in bound.forwards:
             z = forward(z, next(factors, None)) if takes_noise else forward(z)
         grad: Any = gradient(z)  # None where nobody wants the input's
@@ -228,8 +228,8 @@ class MLP(FlatNetwork):
 
     def _embed(self, x: Inputs, bound: Bound, factors: Iterator[Tensor]) -> Tensor:
         return self._join(
-            x.numbers,
-            None if bound.numeric is None else bound.numeric[0](x.numbers[..., : self.n_embedded]),
+            x.numeric,
+            None if bound.numeric is None else bound.numeric[0](x.numeric[..., : self.n_embedded]),
             None if bound.categorical is None else bound.categorical[0](x.codes, next(factors, None)),
         )
 
@@ -240,12 +240,12 @@ class MLP(FlatNetwork):
             bound.numeric[1](grad[..., : self.numeric.out_features])
 
     def computing(self, rows: int) -> contextlib.AbstractContextManager:
-        on_numpys_side = self.flat.device.type == "cpu" and self.config["product_dtype"] is None
+        on_numpys_side = self.param_buffer.device.type == "cpu" and self.config["product_dtype"] is None
         return beside_numpy() if on_numpys_side and rows >= FEW_ROWS else contextlib.nullcontext()
 
-    def outputs(self, x: Inputs, members: slice = slice(None), flat: Tensor | None = None) -> Tensor:
-        each = iter(self._params(members) if flat is None else self._views(flat, members))
-        z = x.numbers
+    def outputs(self, x: Inputs, members: slice = slice(None), param_buffer: Tensor | None = None) -> Tensor:
+        each = iter(self._params(members) if param_buffer is None else self._views(param_buffer, members))
+        z = x.numeric
         if self.numeric is not None or self.categorical is not None:
             z = self._join(
                 z,
@@ -256,26 +256,26 @@ class MLP(FlatNetwork):
             z = layer.run(z, next(each))[0]
         return z
 
-    def forward(self, numbers: Tensor, codes: Tensor | None = None) -> Tensor:
+    def forward(self, numeric: Tensor, codes: Tensor | None = None) -> Tensor:
         """Raw outputs (M, B, K), before the link, of encoded rows: (B, d) for all members, or (M, B, d)."""
-        if numbers.dim() == 2:
-            numbers = numbers.expand(self.n_members, *numbers.shape)
+        if numeric.dim() == 2:
+            numeric = numeric.expand(self.n_members, *numeric.shape)
         if codes is not None and codes.dim() == 2:
             codes = codes.expand(self.n_members, *codes.shape)
         x = self._join(
-            numbers,
-            None if self.numeric is None else self.numeric(numbers[..., : self.n_embedded]),
+            numeric,
+            None if self.numeric is None else self.numeric(numeric[..., : self.n_embedded]),
             None if self.categorical is None else self.categorical(codes),
         )
         for layer in self.layers:
             x = layer(x)
         return x
 
-    def _join(self, numbers: Tensor, embedded: Tensor | None, categories: Tensor | None) -> Tensor:
+    def _join(self, numeric: Tensor, embedded: Tensor | None, categories: Tensor | None) -> Tensor:
         """Place the parts of the first linear layer's input side by side."""
         if embedded is None and categories is None:
-            return numbers
-        parts = [embedded, numbers[..., self.n_embedded :], categories]
+            return numeric
+        parts = [embedded, numeric[..., self.n_embedded :], categories]
         return torch.cat([part for part in parts if part is not None], 2)
 
     def dropout_rates(self) -> list[tuple[int, float]]:
@@ -293,14 +293,14 @@ class MLP(FlatNetwork):
         ]
 
     def __reduce__(self) -> tuple:
-        numbers = self.flat.detach().cpu().numpy().copy()
+        values = self.param_buffer.detach().cpu().numpy().copy()
         frozen = [i for i, entry in enumerate(self.entries) if self.is_frozen(entry)]
-        return _restore_mlp, (self.config | {"n_members": self.n_members}, numbers, self.training, frozen)
+        return _restore_mlp, (self.config | {"n_members": self.n_members}, values, self.training, frozen)
 
 
-def _restore_mlp(config: dict, numbers: np.ndarray, training: bool, frozen: list[int]) -> MLP:
+def _restore_mlp(config: dict, values: np.ndarray, training: bool, frozen: list[int]) -> MLP:
     network = MLP(**config).train(training)
-    network.tie(torch.from_numpy(numbers.copy()))
+    network.bind_views(torch.from_numpy(values.copy()))
     for i in frozen:
         network.parameter_of(network.entries[i]).requires_grad_(False)
     return network

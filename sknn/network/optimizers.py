@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sknn.network.flat import Entry, FlatNetwork
+from sknn.network.base import EnsembleNetwork, Entry
 
 CLIPPED_NORM_OFFSET = 1e-6  # torch's, which keeps it from dividing by 0
 
@@ -45,7 +45,7 @@ class Part:
     """Views of what belongs to some neighbouring members, a row each; `decay` and `l2` are None where all are 0."""
 
     members: slice
-    flat: Tensor
+    param_buffer: Tensor
     grad: Tensor
     rates: Tensor
     decay: Tensor | None
@@ -63,38 +63,38 @@ def row_sums(t: Tensor) -> Tensor:
     return t.view(len(t), 2, -1).sum(2).sum(1)
 
 
-class FlatOptimizer(torch.optim.Optimizer):
+class EnsembleOptimizer(torch.optim.Optimizer):
     """Base class of the solvers.
 
     Parameters
     ----------
-    network : FlatNetwork
+    network : EnsembleNetwork
     rates : Rates
-    by_kind : bool
-        Whether parameters learn at the pace of their kind, in place of one rate for all.
+    use_lr_scales : bool
+        Whether each parameter multiplies the learning rate by the `lr_scale` of its kind.
     """
 
     state_names: tuple[str, ...] = ()
     scratch_names: tuple[str, ...] = ()  # of buffers that every step overwrites before it reads them
 
-    def __init__(self, network: FlatNetwork, rates: Rates, by_kind: bool = False) -> None:
-        self.network, self.by_kind = network, by_kind
+    def __init__(self, network: EnsembleNetwork, rates: Rates, use_lr_scales: bool = False) -> None:
+        self.network, self.use_lr_scales = network, use_lr_scales
         self.generation = 0  # grows when the tensors that a step reads are replaced by others
         self._tables: dict[str, Tensor] = {}
         self._parts: dict[tuple[int, int], Part] = {}
         self._gradients: Tensor | None = None
         self.steps = [0] * network.n_members
-        flat = network.flat
+        param_buffer = network.param_buffer
         with torch.no_grad():
             self.base_rates = [float(rate) for rate in rates.learning_rates]
             self.multipliers = [1.0] * network.n_members
-            self.alphas = flat.new_tensor(rates.alphas)[:, None]
-            self.weight_decays = flat.new_tensor(rates.weight_decays)[:, None]
-            self.max_norms = flat.new_tensor(rates.max_norms)[:, None]
+            self.alphas = param_buffer.new_tensor(rates.alphas)[:, None]
+            self.weight_decays = param_buffer.new_tensor(rates.weight_decays)[:, None]
+            self.max_norms = param_buffer.new_tensor(rates.max_norms)[:, None]
             self._has_l2, self._has_decay = any(rates.alphas), any(rates.weight_decays)
             self._clips = not all(map(math.isinf, rates.max_norms))
             scratch = (*self.scratch_names, *(["scratch"] if self._has_l2 or self._clips else []))
-            self.buffers = {name: torch.zeros_like(flat) for name in (*self.state_names, *scratch)}
+            self.buffers = {name: torch.zeros_like(param_buffer) for name in (*self.state_names, *scratch)}
         super().__init__(list(network.parameters()), {"lr": self.base_rates[0]})
         self.schedule(1.0)
         self.set_multipliers(self.multipliers)
@@ -112,8 +112,8 @@ class FlatOptimizer(torch.optim.Optimizer):
         network = self.network
         with torch.no_grad():
             rates = self.rates
-            if self.by_kind:
-                rates = rates * network.column_values(lambda entry: entry.pace)
+            if self.use_lr_scales:
+                rates = rates * network.column_values(lambda entry: entry.lr_scale)
             if any(network.is_frozen(entry) for entry in network.entries):
                 moving = network.column_mask(lambda entry: not network.is_frozen(entry))
                 rates = rates * moving
@@ -130,13 +130,13 @@ class FlatOptimizer(torch.optim.Optimizer):
                     self._tables[name].copy_(table)
                 return
             self._tables = {name: table.clone() for name, table in tables.items()}
-        self._gradients, self._parts = network.flat_grad, {}
+        self._gradients, self._parts = network.grad_buffer, {}
         self.generation += 1
 
     def _fits(self, tables: dict[str, Tensor]) -> bool:
         """Whether the parts that were made are of the network as it is, and of tables of these shapes."""
         shapes = {name: table.shape for name, table in self._tables.items()}
-        return self._gradients is self.network.flat_grad and shapes == {n: t.shape for n, t in tables.items()}
+        return self._gradients is self.network.grad_buffer and shapes == {n: t.shape for n, t in tables.items()}
 
     def schedule(self, factor: float) -> None:
         """Set the schedule's factor, and show the learning rate that it gives in `param_groups`."""
@@ -154,13 +154,13 @@ class FlatOptimizer(torch.optim.Optimizer):
         self.multipliers = list(multipliers)
         products = [base * multiplier for base, multiplier in zip(self.base_rates, self.multipliers, strict=True)]
         with torch.no_grad():
-            self.rates = self.network.flat.new_tensor(products)[:, None]
+            self.rates = self.network.param_buffer.new_tensor(products)[:, None]
         self.refresh()
 
     def rate_of(self, member: int) -> float:
         return self.base_rates[member] * self.multipliers[member] * self.factor
 
-    def penalise(self, per_weight: Tensor | float, members: slice) -> Tensor | None:
+    def add_l2_gradient(self, per_weight: Tensor | float, members: slice) -> Tensor | None:
         """Add the gradient of a batch's L2 term; `per_weight` is 1 over the batch's weight.
 
         Return alpha times the sum of the squared weights, (M,), or None where there is no term: half of that, times
@@ -169,12 +169,12 @@ class FlatOptimizer(torch.optim.Optimizer):
         part = self.part(members)
         if part.l2 is None:
             return None
-        pull = torch.mul(part.l2, part.flat, out=part.buffers["scratch"])
+        l2_gradient = torch.mul(part.l2, part.param_buffer, out=part.buffers["scratch"])
         if isinstance(per_weight, Tensor):
-            part.grad.addcmul_(pull, per_weight[:, None])
+            part.grad.addcmul_(l2_gradient, per_weight[:, None])
         else:
-            part.grad.add_(pull, alpha=per_weight)
-        return row_sums(pull.mul_(part.flat))
+            part.grad.add_(l2_gradient, alpha=per_weight)
+        return row_sums(l2_gradient.mul_(part.param_buffer))
 
     def clip(self, members: slice) -> None:
         """Shorten each member's gradient to its own longest one, as `torch.nn.utils.clip_grad_norm_` does.
@@ -215,7 +215,7 @@ class FlatOptimizer(torch.optim.Optimizer):
         """Move these members by their gradients, with numbers from `count`."""
         part = self.part(members)
         if part.decay is not None:
-            add_product(part.flat, part.flat, part.decay, -factor)
+            add_product(part.param_buffer, part.param_buffer, part.decay, -factor)
         self.move(part, size)
 
     def part(self, members: slice) -> Part:
@@ -225,8 +225,8 @@ class FlatOptimizer(torch.optim.Optimizer):
             network = self.network
             self._parts[key] = Part(
                 members,
-                network.flat[members],
-                network.flat_grad[members],
+                network.param_buffer[members],
+                network.grad_buffer[members],
                 self._tables["rates"][members],
                 self._tables["decay"][members] if self._has_decay else None,
                 self._tables["l2"][members] if self._has_l2 else None,
@@ -254,7 +254,7 @@ class FlatOptimizer(torch.optim.Optimizer):
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Set the gradients to 0; their memory is the network's, and stays."""
         with torch.no_grad():
-            self.network.flat_grad.zero_()
+            self.network.grad_buffer.zero_()
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -280,31 +280,31 @@ class FlatOptimizer(torch.optim.Optimizer):
         self.param_groups[0]["lr"] = group["lr"]
 
 
-class SGD(FlatOptimizer):
+class SGD(EnsembleOptimizer):
     """Gradient descent with (Nesterov's) momentum, in scikit-learn's form: the velocity holds the learning rate."""
 
     state_names = ("velocity",)
 
     def __init__(
         self,
-        network: FlatNetwork,
+        network: EnsembleNetwork,
         rates: Rates,
         momentum: float = 0.9,
         nesterov: bool = True,
-        by_kind: bool = False,
+        use_lr_scales: bool = False,
     ) -> None:
         self.momentum, self.nesterov = momentum, nesterov
-        super().__init__(network, rates, by_kind)
+        super().__init__(network, rates, use_lr_scales)
 
     def move(self, part: Part, size: float | Tensor) -> None:
         velocity = add_product(part.buffers["velocity"].mul_(self.momentum), part.grad, part.rates, -size)
         if self.nesterov:
-            add_product(part.flat.add_(velocity, alpha=self.momentum), part.grad, part.rates, -size)
+            add_product(part.param_buffer.add_(velocity, alpha=self.momentum), part.grad, part.rates, -size)
         else:
-            part.flat.add_(velocity)
+            part.param_buffer.add_(velocity)
 
 
-class Adam(FlatOptimizer):
+class Adam(EnsembleOptimizer):
     """Adam (arXiv 1412.6980) in scikit-learn's form, with epsilon added before the bias correction.
 
     With an infinite step count torch's fused call leaves its own bias correction out, and with rate 1 and decay 1
@@ -316,16 +316,16 @@ class Adam(FlatOptimizer):
 
     def __init__(
         self,
-        network: FlatNetwork,
+        network: EnsembleNetwork,
         rates: Rates,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
-        by_kind: bool = False,
+        use_lr_scales: bool = False,
     ) -> None:
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
-        self._forever = torch.tensor(math.inf, device=network.flat.device)
-        super().__init__(network, rates, by_kind)
+        self._forever = torch.tensor(math.inf, device=network.param_buffer.device)
+        super().__init__(network, rates, use_lr_scales)
 
     def correction(self, step: int) -> float:
         return math.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
@@ -348,13 +348,13 @@ class Adam(FlatOptimizer):
             amsgrad=False,
             maximize=False,
         )
-        add_product(part.flat, direction, part.rates, size)
+        add_product(part.param_buffer, direction, part.rates, size)
 
 
-class TorchOptimizer(FlatOptimizer):
+class TorchOptimizer(EnsembleOptimizer):
     """Any `torch.optim.Optimizer` class: one of its optimisers per member, on views of the member's row."""
 
-    def __init__(self, network: FlatNetwork, rates: Rates, optimizer: type[torch.optim.Optimizer]) -> None:
+    def __init__(self, network: EnsembleNetwork, rates: Rates, optimizer: type[torch.optim.Optimizer]) -> None:
         self.optimizer = optimizer
         self._each = [
             optimizer([torch.nn.Parameter(t) for t in self._views(network, m)], lr=float(rate))  # type: ignore[call-arg]
@@ -363,8 +363,8 @@ class TorchOptimizer(FlatOptimizer):
         super().__init__(network, rates)
 
     @staticmethod
-    def _views(network: FlatNetwork, m: int, buffer: Tensor | None = None) -> list[Tensor]:
-        buffer = network.flat if buffer is None else buffer
+    def _views(network: EnsembleNetwork, m: int, buffer: Tensor | None = None) -> list[Tensor]:
+        buffer = network.param_buffer if buffer is None else buffer
         return [network.view(buffer, entry)[m] for entry in network.entries if entry.trained]
 
     def _trained(self) -> list[Entry]:
@@ -375,7 +375,7 @@ class TorchOptimizer(FlatOptimizer):
             inner = self._each[m]
             params = [p for group in inner.param_groups for p in group["params"]]
             values = self._views(self.network, m)
-            gradients = self._views(self.network, m, self.network.flat_grad)
+            gradients = self._views(self.network, m, self.network.grad_buffer)
             for entry, p, value, gradient in zip(self._trained(), params, values, gradients, strict=True):
                 p.data, p.grad = value, None if self.network.is_frozen(entry) else gradient
             for group in inner.param_groups:

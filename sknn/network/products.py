@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sknn._device import one_blas_thread
+from sknn.utils.threads import one_blas_thread
 
 ALIGNMENT = 16  # in numbers: 64 bytes of float32, a cache line
 NARROW = 16  # columns; from here on several threads of torch's are better than one of numpy's
@@ -85,18 +85,18 @@ def multiply(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     return product_with(b, bias, a.shape[1])(a)
 
 
-def product_with(b: Tensor, bias: Tensor | None, rows: int, reuse: bool = False) -> Callable[[Tensor], Tensor]:
+def product_with(b: Tensor, bias: Tensor | None, rows: int, reuse_output: bool = False) -> Callable[[Tensor], Tensor]:
     """The function a -> a @ b + bias, for `a` of so many rows.
 
-    With `reuse`, each call writes over the result of the call before.
+    With `reuse_output`, each call writes over the result of the call before.
     """
     members, inner, columns = b.shape
-    out = aligned_empty(b, members, rows, columns) if reuse else None
+    out = aligned_empty(b, members, rows, columns) if reuse_output else None
     if inner == 1:
         return _product_with_row(b, bias, out)
     # torch adds the bias along with the product, and is the faster one with small matrices that are transposed; but a
     # handful of rows it has to multiply member by member.
-    if _is_numpys(b, even_if_wide=rows < FEW_ROWS or (reuse and b.stride(2) == 1)):
+    if _is_numpys(b, even_if_wide=rows < FEW_ROWS or (reuse_output and b.stride(2) == 1)):
         return _product_by_numpy(b, bias, out)
     if columns == 1:
         return _product_with_column(b, bias)

@@ -15,11 +15,11 @@ from sklearn.base import BaseEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils.validation import check_is_fitted
 
-from sknn._device import resolve_device
-from sknn._state import move_net
 from sknn.persistence.codec import Decoder, Encoder
 from sknn.persistence.container import InvalidFileError, pack, parse_json, unpack
 from sknn.persistence.files import as_path, write_atomically
+from sknn.training.state import move_net
+from sknn.utils.device import resolve_device
 
 __all__ = ["FORMAT_VERSION", "TRUSTED_TYPES", "InvalidFileError", "load", "save"]
 
@@ -27,12 +27,12 @@ __all__ = ["FORMAT_VERSION", "TRUSTED_TYPES", "InvalidFileError", "load", "save"
 FORMAT_VERSION = 1
 
 TRUSTED_TYPES = [
-    "sknn._classifier.NeuralClassifier",
-    "sknn._regressor.NeuralRegressor",
-    "sknn._encoding.ColumnScaler",
-    "sknn._encoding.FeatureEncoder",
-    "sknn._targets.ClassEncoder",
-    "sknn._targets.ValueEncoder",
+    "sknn.estimators.classifier.NeuralClassifier",
+    "sknn.estimators.regressor.NeuralRegressor",
+    "sknn.preprocessing.scaling.ColumnScaler",
+    "sknn.preprocessing.features.FeatureEncoder",
+    "sknn.preprocessing.targets.ClassEncoder",
+    "sknn.preprocessing.targets.ValueEncoder",
 ]
 """What `skops.io.load(file, trusted=TRUSTED_TYPES)` has to trust for an estimator of ours, none of which runs code."""
 

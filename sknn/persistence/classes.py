@@ -24,9 +24,7 @@ from sknn.persistence.steps import check_step
 # Modules, and the names in them.  A class that is added here needs a round trip in `tests/persistence/test_classes.py`,
 # and an entry in `steps.py` if its attributes become indices of compiled code.
 CLASSES = {
-    "sknn": ("NeuralClassifier", "NeuralRegressor"),
-    "sknn._encoding": ("ColumnScaler", "FeatureEncoder"),
-    "sknn._targets": ("ClassEncoder", "ValueEncoder"),
+    "sknn": ("ClassEncoder", "ColumnScaler", "FeatureEncoder", "NeuralClassifier", "NeuralRegressor", "ValueEncoder"),
     "builtins": ("frozenset", "set", "slice"),
     "numpy.random": ("RandomState",),
     "pandas": ("Index", "RangeIndex"),
@@ -69,6 +67,13 @@ CLASSES = {
     "sklearn.random_projection": ("GaussianRandomProjection", "SparseRandomProjection"),
     "sklearn.utils": ("Bunch",),
 }
+# Our own classes keep their names in a file, in whichever module they are.
+OWN_MODULES = {
+    "sknn.ClassEncoder": "sknn.preprocessing.targets",
+    "sknn.ColumnScaler": "sknn.preprocessing.scaling",
+    "sknn.FeatureEncoder": "sknn.preprocessing.features",
+    "sknn.ValueEncoder": "sknn.preprocessing.targets",
+}
 TYPES = {
     "builtins": ("bool", "float", "int", "object", "str"),
     "numpy": (
@@ -102,7 +107,7 @@ def _name(thing: Any, table: dict[str, tuple[str, ...]]) -> str | None:
 @functools.cache
 def _resolve(name: str) -> Any:
     module, _, last = name.rpartition(".")
-    return getattr(importlib.import_module(module), last)
+    return getattr(importlib.import_module(OWN_MODULES.get(name, module)), last)
 
 
 def _lookup(name: Any, table: dict[str, tuple[str, ...]], kind: str) -> Any:
@@ -124,16 +129,16 @@ function_named = functools.partial(_lookup, table=FUNCTIONS, kind="function")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Serializer:
     """An object's state, and the object (of that class) of a state."""
 
     state_of: Callable[[Any], Any]
     from_state: Callable[[Any, Any], Any]
 
 
-def recipe_of(cls: type) -> Recipe:
+def serializer_of(cls: type) -> Serializer:
     """How objects of a class on the list are taken apart and made."""
-    return RECIPES.get(f"{cls.__module__.partition('.')[0]}.{cls.__name__}", BY_ATTRIBUTES)
+    return SERIALIZERS.get(f"{cls.__module__.partition('.')[0]}.{cls.__name__}", BY_ATTRIBUTES)
 
 
 def _attributes(made: Any) -> dict[str, Any]:
@@ -202,25 +207,25 @@ def _state_of_index(index: Any) -> dict[str, Any]:
     return {"values": index.to_numpy(), "name": index.name}
 
 
-BY_ATTRIBUTES = Recipe(_attributes, _from_attributes)
-SPARSE = Recipe(
+BY_ATTRIBUTES = Serializer(_attributes, _from_attributes)
+SPARSE = Serializer(
     lambda m: {"data": m.data, "indices": m.indices, "indptr": m.indptr, "shape": m.shape}, _sparse_from_state
 )
-ITEMS = Recipe(list, lambda cls, items: cls(items))
-INDEX = Recipe(_state_of_index, lambda cls, state: _resolve("pandas.Index")(state["values"], name=state["name"]))
-RECIPES = {
+ITEMS = Serializer(list, lambda cls, items: cls(items))
+INDEX = Serializer(_state_of_index, lambda cls, state: _resolve("pandas.Index")(state["values"], name=state["name"]))
+SERIALIZERS = {
     "builtins.set": ITEMS,
     "builtins.frozenset": ITEMS,
-    "builtins.slice": Recipe(lambda s: [s.start, s.stop, s.step], lambda cls, ends: slice(*ends)),
-    "numpy.RandomState": Recipe(_state_of_random, _random_from_state),
+    "builtins.slice": Serializer(lambda s: [s.start, s.stop, s.step], lambda cls, ends: slice(*ends)),
+    "numpy.RandomState": Serializer(_state_of_random, _random_from_state),
     "pandas.Index": INDEX,
     "pandas.RangeIndex": INDEX,
-    "scipy.BSpline": Recipe(
+    "scipy.BSpline": Serializer(
         lambda s: {"t": s.t, "c": s.c, "k": s.k, "extrapolate": s.extrapolate, "axis": s.axis},
         lambda cls, state: cls(**state),  # its constructor checks what its compiled code takes for granted
     ),
     **{f"scipy.{name}": SPARSE for name in CLASSES["scipy.sparse"]},
-    "sklearn.Bunch": Recipe(dict, lambda cls, state: cls(**state)),
+    "sklearn.Bunch": Serializer(dict, lambda cls, state: cls(**state)),
 }
 
 

@@ -20,20 +20,20 @@ from typing import Any
 
 import numpy as np
 
-from sknn._base import BaseNeural
+from sknn.estimators.base import BaseNeural
 from sknn.persistence.classes import (
     class_named,
     function_named,
     name_of_class,
     name_of_function,
     name_of_type,
-    recipe_of,
+    serializer_of,
     type_named,
 )
 from sknn.persistence.container import DTYPES, InvalidFileError
 
 MAX_DEPTH = 60  # of values in values: some ten pipelines in pipelines
-MAX_OBJECTS, MAX_NESTED = 10_000, 12  # a `Census` counts them
+MAX_OBJECTS, MAX_NESTED = 10_000, 12  # a `ObjectCounter` counts them
 GIVEN = ("module", "loss", "solver", "scoring", "metrics", "callbacks")  # parameters of ours that may hold code
 SMALL_DTYPE = re.compile(r"[<>|](?:[biufc]\d{1,2}|[mM]8(?:\[\w{1,9}\])?|O)")
 ARRAY_DTYPE = re.compile(rf"[<>|][US]\d{{1,8}}|{SMALL_DTYPE.pattern}")  # an array's strings lie in the file
@@ -46,7 +46,7 @@ ADVICE = (
 Path = tuple[str, ...]
 
 
-class Census:
+class ObjectCounter:
     """Counts objects, each as often as it occurs, and how deep they are nested.
 
     What walks through estimators meets one so often, so that a short file could keep it busy forever: objects that hold
@@ -92,7 +92,7 @@ class Encoder:
         self.given: dict[str, str] = {}
         self._array_of: dict[int, dict] = {}  # so that one that occurs twice is stored once
         self._number_of: dict[int, int | None] = {}  # of each object, None while it is being encoded
-        self._finished, self._census = 0, Census()
+        self._finished, self._census = 0, ObjectCounter()
         self._alive: list[Any] = []  # so that no id is used twice
 
     def encode(self, value: Any, path: Path = ()) -> Any:
@@ -116,7 +116,7 @@ class Encoder:
             return self._items(value, path)
         if kind is tuple:
             return {"tuple": self._items(value, path)}
-        if kind is Given:
+        if kind is Placeholder:
             return {"given": value.name}
         if kind is dict:
             return self._dict(value, path)
@@ -194,7 +194,7 @@ class Encoder:
         self._number_of[id(value)] = None
         self._alive.append(value)
         self._census.begin()
-        recipe = recipe_of(type(value))
+        recipe = serializer_of(type(value))
         try:
             state = recipe.state_of(value)
         except ValueError as error:
@@ -217,14 +217,14 @@ class Encoder:
             for name, value in params.items()
         }
 
-    def _placeholder(self, name: str, value: Any, path: Path) -> "Given":
+    def _placeholder(self, name: str, value: Any, path: Path) -> "Placeholder":
         what = _described(value)
         if self.given.setdefault(name, what) != what:
             raise TypeError(
                 f"{_where((*path, name))} is {what}, and another network's is {self.given[name]}; sknn.load takes one "
                 f"{name} for all networks of a file. Save the networks apart."
             )
-        return Given(name)
+        return Placeholder(name)
 
     def _refuse(self, value: Any, path: Path, what: str = "") -> Any:
         what = what or (f"the class or function {_described(value)}" if callable(value) and hasattr(value, "__name__")
@@ -232,7 +232,7 @@ class Encoder:
         raise TypeError(f"{_where(path)} is {what}, which can't be saved without code in the file: {ADVICE}")
 
 
-class Given:
+class Placeholder:
     """Stands for a parameter that has to be given when the file is loaded."""
 
     def __init__(self, name: str) -> None:
@@ -258,7 +258,7 @@ class Decoder:
         self.arrays, self.given = arrays, given
         self.networks: list[BaseNeural] = []
         self._objects: list[Any] = []
-        self._census = Census()
+        self._census = ObjectCounter()
         self._decoded: dict[str, np.ndarray] = {}
 
     def decode(self, value: Any, depth: int = 0) -> Any:
@@ -342,7 +342,7 @@ class Decoder:
     def _object(self, content: dict, depth: int) -> Any:
         self._census.begin()
         cls = class_named(content["class"])
-        made = recipe_of(cls).from_state(cls, self.decode(content["state"], depth + 1))
+        made = serializer_of(cls).from_state(cls, self.decode(content["state"], depth + 1))
         self._objects.append(made)
         self._census.end()
         if isinstance(made, BaseNeural) and hasattr(made, "net_"):

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch.nn.modules.batchnorm import _NormBase
 
-from sknn._base import BaseNeural
-from sknn._classifier import NeuralClassifier
-from sknn._encoding import ColumnScaler, FeatureEncoder
-from sknn._regressor import NEEDS_POSITIVE
-from sknn._targets import ClassEncoder, ValueEncoder
-from sknn.network.flat import FlatNetwork
+from sknn.estimators.base import BaseNeural
+from sknn.estimators.classifier import NeuralClassifier
+from sknn.estimators.regressor import NEEDS_POSITIVE
+from sknn.network.base import EnsembleNetwork
 from sknn.network.mlp import MLP
+from sknn.preprocessing.features import FeatureEncoder
+from sknn.preprocessing.scaling import ColumnScaler
+from sknn.preprocessing.targets import ClassEncoder, ValueEncoder
 from sknn.training.net import TrainingNet
 
 SCALINGS = (None, "standard", "robust", "quantile", "auto")
@@ -130,9 +131,9 @@ def _check_net(net: TrainingNet) -> None:
     m = network.n_members
     for name in ("rows_seen_", "epochs_"):
         _require(net, name, _each(_is_count, m), "a whole number for each member")
-    for name in ("lost_", "ran_out_", "diverged_"):
+    for name in ("failed_members_", "unconverged_members_", "diverged_members_"):
         _require(net, name, lambda it: all(_is_count(k) and k < m for k in it), "of numbers of members")
-    _require(net, "diverged_", _dict_of(_is_count), "epochs of members")
+    _require(net, "diverged_members_", _dict_of(_is_count), "epochs of members")
     _require(net, "members_", _dict_of(lambda row: isinstance(row, dict)), "records by epoch")
     _require(net, "keeps_optimizer", _is_bool, "True or False")
     _require(net, "batch_size", lambda it: _is_count(it) and it > 0, "a whole number above 0")
@@ -140,13 +141,13 @@ def _check_net(net: TrainingNet) -> None:
     _require(net, "history", lambda it: all(map(_is_record, list.__iter__(it))), "a record for each epoch")
     _require(net.progress_, "best", _each(_is_number, m), "a number for each member")
     _require(net.progress_, "best_epoch", _each(_is_whole, m), "a whole number for each member")
-    _require(net.progress_, "waiting", _each(_is_count, m), "a whole number for each member")
+    _require(net.progress_, "epochs_without_improvement", _each(_is_count, m), "a whole number for each member")
 
 
-def _has_finite_numbers(network: FlatNetwork) -> bool:
+def _has_finite_numbers(network: EnsembleNetwork) -> bool:
     """Whether all numbers are finite, and variances 0 or more; other buffers of a user's module are its own affair."""
     if isinstance(network, MLP):
-        return bool(torch.isfinite(network.flat).all())
+        return bool(torch.isfinite(network.param_buffer).all())
     norms = [module for module in network.modules() if isinstance(module, _NormBase)]
     variances = [norm.running_var for norm in norms if norm.running_var is not None]
     means = [norm.running_mean for norm in norms if norm.running_mean is not None]
@@ -160,7 +161,7 @@ def _check_prediction(est: Any) -> None:
         row = np.full((1, est.n_features_in_), None, dtype=object)
     else:
         row = np.full((1, est.n_features_in_), np.nan)
-    outputs = est._predict_block(row, est._double_numbers(row))
+    outputs = est._predict_block(row, est._double_params(row))
     predicted = est._predict_from(outputs, np.float64)
     values = est._probabilities(outputs, np.float64) if isinstance(est, NeuralClassifier) else predicted
     if len(predicted) != 1 or not np.isfinite(values).all():

@@ -1,1 +1,1 @@
-"""The training loop: members x batches, inside a skorch net."""
+"""The training of a network on encoded rows: loop, batches, schedules, L-BFGS."""

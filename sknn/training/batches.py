@@ -1,11 +1,11 @@
-"""The rows of a training: a table on the device, and the order in which each member goes through it.
+"""The order in which each member goes through its rows: batches, gathered in chunks.
 
 Members hold indices into one table and never copies of it.  Rows are gathered for several batches at a time, in chunks
 of bounded size, and a batch is a view of a chunk.
 """
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby, islice, pairwise, repeat
@@ -14,195 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sknn._device import BitGenerator, fill_with_bits
-from sknn.network.flat import Inputs
+from sknn.network.base import Inputs
+from sknn.training.dropout import DropoutNoise
+from sknn.training.table import Table
 
-# (outputs after the link, targets, row weights or None), over members, to (M,)
-Metric = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-
-CHUNK_NUMBERS = 1 << 19  # gathered at once, over all members: 2 MB stay near the core, and chunks are few
+CHUNK_VALUES = 1 << 19  # gathered at once, over all members: 2 MB stay near the core, and chunks are few
 
 VALIDATION_ROWS = 1024  # of a member, evaluated at once, whoever its company is: the last bits depend on their number
 VALIDATED_AT_ONCE = 8192  # rows, over members
-
-
-@dataclass
-class Table:
-    """Encoded rows and targets on the device; `numbers` may be a scipy CSR matrix, whose rows are made dense when used.
-
-    Shapes: numbers (N, ...), codes (N, c) or None, target (N, K), weight (N,) or None.
-    """
-
-    numbers: Any
-    codes: Tensor | None
-    target: Tensor
-    weight: Tensor | None = None
-    n_choices: int = 2  # of a label: the classes that exclude each other, or yes and no
-
-    def __len__(self) -> int:
-        return self.target.shape[0]
-
-    @property
-    def n_bytes(self) -> int:
-        """Of memory."""
-        numbers = self.numbers if isinstance(self.numbers, Tensor) else self.numbers.data
-        return sum(part.nbytes for part in (numbers, self.codes, self.target, self.weight) if part is not None)
-
-    def inputs(self, rows: Tensor) -> Inputs:
-        """The inputs of rows, of any shape."""
-        return Inputs(self._numbers(rows), None if self.codes is None else self.codes[rows])
-
-    def _numbers(self, rows: Tensor) -> Tensor:
-        if isinstance(self.numbers, Tensor):
-            chosen = self.numbers.index_select(0, rows.flatten())  # a third of the time of indexing by a tensor
-            return chosen.view(*rows.shape, *self.numbers.shape[1:])
-        dense = self.numbers[rows.flatten().cpu().numpy()].toarray()
-        return torch.from_numpy(dense).to(self.target.device).view(*rows.shape, -1)
-
-    @property
-    def width(self) -> int:
-        return self.numbers.shape[1:].numel() if isinstance(self.numbers, Tensor) else self.numbers.shape[1]
-
-
-class EncodedRows:
-    """Some rows of a table, as skorch's callbacks hand them around.
-
-    `held_out` tells that each row is to be predicted by the members that did not train on it.
-    """
-
-    def __init__(self, table: Table, index: Tensor, held_out: bool = False) -> None:
-        self.table, self.index, self.held_out = table, index, held_out
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, i: Any) -> "EncodedRows":
-        i = torch.as_tensor(i) if not isinstance(i, slice) else i
-        return EncodedRows(self.table, self.index[i].reshape(-1), self.held_out)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return len(self), self.table.width
-
-
-class DropoutNoise:
-    """Draws the factors that dropout multiplies by: 0 or 1 / (1 - rate).
-
-    Random 64-bit words are read as four 16-bit numbers each and compared with a threshold, so a rate is kept to 1 in
-    65,536.  A member's words come from its own stream, batch by batch, however many batches are drawn at once.  Members
-    of one stream and equal rates, as candidates of a search that differ elsewhere, have the same factors, which are
-    worked out once.
-
-    Parameters
-    ----------
-    layers : list of (width, rates)
-        Each dropout layer's width and rate per member.
-    generators : list of BitGenerator, one per member
-        One and the same for members that have the same stream and are always drawn together.
-    device : torch.device
-        Of the network.
-    """
-
-    def __init__(
-        self,
-        layers: list[tuple[int, Sequence[float]]],
-        generators: list[BitGenerator],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.widths = [width for width, _ in layers]
-        levels = torch.tensor([[min(round(rate * 65536), 65535) for rate in rates] for _, rates in layers])
-        levels = levels.view(len(layers), len(generators))  # of no layers, too
-        self.thresholds = (levels - 32768).to(device, torch.int16)[:, :, None, None]  # (layers, M, 1, 1)
-        self.scales = (65536 / (65536 - levels).double())[:, :, None, None]  # not every device has float64
-        drops = levels.any(0).tolist()  # of the others, everything is kept, whatever the bits
-        self.generators = [generator if drop else None for generator, drop in zip(generators, drops, strict=True)]
-        self.keys = [(id(g), *rates) for g, rates in zip(self.generators, levels.T.tolist(), strict=True)]
-        self._kinds: dict[tuple[int, int], NoiseKinds] = {}
-
-    def draw(self, members: slice, batches: int, size: int, like: Tensor) -> list[Tensor]:
-        """Noise (batches, M, size, width) for each layer."""
-        if not self.widths:
-            return []
-        kinds = self._kinds_of(members, like)
-        shorts = self._bits(kinds, batches, -(-size * sum(self.widths) // 4)).view(torch.int16)
-        noise, start = [], 0
-        for width, threshold, scale in zip(self.widths, kinds.thresholds, kinds.scales, strict=True):
-            part = shorts[..., start : start + size * width].reshape(batches, -1, size, width)
-            kept = torch.ge(part, threshold, out=like.new_empty((batches, len(threshold), size, width)))
-            noise.append(chosen_from(kept.mul_(scale), kinds.places))
-            start += size * width
-        return noise
-
-    def _kinds_of(self, members: slice, like: Tensor) -> "NoiseKinds":
-        """What these members draw, worked out once: on a GPU, whoever brings a number there waits."""
-        key = members.start, members.stop
-        if key not in self._kinds:
-            firsts, places = distinct(self.keys[members])
-            chosen = [members.start + first for first in firsts]
-            heads, sources = distinct([self.generators[m] for m in chosen])
-            self._kinds[key] = NoiseKinds(
-                [self.generators[chosen[head]] for head in heads],
-                None if len(heads) in (1, len(sources)) else torch.tensor(sources, device=like.device),
-                self.thresholds[:, chosen],
-                self.scales[:, chosen].to(like),
-                None if len(firsts) == len(places) else torch.tensor(places, device=like.device),
-            )
-        return self._kinds[key]
-
-    @staticmethod
-    def _bits(kinds: "NoiseKinds", batches: int, words: int) -> Tensor:
-        """Words (batches, kinds, words); (batches, 1, words) if all kinds draw from one stream."""
-        raw = torch.empty((batches, len(kinds.streams), words), dtype=torch.int64, device=kinds.thresholds.device)
-        for part, generator in zip(raw.unbind(1), kinds.streams, strict=True):
-            if generator is not None:
-                fill_with_bits(part, generator)
-        return chosen_from(raw, kinds.sources)
-
-    def select(self, members: list[int]) -> None:
-        self.thresholds, self.scales = self.thresholds[:, members], self.scales[:, members]
-        self.generators = [self.generators[m] for m in members]
-        self.keys = [self.keys[m] for m in members]
-        self._kinds.clear()
-
-
-@dataclass(slots=True)
-class NoiseKinds:
-    """What some members draw: a kind for all that have the same stream and the same rates.
-
-    Attributes
-    ----------
-    streams : list
-        Of random bits; None in place of one of which nothing is dropped.
-    sources : Tensor of shape (kinds,), optional
-        Each kind's stream, if there are several, and two kinds share one.
-    thresholds, scales : Tensor of shape (layers, kinds, 1, 1)
-    places : Tensor of shape (M,), optional
-        Each member's kind, if two share one.
-    """
-
-    streams: list[BitGenerator | None]
-    sources: Tensor | None
-    thresholds: Tensor
-    scales: Tensor
-    places: Tensor | None
-
-
-def chosen_from(t: Tensor, places: Tensor | None) -> Tensor:
-    """Of (batches, n, ...) those at the places, or all."""
-    return t if places is None else t.index_select(1, places)
-
-
-def distinct(values: Sequence[Hashable]) -> tuple[list[int], list[int]]:
-    """Where each distinct value stands first, and of every value, which of the distinct ones it is.
-
-    >>> distinct(["a", "b", "a", "c"])
-    ([0, 1, 3], [0, 1, 0, 2])
-    """
-    firsts: dict[Hashable, int] = {}
-    for place, value in enumerate(values):
-        firsts.setdefault(value, place)
-    numbers = {value: number for number, value in enumerate(firsts)}
-    return list(firsts.values()), [numbers[value] for value in values]
 
 
 @dataclass(frozen=True)
@@ -311,7 +130,7 @@ class Chunk:
 
     def copy_from(self, other: "Chunk") -> None:
         """Take over the rows of a chunk of the same shape, in the memory of one's own."""
-        pairs = [(self.inputs.numbers, other.inputs.numbers), (self.target, other.target), (self.rows, other.rows)]
+        pairs = [(self.inputs.numeric, other.inputs.numeric), (self.target, other.target), (self.rows, other.rows)]
         if self.inputs.codes is not None and other.inputs.codes is not None:
             pairs.append((self.inputs.codes, other.inputs.codes))
         for mine, theirs in zip(self.noises, other.noises, strict=True):
@@ -356,7 +175,7 @@ class Chunk:
             yield from map(partial(Batch, self.members, self.runs), *parts)
 
     def penalties_of(self, squares: Tensor) -> Tensor:
-        """The batches' L2 terms times their rows (batches, M), from what the solver's `penalise` returned."""
+        """The batches' L2 terms times their rows (batches, M), from what the solver's `add_l2_gradient` returned."""
         if not self.per_weights:  # a batch weighs as much as it has rows
             return squares / 2
         sizes = [size for n, _, size in self.shapes for _ in range(n)]
@@ -474,15 +293,15 @@ def equal_runs(values: Sequence[Any]) -> list[slice]:
 
 
 def epoch_chunks(
-    blocks: Sequence[Block], width: int, numbers: int = CHUNK_NUMBERS, batches: int | None = None
+    blocks: Sequence[Block], width: int, values: int = CHUNK_VALUES, batches: int | None = None
 ) -> list[list[Block]]:
     """Split and join blocks into chunks of whole batches.
 
-    A chunk has at most so many `numbers` over all its members, of which a row has `width`, and at most so many
+    A chunk has at most so many `numeric` over all its members, of which a row has `width`, and at most so many
     `batches`; but at least one batch.
 
     >>> blocks = [Block(slice(0, 1), 0, 96, 32), Block(slice(0, 1), 96, 100, 4)]
-    >>> first, second = epoch_chunks(blocks, width=10, numbers=640)
+    >>> first, second = epoch_chunks(blocks, width=10, values=640)
     >>> first
     [Block(members=slice(0, 1, None), start=0, stop=64, size=32)]
     >>> second[0].stop, second[1].stop
@@ -497,7 +316,7 @@ def epoch_chunks(
             goes_on = chunks and chunks[-1][0].members == block.members and room >= batch and places > 0
             if not goes_on:
                 chunks.append([])
-                room, places = max(numbers, batch), block.stop if batches is None else batches
+                room, places = max(values, batch), block.stop if batches is None else batches
             taken = min(room // batch, (block.stop - start) // block.size, places)
             chunks[-1].append(replace(block, start=start, stop=start + taken * block.size))
             start, room, places = start + taken * block.size, room - taken * batch, places - taken

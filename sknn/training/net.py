@@ -17,36 +17,36 @@ import torch
 from skorch import NeuralNet
 from torch import Tensor
 
-from sknn._callbacks import is_of_callback, watches_batches
-from sknn._device import stream, stream_of_bits
-from sknn.history.progress import progress_of
-from sknn.network.flat import FlatNetwork
+from sknn.network.base import EnsembleNetwork
 from sknn.network.losses import Loss
 from sknn.network.metrics import weighted_mean
-from sknn.network.optimizers import FlatOptimizer
+from sknn.network.optimizers import EnsembleOptimizer
 from sknn.network.schedules import SCHEDULES, invscaling
 from sknn.training.batches import (
     VALIDATION_ROWS,
     Batch,
     Block,
     Chunk,
-    DropoutNoise,
-    EncodedRows,
     Outputs,
     epoch_blocks,
     epoch_chunks,
     equal_runs,
     validation_blocks,
 )
-from sknn.training.captured_steps import STEPS_AT_ONCE, CapturedSteps, can_record
-from sknn.training.continued import ContinuedTraining
-from sknn.training.encoded_prediction import EncodedPrediction
+from sknn.training.callbacks import is_of_callback, watches_batches
+from sknn.training.cuda_graphs import STEPS_AT_ONCE, CudaGraphSteps, can_capture
+from sknn.training.dropout import DropoutNoise
 from sknn.training.plan import Plan, Progress, TrainingSet
+from sknn.training.prediction import NetPrediction
+from sknn.training.progress import progress_of
+from sknn.training.resume import ResumableTraining
+from sknn.training.table import EncodedRows
+from sknn.utils.random import member_bit_generator, member_generator
 
-CAPTURED_NUMBERS = 1 << 24  # gathered at once for a recording: a GPU has no cache to stay in
+CAPTURED_VALUES = 1 << 24  # gathered at once for a recording: a GPU has no cache to stay in
 
 
-class TrainingNet(ContinuedTraining, EncodedPrediction, NeuralNet):
+class TrainingNet(ResumableTraining, NetPrediction, NeuralNet):
     """A skorch net over all members of one estimator.
 
     Callbacks see the members as one net: losses are means over members, `predict` averages them, and of rows that were
@@ -54,7 +54,7 @@ class TrainingNet(ContinuedTraining, EncodedPrediction, NeuralNet):
 
     Parameters
     ----------
-    module : FlatNetwork
+    module : EnsembleNetwork
     criterion : Loss
     optimizer : callable
         Makes the solver from the network.
@@ -71,19 +71,19 @@ class TrainingNet(ContinuedTraining, EncodedPrediction, NeuralNet):
         Rows that each member has trained on, over all fits.
     stopped_by_ : {None, 'user', 'callback'}
         Who ended the last fit before its time, if not a member's own early stop.
-    ran_out_ : list of int
+    unconverged_members_ : list of int
         Members that were still improving when the last fit came to its end.
-    diverged_ : dict of int to int
+    diverged_members_ : dict of int to int
         Members whose loss became NaN or infinite, and the epoch in which it did.
-    lost_ : list of int
+    failed_members_ : list of int
         Those of them that had no good epoch before.
     """
 
     epochs_: list[int]
     stopped_by_: str | None
-    diverged_: dict[int, int]
-    lost_: list[int]
-    ran_out_: list[int]
+    diverged_members_: dict[int, int]
+    failed_members_: list[int]
+    unconverged_members_: list[int]
     _row: dict[str, Any]  # the epoch's record in the history
     _smallest: dict[str, float]  # of each loss
     _norms: Tensor | None  # of the gradients of each member's batches, if they are asked for
@@ -91,9 +91,9 @@ class TrainingNet(ContinuedTraining, EncodedPrediction, NeuralNet):
 
     def __init__(
         self,
-        module: FlatNetwork,
+        module: EnsembleNetwork,
         criterion: Loss,
-        optimizer: Callable[[FlatNetwork], FlatOptimizer],
+        optimizer: Callable[[EnsembleNetwork], EnsembleOptimizer],
         plan: Plan,
         classes: np.ndarray | None = None,
         **kwargs: Any,
@@ -142,7 +142,13 @@ class TrainingNet(ContinuedTraining, EncodedPrediction, NeuralNet):
         """As after a fit of no epochs."""
         self.initialize()
         n = self.module_.n_members
-        self.epochs_, self.stopped_by_, self.diverged_, self.lost_, self.ran_out_ = [0] * n, None, {}, [], []
+        self.epochs_, self.stopped_by_, self.diverged_members_, self.failed_members_, self.unconverged_members_ = (
+            [0] * n,
+            None,
+            {},
+            [],
+            [],
+        )
         self.module_.eval()
         return self
 
@@ -267,7 +273,7 @@ class TrainingNet(ContinuedTraining, EncodedPrediction, NeuralNet):
         """How members with so many rows go through an epoch; worked out when a member has left."""
         if self._chunks_of[0] != sizes:
             blocks = epoch_blocks(sizes, self.plan.batch_size, self.plan.join_last_row)
-            at_once = {} if self._captured is None else {"numbers": CAPTURED_NUMBERS, "batches": STEPS_AT_ONCE}
+            at_once = {} if self._captured is None else {"values": CAPTURED_VALUES, "batches": STEPS_AT_ONCE}
             self._chunks_of = sizes, epoch_chunks(blocks, self._row_width(data), **at_once)
         return self._chunks_of[1]
 
@@ -282,24 +288,24 @@ class TrainingNet(ContinuedTraining, EncodedPrediction, NeuralNet):
             count += 1
         self._row["valid_batch_count"] = count
 
-    def train_step(self, batch: Batch, numbers: list[Any] | None = None, **fit_params: Any) -> dict[str, Any]:
+    def train_step(self, batch: Batch, step_scalars: list[Any] | None = None, **fit_params: Any) -> dict[str, Any]:
         """Forward, backward, and a move of the weights: of some members, on a batch of each.
 
-        `numbers` are those of the step for each run of members, where they have been counted beforehand.
+        `numeric` are those of the step for each run of members, where they have been counted beforehand.
         """
         gradient, optimizer = self.criterion_.gradient, self.optimizer_
         z = self.module_.gradients(
             batch.inputs, batch.noise, lambda z: gradient(z, batch.target).mul_(batch.scale), batch.members
         )
-        squares = optimizer.penalise(batch.per_weight, batch.members)
+        squares = optimizer.add_l2_gradient(batch.per_weight, batch.members)
         if self._norms is not None:
-            norms = self.module_.flat_grad[batch.members].norm(dim=1)
+            norms = self.module_.grad_buffer[batch.members].norm(dim=1)
             self._norms[batch.members, batch.start // self.plan.batch_size] = norms
         optimizer.clip(batch.members)
         if self._observers:
             self.notify("on_grad_computed", named_parameters=list(self.module_.named_parameters()), batch=batch)
         for i, run in enumerate(batch.runs):
-            optimizer.apply(run, *(self._count(run, batch) if numbers is None else numbers[i]))
+            optimizer.apply(run, *(self._count(run, batch) if step_scalars is None else step_scalars[i]))
         return {"y_pred": z, "squares": squares}
 
     def _count(self, run: slice, batch: Batch) -> tuple[float, float]:
@@ -317,11 +323,11 @@ class TrainingNet(ContinuedTraining, EncodedPrediction, NeuralNet):
     def _begin(self, data: TrainingSet) -> None:
         plan, n = self.plan, self.module_.n_members
         self.optimizer_.refresh()  # the network may have been moved since
-        device, start = self.module_.flat.device, len(self.history)
+        device, start = self.module_.param_buffer.device, len(self.history)
         self.active_ = list(range(n))
-        self.epochs_, self.stopped_by_, self.diverged_ = [0] * n, None, {}
+        self.epochs_, self.stopped_by_, self.diverged_members_ = [0] * n, None, {}
         if start:  # weights to fall back on, should the loss become NaN at once
-            self.progress_.best_rows = [row.clone() for row in self.module_.flat]
+            self.progress_.best_rows = [row.clone() for row in self.module_.param_buffer]
         self._final: list[Tensor | None] = [None] * n
         self._values: dict[str, Tensor] = {}
         self._chunks_of = [], []
@@ -336,15 +342,17 @@ class TrainingNet(ContinuedTraining, EncodedPrediction, NeuralNet):
         noisy += zip([width for width, _ in self.module_.dropout_rates()], rates, strict=True)
         # Candidates of a search have the same seeds, and with equal numbers of rows they draw the same at once.
         keys = list(zip(plan.seeds, self._sizes, strict=True))
-        orders = {key: stream(*key[0], "order", device, start) for key in dict.fromkeys(keys)}
-        noises = {key: stream_of_bits(*key[0], "dropout", device, start) for key in orders}
+        orders = {key: member_generator(*key[0], "order", device, start) for key in dict.fromkeys(keys)}
+        noises = {key: member_bit_generator(*key[0], "dropout", device, start) for key in orders}
         self._orders = [orders[key] for key in keys]
         self._noise = DropoutNoise(noisy, [noises[key] for key in keys], device)
-        self._smoothing = self.module_.flat.new_tensor(plan.label_smoothing) if any(plan.label_smoothing) else None
+        self._smoothing = (
+            self.module_.param_buffer.new_tensor(plan.label_smoothing) if any(plan.label_smoothing) else None
+        )
         self._captured = None
         is_watched = self.callbacks_ or plan.gradient_norm
-        if can_record(self.module_, self.optimizer_, self.criterion_) and not is_watched:
-            self._captured = CapturedSteps(self.module_, self.optimizer_, self.train_step, self._count)
+        if can_capture(self.module_, self.optimizer_, self.criterion_) and not is_watched:
+            self._captured = CudaGraphSteps(self.module_, self.optimizer_, self.train_step, self._count)
         self._observers = [callback for _, callback in self.callbacks_ if watches_batches(callback)]
 
     def _ordered(self, data: TrainingSet) -> list[Tensor]:
@@ -386,7 +394,7 @@ class TrainingNet(ContinuedTraining, EncodedPrediction, NeuralNet):
             self.rows_seen_[m] += self._sizes[m]
             score = self._last["valid_score"][m] if "valid_score" in self._last else -self._watched_loss()[m]
             if math.isfinite(self._last["train_loss"][m]):
-                self.progress_.update(m, score, self.plan.tol[m], self.module_.flat[k], len(self.history))
+                self.progress_.update(m, score, self.plan.tol[m], self.module_.param_buffer[k], len(self.history))
         self._epochs_done += 1
         self._row["dur"] = seconds  # the last entry: a record without it is of an epoch that was interrupted
 
@@ -416,10 +424,10 @@ class TrainingNet(ContinuedTraining, EncodedPrediction, NeuralNet):
             if plan.schedule == "invscaling":
                 multipliers[k] = invscaling(self.rows_seen_[m], plan.power_t)
             if not math.isfinite(self._last["train_loss"][m]):
-                self.diverged_[m] = len(self.history)
+                self.diverged_members_[m] = len(self.history)
                 self._final[m] = self.progress_.best_rows[m]
-            elif self.progress_.waiting[m] > plan.n_iter_no_change[m]:
-                self.progress_.waiting[m] = 0
+            elif self.progress_.epochs_without_improvement[m] > plan.n_iter_no_change[m]:
+                self.progress_.epochs_without_improvement[m] = 0
                 if schedule.plateau_divisor is not None and optimizer.rate_of(k) > schedule.smallest:
                     multipliers[k] /= schedule.plateau_divisor
                 elif stops:
@@ -449,11 +457,13 @@ class TrainingNet(ContinuedTraining, EncodedPrediction, NeuralNet):
 
     def _running(self) -> list[tuple[int, int]]:
         """Place in the network, and number, of each member whose training has not ended."""
-        return [(k, m) for k, m in enumerate(self.active_) if self._final[m] is None and m not in self.diverged_]
+        return [
+            (k, m) for k, m in enumerate(self.active_) if self._final[m] is None and m not in self.diverged_members_
+        ]
 
     def _result(self, k: int, m: int) -> Tensor:
         best = self.progress_.best_rows[m]
-        return best if self.plan.restore_best and best is not None else self.module_.flat[k].detach().clone()
+        return best if self.plan.restore_best and best is not None else self.module_.param_buffer[k].detach().clone()
 
     def _end(self) -> None:
         """Put every member's final weights back into the network, and drop what only the training needed."""
@@ -462,14 +472,14 @@ class TrainingNet(ContinuedTraining, EncodedPrediction, NeuralNet):
         if self.module_.n_members < len(self.active_):  # an interrupt came while members left
             self.active_ = self._staying
         still_running = self._running()
-        self.ran_out_ = [m for _, m in still_running]
+        self.unconverged_members_ = [m for _, m in still_running]
         for k, m in still_running:
             self._final[m] = self._result(k, m)
-        self.lost_ = [m for m, row in enumerate(self._final) if row is None]
-        if self.plan.restore_best or self.diverged_ or len(self.active_) < len(self._final):
-            nothing = torch.full_like(self.module_.flat[0], torch.nan)
-            self.module_.tie(torch.stack([nothing if row is None else row for row in self._final]))
-        if self.diverged_:  # and with it the solver's means of the gradient
+        self.failed_members_ = [m for m, row in enumerate(self._final) if row is None]
+        if self.plan.restore_best or self.diverged_members_ or len(self.active_) < len(self._final):
+            nothing = torch.full_like(self.module_.param_buffer[0], torch.nan)
+            self.module_.bind_views(torch.stack([nothing if row is None else row for row in self._final]))
+        if self.diverged_members_:  # and with it the solver's means of the gradient
             self.__dict__.pop("optimizer_", None)
         self.module_.eval()
         self.progress_.best_rows = [None] * len(self._final)
@@ -498,7 +508,7 @@ class TrainingNet(ContinuedTraining, EncodedPrediction, NeuralNet):
             self.history.pop()
 
     def _zeros(self, *shape: int) -> Tensor:
-        return self.module_.flat.new_zeros(shape)
+        return self.module_.param_buffer.new_zeros(shape)
 
     def _row_width(self, data: TrainingSet) -> int:
         noisy = (*self.module_.level_dropout(), *self.module_.dropout_rates())

@@ -8,7 +8,8 @@ import torch
 from skorch.dataset import Dataset
 from torch import Tensor
 
-from sknn.training.batches import EncodedRows, Metric, Table
+from sknn.network.metrics import Metric
+from sknn.training.table import EncodedRows, Table
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Progress:
         self.best = [-np.inf] * n_members
         self.best_epoch = [-1] * n_members
         self.best_rows: list[Tensor | None] = [None] * n_members
-        self.waiting = [0] * n_members
+        self.epochs_without_improvement = [0] * n_members
 
     def select(self, members: list[int]) -> None:
         """Keep these members only."""
@@ -77,7 +78,9 @@ class Progress:
             setattr(self, name, [values[m] for m in members])
 
     def update(self, member: int, score: float, tol: float, row: Tensor, epoch: int) -> None:
-        self.waiting[member] = 0 if score >= self.best[member] + tol else self.waiting[member] + 1
+        self.epochs_without_improvement[member] = (
+            0 if score >= self.best[member] + tol else self.epochs_without_improvement[member] + 1
+        )
         if score > self.best[member]:
             self.best_rows[member] = row.clone()
             self.best[member], self.best_epoch[member] = score, epoch

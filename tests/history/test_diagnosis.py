@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, make_classification
 
 from sknn import NeuralClassifier, NeuralRegressor
-from sknn.history.diagnosis import ADVICE, WORTH_A_WORD, TrainingWarning, advice, diagnose
+from sknn.history.diagnosis import ADVICE, WARNING_PATIENCE, TrainingWarning, advice, diagnose
 from sknn.model_selection import GridSearchCV
 
 FALLING = [0.2 + 1 / epoch for epoch in range(1, 41)]
@@ -61,9 +61,9 @@ def test_a_loss_that_is_no_number_is_a_divergence_at_once():
 
 
 def test_a_loss_that_does_not_change_is_flat_from_the_tenth_epoch_on():
-    flat = list(0.69 + noise(12, 1e-4))
+    param_buffer = list(0.69 + noise(12, 1e-4))
 
-    assert diagnose(records(flat)) == [None] * 9 + ["flat"] * 3
+    assert diagnose(records(param_buffer)) == [None] * 9 + ["flat"] * 3
     assert diagnose(records([0.0] * 12)) == [None] * 12
 
 
@@ -106,7 +106,7 @@ def test_overfitting_is_worth_a_word_if_most_members_went_on_with_it():
 
 
 def test_the_default_patience_is_shorter_than_that():
-    assert NeuralClassifier().n_iter_no_change < WORTH_A_WORD
+    assert NeuralClassifier().n_iter_no_change < WARNING_PATIENCE
 
 
 def overfitting():

@@ -55,7 +55,7 @@ def test_the_gradient_norm_is_the_length_of_a_step_of_plain_descent():
             return clf.fit(X, y)
 
     one, two = after_a_step(1e-3), after_a_step(3e-3)
-    step = (two.module_.flat - one.module_.flat).norm().item() / 2e-3
+    step = (two.module_.param_buffer - one.module_.param_buffer).norm().item() / 2e-3
 
     assert one.history_[0]["gradient_norm"] == pytest.approx(step, rel=1e-9)
 

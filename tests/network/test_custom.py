@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from sknn import NeuralRegressor
+from sknn.network.base import Inputs
 from sknn.network.custom import CustomNetwork, build_module, check_factory
-from sknn.network.flat import Inputs
 from sknn.network.losses import SquaredError
 from sknn.network.optimizers import SGD, Adam, Rates
 
@@ -61,19 +61,21 @@ def train(network, steps=4, make=Adam):
     for i in range(steps):
         step(network, *batch(i))
         solver.step()
-    return network.flat.clone()
+    return network.param_buffer.clone()
 
 
 def assert_tied(network):
-    network.flat.copy_(torch.arange(network.flat.numel(), dtype=network.flat.dtype).view_as(network.flat))
-    network.flat_grad.copy_(-network.flat)
+    network.param_buffer.copy_(
+        torch.arange(network.param_buffer.numel(), dtype=network.param_buffer.dtype).view_as(network.param_buffer)
+    )
+    network.grad_buffer.copy_(-network.param_buffer)
     for entry in network.entries:
         for m, module in enumerate(network.members):
             get = module.get_parameter if entry.trained else module.get_buffer
             tensor, part = get(entry.name), slice(entry.start, entry.stop)
-            assert torch.equal(tensor.flatten(), network.flat[m, part]), entry.name
+            assert torch.equal(tensor.flatten(), network.param_buffer[m, part]), entry.name
             if entry.trained:
-                assert torch.equal(tensor.grad.flatten(), network.flat_grad[m, part]), entry.name
+                assert torch.equal(tensor.grad.flatten(), network.grad_buffer[m, part]), entry.name
 
 
 def test_parameters_and_floating_buffers_become_views_of_the_buffer_with_their_values():
@@ -108,10 +110,10 @@ def test_a_step_has_the_outputs_gradients_and_statistics_of_plain_autograd():
             torch.testing.assert_close(z[m].clone(), output.detach())
             for entry in network.entries:
                 if entry.trained:
-                    mine = network.view(network.flat_grad, entry)[m]
+                    mine = network.view(network.grad_buffer, entry)[m]
                     torch.testing.assert_close(mine, module.get_parameter(entry.name).grad)
                 else:
-                    mine = network.view(network.flat, entry)[m]
+                    mine = network.view(network.param_buffer, entry)[m]
                     torch.testing.assert_close(mine, module.get_buffer(entry.name))
     assert {int(module.body[1].num_batches_tracked) for module in network.members} == {2}
 
@@ -136,7 +138,7 @@ def test_a_run_of_members_leaves_the_others_alone():
     numbers, target = batch()
     z = step(network, numbers[1:2], target[1:2], slice(1, 2))
     assert z.shape == (1, ROWS, OUT)
-    assert network.flat_grad.any(1).tolist() == [False, True, False]
+    assert network.grad_buffer.any(1).tolist() == [False, True, False]
 
 
 def test_outputs_are_those_of_the_modules_and_of_forward():
@@ -151,13 +153,13 @@ def test_outputs_are_those_of_the_modules_and_of_forward():
 
 def test_outputs_by_given_numbers_leave_the_networks_own_alone():
     network = network_of().eval()
-    before, numbers = network.flat.clone(), batch()[0]
+    before, numbers = network.param_buffer.clone(), batch()[0]
     with torch.inference_mode():
         expected = network.outputs(Inputs(numbers))
-        got = network.outputs(Inputs(numbers), flat=network.flat * 0)
+        got = network.outputs(Inputs(numbers), param_buffer=network.param_buffer * 0)
     assert not got.any()
     assert expected.any()
-    assert torch.equal(network.flat, before)
+    assert torch.equal(network.param_buffer, before)
 
 
 def test_each_member_draws_its_noise_from_a_state_of_its_own():
@@ -246,7 +248,7 @@ MOVES = {
     "pickle": lambda network: pickle.loads(pickle.dumps(network)),
     "float_and_back": lambda network: network.float().double(),
     "to": lambda network: network.to("cpu", torch.float64),
-    "tie": lambda network: (network.tie(network.flat.clone()), network)[1],
+    "tie": lambda network: (network.bind_views(network.param_buffer.clone()), network)[1],
 }
 every_move = pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
 
@@ -254,10 +256,10 @@ every_move = pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
 @every_move
 def test_after_a_move_every_parameter_is_a_view_of_the_buffer_and_training_goes_on(move):
     network, moved = network_of(), move(network_of())
-    assert torch.equal(moved.flat, network.flat)
+    assert torch.equal(moved.param_buffer, network.param_buffer)
     assert {module.training for module in moved.modules()} == {True}
     assert torch.equal(train(moved), train(network))
-    assert not torch.equal(moved.flat, network_of().flat)
+    assert not torch.equal(moved.param_buffer, network_of().param_buffer)
     assert_tied(moved)
 
 
@@ -284,15 +286,15 @@ def test_a_copy_goes_on_with_the_random_states_of_the_original():
 def test_a_copy_shares_no_memory_with_the_original():
     network = network_of()
     for other in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
-        other.flat.zero_()
-        assert network.flat.any()
+        other.param_buffer.zero_()
+        assert network.param_buffer.any()
 
 
 def test_a_state_that_safetensors_saved_and_loaded_gives_the_same_network(tmp_path):
     network, other = network_of(), CustomNetwork([Net(IN, OUT) for _ in range(MEMBERS)], torch.float64)
     safetensors.torch.save_file(network.state_dict(), tmp_path / "network.safetensors")
     other.load_state_dict(safetensors.torch.load_file(tmp_path / "network.safetensors"))
-    assert torch.equal(other.flat, network.flat)
+    assert torch.equal(other.param_buffer, network.param_buffer)
     assert_tied(other)
 
 

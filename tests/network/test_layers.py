@@ -31,10 +31,10 @@ class HandWritten(torch.autograd.Function):
         with torch.inference_mode():
             saved = HandWritten.run(ctx)[1]
             grads = tuple(torch.full_like(p, 7.0) for p in ctx.params)  # what an earlier batch may have left
-            wanted = ctx.x.is_floating_point() and ctx.needs_input_grad[2]
-            x_grad = ctx.layer.backward(grad.clone(), saved, tuple(ctx.params), grads, wanted)
+            needs_input_grad = ctx.x.is_floating_point() and ctx.needs_input_grad[2]
+            x_grad = ctx.layer.backward(grad.clone(), saved, tuple(ctx.params), grads, needs_input_grad)
         given = [g.clone() if needed else None for g, needed in zip(grads, ctx.needs_input_grad[3:], strict=True)]
-        return None, None, x_grad.clone() if wanted else None, *given
+        return None, None, x_grad.clone() if needs_input_grad else None, *given
 
 
 def parameters_of(layer, seed=0, members=MEMBERS):
@@ -111,7 +111,7 @@ def test_bound_to_a_batch_a_layer_does_what_it_does_unbound():
         grads, same = (tuple(torch.full_like(p, 7.0) for p in params) for _ in range(2))
         noise = (rows(4, seed=3) > 0) * 2.0 if isinstance(layer, Dropout) else None
         with torch.inference_mode():
-            forward, backward = layer.bind(params, grads, ROWS, wanted=True, reuse=True)
+            forward, backward = layer.bind(params, grads, ROWS, needs_input_grad=True, reuse_output=True)
             y, (z, saved) = forward(x, noise).clone(), layer.run(x, other, noise)
             grad = torch.randn(y.shape, dtype=y.dtype, generator=torch.Generator().manual_seed(1))
             x_grad = backward(grad.clone()).clone()

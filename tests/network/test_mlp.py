@@ -11,8 +11,8 @@ from sklearn.datasets import make_classification
 from sklearn.neural_network import MLPClassifier
 
 from sknn.network.activations import ACTIVATIONS
+from sknn.network.base import EnsembleNetwork, Inputs
 from sknn.network.embeddings import NUMERIC_EMBEDDINGS
-from sknn.network.flat import FlatNetwork, Inputs
 from sknn.network.layers import Dropout
 from sknn.network.losses import BinaryCrossEntropy, Pinball, SoftmaxCrossEntropy, SquaredError
 from sknn.network.mlp import MLP
@@ -61,7 +61,7 @@ def build(name, n_members=MEMBERS, dtype=torch.float64):
 
 def batch(network, seed=0, n_rows=ROWS):
     """Inputs, one-hot targets, each row's share of the weight, and dropout noise."""
-    generator, like = torch.Generator().manual_seed(seed), {"dtype": network.flat.dtype}
+    generator, like = torch.Generator().manual_seed(seed), {"dtype": network.param_buffer.dtype}
     m, k = network.n_members, network.linears()[-1][1].shape[1]
     numbers = torch.randn(m, n_rows, NUMBERS, generator=generator, **like)
     codes = None
@@ -73,7 +73,12 @@ def batch(network, seed=0, n_rows=ROWS):
         (torch.rand(m, n_rows, width, generator=generator, **like) >= rate) / (1 - rate)
         for width, rate in (*network.level_dropout(), *network.dropout_rates())
     ]
-    return Inputs(numbers, codes), target, share / share.sum(1, keepdim=True), [t.to(network.flat.dtype) for t in noise]
+    return (
+        Inputs(numbers, codes),
+        target,
+        share / share.sum(1, keepdim=True),
+        [t.to(network.param_buffer.dtype) for t in noise],
+    )
 
 
 def step(network, loss, inputs, target, share, noise, members=slice(0, None)):
@@ -85,7 +90,7 @@ def step(network, loss, inputs, target, share, noise, members=slice(0, None)):
 
 def by_autograd(network, loss, inputs, target, share, noise):
     """Outputs and gradients by autograd through the layers as modules, with the given noise in place of dropout."""
-    x, noise = inputs.numbers, iter(noise)
+    x, noise = inputs.numeric, iter(noise)
     parts = [x[..., network.n_embedded :]]
     if network.numeric is not None:
         parts.insert(0, network.numeric(x[..., : network.n_embedded]))
@@ -113,10 +118,10 @@ def gradients_agree(network, loss, args):
     z = step(network, loss, *args)
     torch.testing.assert_close(z.clone(), expected.detach(), rtol=1e-10, atol=1e-12)
     for entry in network.entries:
-        got = network.view(network.flat_grad, entry)
+        got = network.view(network.grad_buffer, entry)
         want = by_entry.get(entry, torch.zeros_like(got))  # the gradients of statistics stay 0
         torch.testing.assert_close(got, want, rtol=1e-8, atol=1e-11, msg=lambda text, e=entry: f"{e}: {text}")
-    return bool(network.flat_grad.any())
+    return bool(network.grad_buffer.any())
 
 
 @every_network
@@ -136,14 +141,14 @@ def test_the_step_has_autograds_gradients_for_every_kind_of_loss(loss):
 def test_the_gradient_predicts_how_the_loss_changes(name):
     network = build(name)
     args = inputs, target, share, _ = batch(network)
-    direction = torch.randn(network.flat.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    direction = torch.randn(network.param_buffer.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     direction *= network.column_mask(lambda entry: entry.trained)
     step(network, SquaredError(), *args)
-    slope = (network.flat_grad * direction).sum()
+    slope = (network.grad_buffer * direction).sum()
 
     def loss_at(distance):
         with torch.inference_mode():
-            z = network.outputs(inputs, flat=network.flat + distance * direction)
+            z = network.outputs(inputs, param_buffer=network.param_buffer + distance * direction)
             return (SquaredError().values(z, target) * share).sum()
 
     difference = (loss_at(1e-6) - loss_at(-1e-6)) / 2e-6
@@ -154,12 +159,12 @@ def test_a_run_of_members_leaves_the_others_gradients_alone():
     network = build("everything")
     inputs, target, share, noise = batch(network)
     step(network, SquaredError(), inputs, target, share, noise)
-    whole = network.flat_grad.clone()
-    network.flat_grad.zero_()
-    part = Inputs(inputs.numbers[1:], inputs.codes[1:])
+    whole = network.grad_buffer.clone()
+    network.grad_buffer.zero_()
+    part = Inputs(inputs.numeric[1:], inputs.codes[1:])
     step(network, SquaredError(), part, target[1:], share[1:], [t[1:] for t in noise], slice(1, 3))
-    torch.testing.assert_close(network.flat_grad[1:], whole[1:], rtol=1e-10, atol=1e-12)
-    assert not network.flat_grad[0].any()
+    torch.testing.assert_close(network.grad_buffer[1:], whole[1:], rtol=1e-10, atol=1e-12)
+    assert not network.grad_buffer[0].any()
 
 
 def exact_networks():
@@ -180,11 +185,11 @@ def test_a_member_gets_the_same_bits_alone_and_in_company(n_rows, threads):
         numbers = torch.randn(4, n_rows, 10, generator=generator)
         target = torch.rand(4, n_rows, n_outputs, generator=generator)
         last = slice(3, 4)
-        alone.load_row(0, network.flat[3])
+        alone.load_row(0, network.param_buffer[3])
         z = step(network, BinaryCrossEntropy(), Inputs(numbers), target, 1 / n_rows, [])
         own = step(alone, BinaryCrossEntropy(), Inputs(numbers[last].clone()), target[last].clone(), 1 / n_rows, [])
-        same = torch.equal(z[last], own) and torch.equal(network.flat_grad[last], alone.flat_grad)
-        if not (same and torch.equal(network.flat[last], alone.flat)):
+        same = torch.equal(z[last], own) and torch.equal(network.grad_buffer[last], alone.grad_buffer)
+        if not (same and torch.equal(network.param_buffer[last], alone.param_buffer)):
             different.append((n_outputs, hidden))
     torch.set_num_threads(before)
     assert different == []
@@ -196,26 +201,26 @@ def test_the_forward_that_anyone_calls_is_the_forward_of_the_training(name):
     inputs = batch(network)[0]
     with torch.inference_mode():
         expected = network.outputs(inputs)
-    torch.testing.assert_close(network(inputs.numbers, inputs.codes).detach(), expected.clone())
+    torch.testing.assert_close(network(inputs.numeric, inputs.codes).detach(), expected.clone())
 
 
 @pytest.mark.parametrize("name", ["one_layer", "everything", "categories"])
 def test_rows_without_a_members_axis_are_seen_by_every_member(name):
     network = build(name).eval()
     inputs = batch(network)[0]
-    one = Inputs(inputs.numbers[0], None if inputs.codes is None else inputs.codes[0])
+    one = Inputs(inputs.numeric[0], None if inputs.codes is None else inputs.codes[0])
     many = one.for_members(MEMBERS)
-    got = network(one.numbers, one.codes)
+    got = network(one.numeric, one.codes)
     assert got.shape == (MEMBERS, ROWS, 3)
-    assert torch.equal(got, network(many.numbers, many.codes))
+    assert torch.equal(got, network(many.numeric, many.codes))
 
 
 def test_outputs_by_given_numbers_are_in_their_precision():
     network = build("everything").eval()
     inputs = batch(network)[0]
-    low = Inputs(inputs.numbers.float(), inputs.codes)
+    low = Inputs(inputs.numeric.float(), inputs.codes)
     with torch.inference_mode():
-        expected, got = network.outputs(inputs), network.outputs(low, flat=network.flat.float())
+        expected, got = network.outputs(inputs), network.outputs(low, param_buffer=network.param_buffer.float())
     assert got.dtype == torch.float32
     torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-5)
 
@@ -227,7 +232,7 @@ def test_the_scikit_learn_mlp_with_the_same_weights_gives_the_same_output():
     network = MLP(1, NUMBERS, 3, (5, 4), "tanh", dtype=torch.float64)
     for entries, w, b in zip(network.linears(), mlp.coefs_, mlp.intercepts_, strict=True):
         for entry, value in zip(entries, (w, b), strict=True):
-            network.view(network.flat, entry)[0] = torch.from_numpy(value)
+            network.view(network.param_buffer, entry)[0] = torch.from_numpy(value)
     got = network(torch.from_numpy(X))[0].softmax(1).detach().numpy()
     np.testing.assert_allclose(got, mlp.predict_proba(X), rtol=1e-10)
 
@@ -236,8 +241,8 @@ def test_the_scikit_learn_mlp_with_the_same_weights_gives_the_same_output():
 def test_a_members_first_weights_depend_on_its_own_generator_only(name):
     network, alone = build(name), build(name, 1)
     alone.reset([torch.Generator().manual_seed(2)], EDGES * 2 if name == "piecewise_linear_of_all" else EDGES)
-    assert torch.equal(network.flat[2], alone.flat[0])
-    assert not torch.equal(network.flat[0], network.flat[1])
+    assert torch.equal(network.param_buffer[2], alone.param_buffer[0])
+    assert not torch.equal(network.param_buffer[0], network.param_buffer[1])
 
 
 @pytest.mark.parametrize(("activation", "factor"), [("logistic", 2), ("relu", 6), ("tanh", 6)])
@@ -257,9 +262,9 @@ def test_all_hidden_layers_have_a_dropout_rate_if_one_drops():
 def test_every_entry_of_a_row_starts_on_a_cache_line_and_none_overlap():
     network = build("everything")
     starts = [entry.start for entry in network.entries]
-    assert all(start % 16 == 0 for start in (*starts, network.flat.shape[1]))
+    assert all(start % 16 == 0 for start in (*starts, network.param_buffer.shape[1]))
     ends = [entry.stop for entry in network.entries]
-    assert all(stop <= start for stop, start in zip(ends, [*starts[1:], network.flat.shape[1]], strict=True))
+    assert all(stop <= start for stop, start in zip(ends, [*starts[1:], network.param_buffer.shape[1]], strict=True))
     counts = network.column_mask(lambda entry: True).sum().item()
     assert counts * MEMBERS == sum(t.numel() for t in (*network.parameters(), *network.buffers())) - len(LEVELS)
 
@@ -288,13 +293,13 @@ MOVES = {
     "pickle": lambda network: pickle.loads(pickle.dumps(network)),
     "load_state_dict": loaded_into_another,
     "select": selected,
-    "tie": lambda network: (network.tie(network.flat.clone()), network)[1],
+    "tie": lambda network: (network.bind_views(network.param_buffer.clone()), network)[1],
 }
 every_move = pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
 
 
 def exact_in_float32(network):
-    network.flat.copy_(network.flat.float())
+    network.param_buffer.copy_(network.param_buffer.float())
     return network
 
 
@@ -307,21 +312,21 @@ def train(network, steps=3):
     )
     for i in range(steps):
         step(network, SquaredError(), *batch(network, seed=i))
-        solver.penalise(1 / ROWS, slice(0, network.n_members))
+        solver.add_l2_gradient(1 / ROWS, slice(0, network.n_members))
         solver.step()
-    return network.flat.clone()
+    return network.param_buffer.clone()
 
 
 def assert_tied(network):
     """Every parameter, its gradient, and every statistic is a view of the buffers, for reading and for writing."""
     for buffer, tensor_of in (
-        (network.flat, network.parameter_of),
-        (network.flat_grad, lambda e: network.parameter_of(e).grad),
+        (network.param_buffer, network.parameter_of),
+        (network.grad_buffer, lambda e: network.parameter_of(e).grad),
     ):
         before = buffer.clone()
         buffer.copy_(torch.arange(buffer.numel(), dtype=buffer.dtype).view_as(buffer))
         for entry in network.entries:
-            if entry.trained or buffer is network.flat:
+            if entry.trained or buffer is network.param_buffer:
                 assert torch.equal(tensor_of(entry), network.view(buffer, entry)), entry
         buffer.copy_(before)
 
@@ -330,11 +335,11 @@ def assert_tied(network):
 def test_after_a_move_every_parameter_is_a_view_of_the_buffer_and_training_goes_on(move):
     network = exact_in_float32(build("everything"))
     moved = move(exact_in_float32(build("everything")))
-    assert torch.equal(moved.flat, network.flat)
+    assert torch.equal(moved.param_buffer, network.param_buffer)
     assert moved.training == network.training
     assert_tied(moved)
     assert torch.equal(train(moved), train(network))
-    assert not torch.equal(moved.flat, exact_in_float32(build("everything")).flat)
+    assert not torch.equal(moved.param_buffer, exact_in_float32(build("everything")).param_buffer)
 
 
 @every_move
@@ -353,15 +358,15 @@ def test_after_a_move_a_frozen_parameter_stays_frozen(move):
 def test_a_copy_is_in_the_mode_of_the_original_and_shares_no_memory(training):
     network = build("everything").train(training)
     for other in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
-        other.flat.zero_()
+        other.param_buffer.zero_()
         assert {layer.training for layer in other.modules()} == {training}
-        assert network.flat.any()
+        assert network.param_buffer.any()
 
 
 def test_a_network_moved_to_double_trains_as_one_that_was_built_so():
     single = build("everything", dtype=torch.float32)
     double = MLP(**(single.config | {"dtype": torch.float64}))
-    double.tie(single.flat.double())
+    double.bind_views(single.param_buffer.double())
     assert torch.equal(train(double), train(single.double()))
 
 
@@ -373,10 +378,10 @@ def test_members_that_are_selected_train_on_as_if_nothing_had_happened(name):
     assert part.n_members == 2
     assert_tied(part)
     chosen = [0, 2]
-    some = Inputs(inputs.numbers[chosen], None if inputs.codes is None else inputs.codes[chosen])
+    some = Inputs(inputs.numeric[chosen], None if inputs.codes is None else inputs.codes[chosen])
     step(network, SquaredError(), inputs, target, share, noise)
     step(part, SquaredError(), some, target[chosen], share[chosen], [t[chosen] for t in noise])
-    torch.testing.assert_close(part.flat_grad, network.flat_grad[chosen], rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(part.grad_buffer, network.grad_buffer[chosen], rtol=1e-10, atol=1e-12)
     assert copy.deepcopy(part).n_members == 2
 
 
@@ -385,7 +390,7 @@ def test_a_state_that_safetensors_saved_and_loaded_gives_the_same_network(tmp_pa
     safetensors.torch.save_file(network.state_dict(), tmp_path / "network.safetensors")
     other = MLP(**network.config)
     other.load_state_dict(safetensors.torch.load_file(tmp_path / "network.safetensors"))
-    assert torch.equal(other.flat, network.flat)
+    assert torch.equal(other.param_buffer, network.param_buffer)
 
 
 def test_the_state_is_a_copy_that_training_does_not_move():
@@ -398,8 +403,8 @@ def test_the_state_is_a_copy_that_training_does_not_move():
 
 def test_a_loaded_row_replaces_one_member():
     network, other = build("everything"), build("everything")
-    network.load_row(1, other.flat[2])
-    assert torch.equal(network.flat, other.flat[[0, 2, 2]])
+    network.load_row(1, other.param_buffer[2])
+    assert torch.equal(network.param_buffer, other.param_buffer[[0, 2, 2]])
     assert torch.equal(network.layers[0].weight[1], other.layers[0].weight[2])
 
 
@@ -412,14 +417,14 @@ def test_autograd_and_a_solver_of_torch_can_train_the_network_as_any_module():
     for i in range(5):
         args = inputs, target, share, _ = batch(network, seed=i)
         torchs.zero_grad()
-        (SquaredError().values(network(inputs.numbers), target) * share).sum().backward()
+        (SquaredError().values(network(inputs.numeric), target) * share).sum().backward()
         torchs.step()
         step(mine, SquaredError(), *args)
         solver.step()
-    torch.testing.assert_close(network.flat, mine.flat, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(network.param_buffer, mine.param_buffer, rtol=1e-10, atol=1e-12)
     assert_tied(mine)
 
 
 def test_a_flat_network_that_cannot_be_pickled_says_its_name():
-    with pytest.raises(NotImplementedError, match=r"^FlatNetwork$"):
-        FlatNetwork().__reduce__()
+    with pytest.raises(NotImplementedError, match=r"^EnsembleNetwork$"):
+        EnsembleNetwork().__reduce__()

@@ -10,7 +10,7 @@ from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOpti
 from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
 
 from sknn.network.mlp import MLP
-from sknn.network.optimizers import SGD, Adam, FlatOptimizer, Rates, TorchOptimizer
+from sknn.network.optimizers import SGD, Adam, EnsembleOptimizer, Rates, TorchOptimizer
 from tests.common import printed
 
 STEPS = 12
@@ -44,14 +44,14 @@ def set_gradients(network, step, members=None):
     for k, m in enumerate(members or range(network.n_members)):
         generator = torch.Generator().manual_seed(1000 * step + m)
         for entry in trained(network):
-            row = network.view(network.flat_grad, entry)[k]
+            row = network.view(network.grad_buffer, entry)[k]
             row.copy_(torch.randn(entry.shape, generator=generator, dtype=torch.float64))
 
 
 def numbers(network, m):
     """Copies of a member's parameters, and views of its gradients, as numpy arrays."""
-    params = [network.view(network.flat, entry)[m].clone().numpy() for entry in trained(network)]
-    grads = [network.view(network.flat_grad, entry)[m].numpy() for entry in trained(network)]
+    params = [network.view(network.param_buffer, entry)[m].clone().numpy() for entry in trained(network)]
+    grads = [network.view(network.grad_buffer, entry)[m].numpy() for entry in trained(network)]
     return params, grads
 
 
@@ -70,7 +70,7 @@ def run(network, solver, first=0, steps=STEPS, members=None):
 def agrees_with_scikit_learn(solver_of, reference_of, base_rates=(0.1, 0.01, 0.5), before=lambda params, lr, k: None):
     """Step a solver and scikit-learn's, a member each, with the same gradients; return the largest move."""
     network = make_network(len(base_rates))
-    start = network.flat.clone()
+    start = network.param_buffer.clone()
     references = [numbers(network, m)[0] for m in range(len(base_rates))]
     theirs = [reference_of(params, lr) for params, lr in zip(references, base_rates, strict=True)]
     solver = solver_of(network)
@@ -81,7 +81,7 @@ def agrees_with_scikit_learn(solver_of, reference_of, base_rates=(0.1, 0.01, 0.5
             reference.update_params(references[m], numbers(network, m)[1])
         solver.step()
         assert_rows_are(network, references)
-    return (network.flat - start).abs().max()
+    return (network.param_buffer - start).abs().max()
 
 
 @pytest.mark.parametrize("settings", [{}, {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-2}])
@@ -145,7 +145,7 @@ def test_alpha_adds_its_gradient_and_its_loss_divided_by_the_weight_sum(weight_s
     before = [numbers(network, m) for m in range(3)]
     before = [(params, [grad.copy() for grad in grads]) for params, grads in before]
     given = 1 / torch.tensor(weight_sums, dtype=torch.float64) if isinstance(weight_sums, list) else 1 / weight_sums
-    penalty = 0.5 * solver.penalise(given, slice(0, 3)) * given
+    penalty = 0.5 * solver.add_l2_gradient(given, slice(0, 3)) * given
     for m, (alpha, total) in enumerate(zip(alphas, np.broadcast_to(weight_sums, 3), strict=True)):
         expected = 0.0
         for entry, w, old, new in zip(trained(network), *before[m], numbers(network, m)[1], strict=True):
@@ -158,9 +158,9 @@ def test_alpha_of_some_members_leaves_the_others_alone():
     network = make_network()
     solver = SGD(network, rates([0.1] * 3, alpha=1.0))
     set_gradients(network, 0)
-    before = network.flat_grad.clone()
-    assert solver.penalise(0.5, slice(1, 2)).shape == (1,)
-    assert (network.flat_grad != before).any(1).tolist() == [False, True, False]
+    before = network.grad_buffer.clone()
+    assert solver.add_l2_gradient(0.5, slice(1, 2)).shape == (1,)
+    assert (network.grad_buffer != before).any(1).tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -170,10 +170,10 @@ def test_the_penalty_of_a_wide_member_has_the_same_bits_alone_and_in_company_on_
     try:
         for seed in range(10):
             network = MLP(3, 20, 2, (300, 300), dtype=dtype)
-            network.flat.normal_(generator=torch.Generator().manual_seed(seed))
+            network.param_buffer.normal_(generator=torch.Generator().manual_seed(seed))
             solver = SGD(network, rates([0.1] * 3, alpha=1.0))
-            together = solver.penalise(1.0, slice(0, 3))
-            assert torch.equal(solver.penalise(1.0, slice(1, 2)), together[1:2])
+            together = solver.add_l2_gradient(1.0, slice(0, 3))
+            assert torch.equal(solver.add_l2_gradient(1.0, slice(1, 2)), together[1:2])
     finally:
         torch.set_num_threads(before)
 
@@ -183,7 +183,7 @@ def test_clipping_is_torchs_of_each_member_by_itself(max_norm):
     network = make_network()
     solver = SGD(network, rates([0.1] * 3, max_norm=max_norm))
     set_gradients(network, 0)
-    network.flat_grad[1] *= 100
+    network.grad_buffer[1] *= 100
     expected = []
     for m in range(3):
         params = [torch.nn.Parameter(torch.zeros(entry.shape, dtype=torch.float64)) for entry in trained(network)]
@@ -201,17 +201,17 @@ def test_clipping_leaves_a_gradient_that_is_nan_and_does_not_spread_it():
     network = make_network()
     solver = SGD(network, Rates([0.1] * 3, [0.0] * 3, [0.0] * 3, [1.0, 1.0, math.inf]))
     set_gradients(network, 0)
-    network.flat_grad[0, 0] = math.nan
-    free = network.flat_grad[2].clone()
+    network.grad_buffer[0, 0] = math.nan
+    free = network.grad_buffer[2].clone()
     solver.clip(slice(0, 3))
-    assert network.flat_grad[0].isnan().any()
-    assert network.flat_grad[1].norm().item() == pytest.approx(1.0, rel=1e-5)
-    assert torch.equal(network.flat_grad[2], free)  # its gradients are not clipped
+    assert network.grad_buffer[0].isnan().any()
+    assert network.grad_buffer[1].norm().item() == pytest.approx(1.0, rel=1e-5)
+    assert torch.equal(network.grad_buffer[2], free)  # its gradients are not clipped
 
 
 def test_without_alpha_there_is_no_penalty():
     network = make_network()
-    assert SGD(network, rates([0.1] * 3)).penalise(1.0, slice(0, 3)) is None
+    assert SGD(network, rates([0.1] * 3)).add_l2_gradient(1.0, slice(0, 3)) is None
 
 
 @every_solver
@@ -220,20 +220,20 @@ def test_a_member_moves_exactly_as_it_does_alone(make, weight_decay):
     learning_rates = (0.1, 0.003, 0.02)
     network = make_network(dtype=torch.float32)
     solver = make(network, rates(learning_rates, weight_decay=weight_decay))
-    starts = network.flat.clone()
+    starts = network.param_buffer.clone()
     run(network, solver)
     for m, rate in enumerate(learning_rates):
         alone = make_network(1, dtype=torch.float32)
         alone.load_row(0, starts[m])
         run(alone, make(alone, rates([rate], weight_decay=weight_decay)), members=[m])
-        assert torch.equal(alone.flat[0], network.flat[m])
-        assert not torch.equal(starts[m], network.flat[m])
+        assert torch.equal(alone.param_buffer[0], network.param_buffer[m])
+        assert not torch.equal(starts[m], network.param_buffer[m])
 
 
 @every_solver
 def test_members_that_take_fewer_steps_move_as_they_do_alone(make):
     network, alone = make_network(), make_network(1)
-    alone.load_row(0, network.flat[2])
+    alone.load_row(0, network.param_buffer[2])
     solver, other = make(network, rates([0.1] * 3)), make(alone, rates([0.1]))
     for step in range(STEPS):
         set_gradients(network, step)
@@ -243,7 +243,7 @@ def test_members_that_take_fewer_steps_move_as_they_do_alone(make):
             solver.advance(slice(2, 3))
             other.step()
     assert solver.steps == [STEPS, STEPS, STEPS // 3]
-    assert torch.equal(alone.flat[0], network.flat[2])
+    assert torch.equal(alone.param_buffer[0], network.param_buffer[2])
 
 
 SCHEDULERS = {
@@ -288,7 +288,7 @@ def test_our_own_schedule_and_multipliers_scale_the_rate(make):
     assert [solver.rate_of(m) for m in range(3)] == pytest.approx([0.05, 0.02, 0.15])
     run(network, solver)
     run(other, expected)
-    torch.testing.assert_close(network.flat, other.flat, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(network.param_buffer, other.param_buffer, rtol=1e-9, atol=1e-12)
 
 
 @every_solver
@@ -309,12 +309,12 @@ def test_a_frozen_parameter_does_not_move_and_the_others_do(make):
     network = make_network()
     network.layers[0].weight.requires_grad_(False)
     solver = make(network, rates([0.1] * 3, weight_decay=0.1))
-    start = network.flat.clone()
+    start = network.param_buffer.clone()
     run(network, solver)
     moved = {
         (entry.owner, entry.name)
         for entry in network.entries
-        if not torch.equal(network.view(network.flat, entry), network.view(start, entry))
+        if not torch.equal(network.view(network.param_buffer, entry), network.view(start, entry))
     }
     expected = {(entry.owner, entry.name) for entry in trained(network)} - {(network.layers[0], "weight")}
     assert moved == expected
@@ -345,7 +345,7 @@ def test_after_a_selection_the_members_that_stay_go_on_as_if_nothing_had_happene
     part.select([1, 2])
     other.select([1, 2])
     run(part, other, first=3, members=[1, 2])
-    assert torch.equal(part.flat, whole.flat[1:])
+    assert torch.equal(part.param_buffer, whole.param_buffer[1:])
     assert other.steps == one.steps[1:]
     assert [other.rate_of(m) for m in range(2)] == pytest.approx([one.rate_of(m) for m in (1, 2)])
     assert other.param_groups[0]["params"][0] is part.layers[0].weight
@@ -369,12 +369,12 @@ def test_a_solver_whose_state_was_saved_and_loaded_goes_on_identically(make):
     solver.set_multipliers([1.0, 0.2, 1.0])
     solver.schedule(0.5)
     state, again = copy.deepcopy(solver.state_dict()), make_network(dtype=torch.float32)
-    again.tie(network.flat.clone())
+    again.bind_views(network.param_buffer.clone())
     restored = make(again, rates([0.1, 0.003, 0.02], weight_decay=0.1))
     restored.load_state_dict(state)
     run(network, solver, first=4)
     run(again, restored, first=4)
-    assert torch.equal(network.flat, again.flat)
+    assert torch.equal(network.param_buffer, again.param_buffer)
     assert restored.steps == solver.steps == [4 + STEPS] * 3
     assert restored.param_groups[0]["lr"] == solver.param_groups[0]["lr"]
 
@@ -385,7 +385,7 @@ def test_what_a_step_overwrites_is_not_saved_and_may_be_there_in_what_is_loaded(
     run(network, solver, steps=2)
     state = solver.state_dict()
     assert set(state["state"]) == {"exp_avg", "exp_avg_sq"}
-    solver.load_state_dict(state | {"state": state["state"] | {"direction": torch.ones_like(network.flat)}})
+    solver.load_state_dict(state | {"state": state["state"] | {"direction": torch.ones_like(network.param_buffer)}})
 
 
 @every_solver
@@ -414,7 +414,7 @@ def test_a_solver_of_torch_is_that_solver_on_each_member(kind):
             plain[m].step()
         solver.step()
     assert_rows_are(network, [[p.detach().numpy() for p in own] for own in params])
-    assert not torch.equal(network.flat, make_network().flat)
+    assert not torch.equal(network.param_buffer, make_network().param_buffer)
 
 
 def test_zero_grad_keeps_the_memory_of_the_gradients():
@@ -423,7 +423,7 @@ def test_zero_grad_keeps_the_memory_of_the_gradients():
     set_gradients(network, 0)
     address = network.layers[0].weight.grad.data_ptr()
     solver.zero_grad()
-    assert not network.flat_grad.any()
+    assert not network.grad_buffer.any()
     assert network.layers[0].weight.grad.data_ptr() == address
 
 
@@ -434,26 +434,26 @@ def test_a_closure_is_refused():
 
 
 def test_the_base_class_names_the_solver_that_lacks_a_method():
-    with pytest.raises(NotImplementedError, match=r"^FlatOptimizer$"):
-        FlatOptimizer(make_network(), rates([0.1] * 3)).step()
+    with pytest.raises(NotImplementedError, match=r"^EnsembleOptimizer$"):
+        EnsembleOptimizer(make_network(), rates([0.1] * 3)).step()
 
 
 @pytest.mark.parametrize("kind", [SGD, Adam])
 def test_parameters_learn_at_the_pace_of_their_kind_if_they_are_to(kind):
     moved = []
-    for by_kind in (False, True):
+    for use_lr_scales in (False, True):
         network = MLP(1, 4, 2, (3,), input_scale=True, initial="normal")
         network.reset([torch.Generator().manual_seed(0)])
-        before = network.flat.clone()
-        solver = kind(network, rates([0.1]), by_kind=by_kind)
+        before = network.param_buffer.clone()
+        solver = kind(network, rates([0.1]), use_lr_scales=use_lr_scales)
         with torch.no_grad():
-            network.flat_grad.fill_(1.0)
+            network.grad_buffer.fill_(1.0)
         solver.step()
-        moved.append(network.flat - before)
+        moved.append(network.param_buffer - before)
     for entry in network.entries:
         plain, paced = (network.view(change, entry) for change in moved)
-        torch.testing.assert_close(paced, plain * entry.pace, rtol=1e-4, atol=1e-6)
-    assert {entry.name: entry.pace for entry in network.entries} == {"weight": 1.0, "bias": 0.3, "scale": 6.0}
+        torch.testing.assert_close(paced, plain * entry.lr_scale, rtol=1e-4, atol=1e-6)
+    assert {entry.name: entry.lr_scale for entry in network.entries} == {"weight": 1.0, "bias": 0.3, "scale": 6.0}
 
 
 def test_new_rates_go_where_the_old_ones_were():
@@ -467,7 +467,7 @@ def test_new_rates_go_where_the_old_ones_were():
     network.to(torch.float64).to(torch.float32)  # which gives it other memory
     solver.refresh()
     assert solver.generation == generation + 1
-    assert solver.part(slice(0, 1)).grad.data_ptr() == network.flat_grad.data_ptr()
+    assert solver.part(slice(0, 1)).grad.data_ptr() == network.grad_buffer.data_ptr()
 
 
 def test_a_first_fit_does_not_wait_for_torchs_compiler():

@@ -52,7 +52,7 @@ def forward(x, weight, bias, grad):
 
 
 def forward_into_memory(x, weight, bias, grad):
-    return product_with(weight, bias, x.shape[1], reuse=True)(x)
+    return product_with(weight, bias, x.shape[1], reuse_output=True)(x)
 
 
 def forward_without_bias(x, weight, bias, grad):
@@ -212,7 +212,7 @@ def test_a_product_sees_what_has_changed_in_the_memory_of_its_operands(function,
         if function is weight_gradient:
             call, args = transposed_product_into(out, 32), (x, grad)
         else:
-            call, args = product_with(weight, bias, 32, reuse=function is forward_into_memory), (x,)
+            call, args = product_with(weight, bias, 32, reuse_output=function is forward_into_memory), (x,)
         call(*args)
         for t in (x, weight, bias, grad):
             t.mul_(-0.5).add_(0.1)

@@ -91,14 +91,14 @@ FORGED = [
     ("regressor", "_target.scale_", numbers(0), "scale_ of a ValueEncoder has to be above 0"),
     ("regressor", "net_.rows_seen_", [1], "rows_seen_ of a TrainingNet has to be a whole number for each member"),
     ("regressor", "net_.epochs_", [1, 0.5], "epochs_ of a TrainingNet has to be a whole number for each member"),
-    ("regressor", "net_.lost_", [2], "lost_ of a TrainingNet has to be of numbers of members"),
-    ("regressor", "net_.diverged_", {0: "late"}, "diverged_ of a TrainingNet has to be epochs of members"),
+    ("regressor", "net_.failed_members_", [2], "failed_members_ of a TrainingNet has to be of numbers of members"),
+    ("regressor", "net_.diverged_members_", {0: "late"}, "diverged_members_ of a TrainingNet has to be epochs of members"),
     ("regressor", "net_.members_", {"x": {}}, "members_ of a TrainingNet has to be records by epoch"),
     ("regressor", "net_.keeps_optimizer", None, "keeps_optimizer of a TrainingNet has to be True or False"),
     ("regressor", "net_.stopped_by_", "x", "stopped_by_ of a TrainingNet has to be None, 'user' or 'callback'"),
     ("regressor", "net_.progress_.best", [0.0], "best of a Progress has to be a number for each member"),
     ("regressor", "net_.progress_.best_epoch", [0, 1.5], "best_epoch of a Progress has to be a whole number for each"),
-    ("regressor", "net_.progress_.waiting", [0, -1], "waiting of a Progress has to be a whole number for each member"),
+    ("regressor", "net_.progress_.epochs_without_improvement", [0, -1], "epochs_without_improvement of a Progress has to be a whole number for each member"),
 ]  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def test_so_is_a_variance_below_0(tmp_path):
 
 
 def test_numbers_that_overflow_in_a_prediction_are_refused(tmp_path):
-    message = refused_weights("single", lambda network: network.flat.fill_(1e38), tmp_path)
+    message = refused_weights("single", lambda network: network.param_buffer.fill_(1e38), tmp_path)
     assert "a NeuralRegressor predicts " in message
     assert "for a row without any value" in message
 

@@ -176,7 +176,7 @@ def test_a_lambda_can_be_given_as_well(path):
 def test_another_module_than_the_one_that_was_trained_is_refused(path):
     save(NeuralRegressor(**TINY, module=Net).fit(X, VALUES), path)
     with pytest.raises(
-        InvalidFileError, match=r"module given does not fit the file's numbers: it has 0\.bias .* they are bias"
+        InvalidFileError, match=r"module given does not fit the file's arrays: it has 0\.bias .* they are bias"
     ):
         load(path, module=OtherNet)
 
@@ -195,7 +195,7 @@ def test_a_module_is_not_built_for_more_features_than_the_encoders_give(path):
 def test_a_module_is_built_once_before_the_numbers_are_known_to_be_its(path):
     save(NeuralRegressor(**TINY, module=Net).fit(X, VALUES), path)
     text, arrays = unpack(path.read_bytes())
-    weights = {name: np.zeros((200_000, 0), np.float32) for name in arrays if "/numbers/" in name}
+    weights = {name: np.zeros((200_000, 0), np.float32) for name in arrays if "/arrays/" in name}
     path.write_bytes(pack(text, arrays | weights))
     built = []
 

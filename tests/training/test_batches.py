@@ -10,21 +10,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from sknn._device import stream_of_bits
 from sknn.training.batches import (
-    CHUNK_NUMBERS,
+    CHUNK_VALUES,
     Block,
     Chunk,
-    DropoutNoise,
-    EncodedRows,
     Outputs,
-    Table,
     epoch_blocks,
     epoch_chunks,
     equal_runs,
     smooth_labels,
     split_rows,
 )
+from sknn.training.dropout import DropoutNoise
+from sknn.training.table import EncodedRows, Table
+from sknn.utils.random import member_bit_generator
 
 CPU = torch.device("cpu")
 quick = settings(max_examples=150, deadline=None, derandomize=True)
@@ -143,7 +142,7 @@ def test_chunks_are_whole_batches_of_bounded_size_that_cover_the_blocks(sizes, b
     for chunk in chunks:
         assert len({(block.members.start, block.members.stop) for block in chunk}) == 1
         numbers = [width * len(range(*block.members.indices(99))) * (block.stop - block.start) for block in chunk]
-        assert sum(numbers) <= CHUNK_NUMBERS or rows(chunk) == rows(chunk)[:1]
+        assert sum(numbers) <= CHUNK_VALUES or rows(chunk) == rows(chunk)[:1]
 
 
 def test_a_small_epoch_is_one_chunk():
@@ -174,10 +173,10 @@ def test_a_chunks_batches_hold_its_rows_and_shares_that_sum_to_one(weighted):
     for batch in batches:
         size = 3 if batch.start == 16 else 4
         assert (batch.members, batch.runs) == (slice(1, 3), [slice(1, 3)])
-        assert torch.equal(batch.inputs.numbers, data.numbers[batch.rows])
+        assert torch.equal(batch.inputs.numeric, data.numeric[batch.rows])
         assert torch.equal(batch.inputs.codes, data.codes[batch.rows])
         assert torch.equal(batch.target, data.target[batch.rows])
-        assert batch.inputs.numbers.is_contiguous()
+        assert batch.inputs.numeric.is_contiguous()
         assert batch.target.is_contiguous()
         scale = torch.as_tensor(batch.scale).expand(2, size, 1)
         torch.testing.assert_close(scale.sum(1), torch.ones(2, 1))
@@ -258,7 +257,7 @@ def test_a_smoothed_binary_label_is_that_of_two_classes():
 
 
 def noise(layers, members=(0,), seed=0):
-    return DropoutNoise(layers, [stream_of_bits(seed, m, "noise", CPU) for m in members])
+    return DropoutNoise(layers, [member_bit_generator(seed, m, "noise", CPU) for m in members])
 
 
 LIKE = torch.empty(0)
@@ -349,19 +348,19 @@ def test_noise_has_the_type_of_the_targets_and_is_fresh_for_every_layer_and_batc
 @pytest.mark.parametrize("make", [sp.csr_array, sp.csr_matrix])
 def test_a_sparse_table_gives_the_rows_of_the_dense_one(make):
     dense = table(codes=True)
-    dense.numbers = torch.where(dense.numbers > 0, dense.numbers, 0.0)
-    sparse = Table(make(dense.numbers.numpy()), dense.codes, dense.target)
+    dense.numeric = torch.where(dense.numeric > 0, dense.numeric, 0.0)
+    sparse = Table(make(dense.numeric.numpy()), dense.codes, dense.target)
     rows = torch.randint(20, (4, 7))
     assert (len(sparse), sparse.width) == (len(dense), dense.width) == (20, 3)
-    assert torch.equal(sparse.inputs(rows).numbers, dense.inputs(rows).numbers)
+    assert torch.equal(sparse.inputs(rows).numeric, dense.inputs(rows).numeric)
     assert torch.equal(sparse.inputs(rows).codes, dense.inputs(rows).codes)
-    assert sparse.inputs(rows).numbers.shape == (4, 7, 3)
+    assert sparse.inputs(rows).numeric.shape == (4, 7, 3)
 
 
 def test_a_table_of_images_gives_whole_images():
     images = Table(torch.randn(6, 2, 4, 5), None, torch.zeros(6, 1))
     rows = torch.tensor([[0, 5], [3, 3]])
-    assert torch.equal(images.inputs(rows).numbers[1, 0], images.numbers[3])
+    assert torch.equal(images.inputs(rows).numeric[1, 0], images.numeric[3])
     assert images.width == 40
     assert images.inputs(rows).codes is None
 

@@ -14,15 +14,16 @@ from sklearn.metrics import log_loss
 from sklearn.neural_network import MLPClassifier
 
 from sknn import NeuralClassifier, NeuralRegressor
-from sknn._device import stream
 from sknn.network.activations import ACTIVATIONS
 from sknn.network.losses import BinaryCrossEntropy
 from sknn.network.mlp import MLP
 from sknn.network.optimizers import Adam, Rates
-from sknn.training.batches import Table, inverse
+from sknn.training.batches import inverse
+from sknn.training.joint import train_jointly
 from sknn.training.net import TrainingNet
 from sknn.training.plan import Plan, TrainingSet
-from sknn.training.together import train_together
+from sknn.training.table import Table
+from sknn.utils.random import member_generator
 from tests.common import Witness
 
 X, Y = make_classification(120, 6, flip_y=0.3, random_state=0)
@@ -52,8 +53,8 @@ def fitted(X=X, y=Y, cls=NeuralClassifier, fit=None, **params):
     return quietly(cls(**params).fit, X, y, **fit or {})
 
 
-def flat(est):
-    return est.module_.flat.detach()
+def param_buffer(est):
+    return est.module_.param_buffer.detach()
 
 
 def watched(**params):
@@ -64,20 +65,20 @@ def watched(**params):
 
 def member_log_loss(est, m, data, rows):
     """Of a member's final weights on some rows, by numpy: SiLU between linear layers."""
-    network, x = est.module_, data.table.numbers[rows].numpy()
+    network, x = est.module_, data.table.numeric[rows].numpy()
     for weight, bias in network.linears():
-        z = x @ network.view(flat(est), weight)[m].numpy() + network.view(flat(est), bias)[m].numpy()
+        z = x @ network.view(param_buffer(est), weight)[m].numpy() + network.view(param_buffer(est), bias)[m].numpy()
         x = z / (1 + np.exp(-z))
     return log_loss(data.table.target[rows, 0], 1 / (1 + np.exp(-z[:, 0])))
 
 
 def stops_after(losses, tol, patience):
     """scikit-learn's rule (`_update_no_improvement_count`): the epoch after which it stops, or the last."""
-    best, waiting = np.inf, 0
+    best, epochs_without_improvement = np.inf, 0
     for epoch, loss in enumerate(losses, 1):
-        waiting = waiting + 1 if loss > best - tol else 0
+        epochs_without_improvement = epochs_without_improvement + 1 if loss > best - tol else 0
         best = min(best, loss)
-        if waiting > patience:
+        if epochs_without_improvement > patience:
             return epoch
     return len(losses)
 
@@ -147,7 +148,7 @@ def test_weights_of_given_validation_rows_count():
 def test_without_early_stopping_the_last_weights_are_kept():
     est, _, weights = watched(**PLAIN | CONSTANT | {"learning_rate_init": 0.3, "max_iter": 12, "n_iter_no_change": 100})
     losses = est.loss_curve_
-    assert torch.equal(flat(est), weights[-1])
+    assert torch.equal(param_buffer(est), weights[-1])
     assert min(losses) < losses[-1]
 
 
@@ -195,7 +196,7 @@ def assert_independent_of_company(cls=NeuralClassifier, y=Y, fit=None, **params)
     together = fitted(X, y, cls, fit, **SMALL | params | {"ensemble_size": 5})
     epochs = alone.n_iter_
     assert together.net_.epochs_[0] == epochs
-    assert torch.equal(flat(together)[0], flat(alone)[0])
+    assert torch.equal(param_buffer(together)[0], param_buffer(alone)[0])
     for name in ("train_loss", "valid_loss"):
         ours = [row[f"member_{name}"][0] for row in together.history_ if name in row]
         assert ours[:epochs] == [row[name] for row in alone.history_ if name in row]
@@ -225,7 +226,7 @@ def test_batches_whose_rows_all_weigh_nothing_add_nothing_to_the_gradient():
     y = np.repeat([0, 1], 60)  # in order: batches that do not count, before those that do
     after_two, after_one = fitted(X, y, **common), fitted(X[30:], y[30:], **common)
     assert math.isfinite(after_two.loss_)
-    torch.testing.assert_close(flat(after_two), flat(after_one))
+    torch.testing.assert_close(param_buffer(after_two), param_buffer(after_one))
 
 
 @pytest.mark.parametrize("weight", [0.0, 1e-40, 1e-3])
@@ -247,7 +248,7 @@ def test_a_member_of_a_regressor_gets_the_same_bits(loss):
 
 
 def test_members_differ():
-    rows = flat(fitted(**SMALL, ensemble_size=3))
+    rows = param_buffer(fitted(**SMALL, ensemble_size=3))
     assert not torch.equal(rows[0], rows[1])
     assert not torch.equal(rows[1], rows[2])
 
@@ -261,8 +262,8 @@ def trained(train_rows, members, shuffle=True, weight=None, rates=None, **plan):
     weight = None if weight is None else torch.from_numpy(weight).float()
     table = Table(numbers, None, torch.from_numpy(Y).float()[:, None], weight)
     seeds, n = [(7, m) for m in members], len(members)
-    network = MLP(n, n_numbers=6, n_outputs=1, hidden=(9, 5), activation="silu", dropout=(0.2, 0.0))
-    network.reset([stream(*seed, "weights", torch.device("cpu")) for seed in seeds])
+    network = MLP(n, n_numeric=6, n_outputs=1, hidden=(9, 5), activation="silu", dropout=(0.2, 0.0))
+    network.reset([member_generator(*seed, "weights", torch.device("cpu")) for seed in seeds])
     settings = {"batch_size": 32, "max_iter": 4, "shuffle": shuffle, "dropout": [(0.2, 0.0)] * n} | plan
     settings |= {"tol": [settings.get("tol", 1e-4)] * n}
     settings |= {"n_iter_no_change": [settings.get("n_iter_no_change", 10)] * n}
@@ -271,7 +272,7 @@ def trained(train_rows, members, shuffle=True, weight=None, rates=None, **plan):
     valid = [torch.arange(100, 120)] * n
     data = TrainingSet(table, [torch.arange(k) for k in train_rows], valid, lambda target: target[:, 0].numpy())
     net.fit(data)
-    return net, network.flat.detach()
+    return net, network.param_buffer.detach()
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "invscaling"])
@@ -298,8 +299,8 @@ def test_members_with_different_numbers_of_rows_may_leave():
 
 def test_a_member_that_diverges_does_not_disturb_the_others():
     net, survivors = trained([100, 100, 90], [0, 1, 2], rates=[0.01, 1e30, 0.01])
-    assert net.diverged_ == {1: 1}
-    assert net.lost_ == [1]
+    assert net.diverged_members_ == {1: 1}
+    assert net.failed_members_ == [1]
     assert torch.equal(survivors[0], trained([100], [0])[1][0])
     assert survivors[1].isnan().all()
     assert torch.equal(survivors[2], trained([90], [2])[1][0])
@@ -321,7 +322,7 @@ def test_clipping_keeps_the_bits_of_members_in_company():
         for max_norm, rate in grid
     ]
     prepared = [est._prepare(*est._encode_all(X, Y)) for est in estimators]
-    train_together([net for net, _ in prepared], [data for _, data in prepared])
+    train_jointly([net for net, _ in prepared], [data for _, data in prepared])
     assert [[row["train_loss"] for row in net.history] for net, _ in prepared] == alone
 
 
@@ -343,7 +344,7 @@ def test_without_shuffling_batches_are_taken_in_row_order():
     for tensor in tensors:
         tensor.requires_grad_()
     solver = torch.optim.SGD(tensors, lr=0.1)
-    numbers, target = data.table.numbers, data.table.target
+    numbers, target = data.table.numeric, data.table.target
     for _ in range(6):
         for start in range(0, 120, 32):
             x, y = numbers[start : start + 32], target[start : start + 32]
@@ -353,16 +354,16 @@ def test_without_shuffling_batches_are_taken_in_row_order():
             solver.step()
     entries = [entry for pair in network.linears() for entry in pair]
     for entry, tensor in zip(entries, tensors, strict=True):
-        torch.testing.assert_close(network.view(flat(est), entry)[0], tensor.detach(), rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(network.view(param_buffer(est), entry)[0], tensor.detach(), rtol=1e-9, atol=1e-12)
 
 
 def test_shuffling_changes_the_result():
-    assert not torch.equal(flat(fitted(**PLAIN, shuffle=False)), flat(fitted(**PLAIN, shuffle=True)))
+    assert not torch.equal(param_buffer(fitted(**PLAIN, shuffle=False)), param_buffer(fitted(**PLAIN, shuffle=True)))
 
 
 def test_dropout_changes_training_and_leaves_prediction_alone():
     est, data, _ = watched(**PLAIN | {"dropout": 0.5})
-    assert not torch.equal(flat(est), flat(fitted(**PLAIN)))
+    assert not torch.equal(param_buffer(est), param_buffer(fitted(**PLAIN)))
     np.testing.assert_array_equal(est.predict_proba(X), est.predict_proba(X))
     rows = torch.arange(120)
     assert log_loss(Y, est.predict_proba(X)) == pytest.approx(member_log_loss(est, 0, data, rows), rel=1e-5)
@@ -373,8 +374,8 @@ def test_a_random_state_gives_identical_weights_whatever_the_global_generators()
     torch.manual_seed(123)
     np.random.seed(123)
     again = fitted(**NOISY)
-    assert torch.equal(flat(first), flat(again))
-    assert not torch.equal(flat(first), flat(fitted(**NOISY | {"random_state": 1})))
+    assert torch.equal(param_buffer(first), param_buffer(again))
+    assert not torch.equal(param_buffer(first), param_buffer(fitted(**NOISY | {"random_state": 1})))
 
 
 @pytest.mark.parametrize("params", [{}, {"solver": "lbfgs"}, {"solver": torch.optim.RMSprop}, {"n_threads": 2}])
@@ -400,16 +401,16 @@ def test_a_failed_fit_restores_the_threads():
 def test_a_random_state_instance_moves_on_from_fit_to_fit():
     one, other = np.random.RandomState(0), np.random.RandomState(0)
     est = NeuralClassifier(**PLAIN | {"random_state": one})
-    first, second = flat(est.fit(X, Y)).clone(), flat(est.fit(X, Y)).clone()
+    first, second = param_buffer(est.fit(X, Y)).clone(), param_buffer(est.fit(X, Y)).clone()
     assert not torch.equal(first, second)
     est = NeuralClassifier(**PLAIN | {"random_state": other})
-    assert torch.equal(flat(est.fit(X, Y)), first)
-    assert torch.equal(flat(est.fit(X, Y)), second)
+    assert torch.equal(param_buffer(est.fit(X, Y)), first)
+    assert torch.equal(param_buffer(est.fit(X, Y)), second)
 
 
 def test_without_a_random_state_fits_differ():
     params = PLAIN | {"random_state": None}
-    assert not torch.equal(flat(fitted(**params)), flat(fitted(**params)))
+    assert not torch.equal(param_buffer(fitted(**params)), param_buffer(fitted(**params)))
 
 
 # --- Schedules --------------------------------------------------------------------------------------------------------
@@ -519,7 +520,7 @@ def test_a_loss_that_becomes_nan_later_keeps_the_best_weights(early_stopping):
         est.fit(X, Y)
     watched_losses = [row["valid_loss" if early_stopping else "train_loss"] for row in est.history_[:3]]
     best = 1 + int(np.argmin(watched_losses))
-    assert torch.equal(flat(est), witness.seen.weights[best])
+    assert torch.equal(param_buffer(est), witness.seen.weights[best])
     assert np.isfinite(est.predict_proba(X)).all()
     assert est.n_iter_ == 4
 
@@ -535,7 +536,7 @@ def test_partial_fits_are_one_fit():
     parts = NeuralClassifier(**STEADY)
     for _ in range(6):
         parts.partial_fit(X, Y, classes=[0, 1])
-    assert torch.equal(flat(parts), flat(whole))
+    assert torch.equal(param_buffer(parts), param_buffer(whole))
     assert parts.t_ == whole.t_ == 6 * 120
     assert parts.loss_curve_ == whole.loss_curve_
 
@@ -546,7 +547,7 @@ def test_partial_fits_go_on_after_unpickling(solver):
     for _ in range(6):
         parts.partial_fit(X, Y, classes=[0, 1])
         parts = pickle.loads(pickle.dumps(parts))
-    assert torch.equal(flat(parts), flat(whole))
+    assert torch.equal(param_buffer(parts), param_buffer(whole))
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "one_cycle"])
@@ -554,9 +555,9 @@ def test_a_schedule_that_ends_is_constant_under_partial_fit(schedule):
     """Rows that come bit by bit have no known end."""
     est = NeuralClassifier(**PLAIN | {"max_iter": 3, "learning_rate": schedule, "learning_rate_init": 0.01})
     for _ in range(8):
-        before = None if not hasattr(est, "net_") else flat(est).clone()
+        before = None if not hasattr(est, "net_") else param_buffer(est).clone()
         est.partial_fit(X, Y, classes=[0, 1])
-        assert before is None or not torch.equal(flat(est), before)
+        assert before is None or not torch.equal(param_buffer(est), before)
     assert [row["learning_rate"] for row in est.history_] == [0.01] * 8
 
 
@@ -583,18 +584,18 @@ def test_partial_fit_never_holds_rows_out():
 def test_warm_start_goes_on_from_the_weights_there_are():
     witness = Witness()
     est = NeuralClassifier(**PLAIN, warm_start=True, callbacks=[witness]).fit(X, Y)
-    end = flat(est).clone()
+    end = param_buffer(est).clone()
     est.fit(X, Y)
     assert torch.equal(witness.seen.weights[0], end)
-    assert not torch.equal(flat(est), end)
+    assert not torch.equal(param_buffer(est), end)
     assert len(est.loss_curve_) == 12
     assert (est.n_iter_, est.t_) == (6, 12 * 120)
 
 
 def test_without_warm_start_a_second_fit_is_the_first():
     est = NeuralClassifier(**PLAIN).fit(X, Y)
-    first = flat(est).clone()
-    assert torch.equal(flat(est.fit(X, Y)), first)
+    first = param_buffer(est).clone()
+    assert torch.equal(param_buffer(est.fit(X, Y)), first)
     assert len(est.history_) == 6
 
 

@@ -1,0 +1,1 @@
+"""`NeuralClassifier` and `NeuralRegressor`: parameters, fit, predict, fitted attributes."""

@@ -1,0 +1,169 @@
+"""What a fitted estimator tells about itself: scikit-learn's attributes of an MLP, and the history."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+
+from sknn.history.diagnosis import TrainingWarning, advice, diagnose
+from sknn.history.records import frame_of, records_of
+from sknn.network.base import EnsembleNetwork
+from sknn.network.layers import Linear
+from sknn.network.mlp import MLP
+from sknn.network.schedules import SCHEDULES
+from sknn.training.net import TrainingNet
+from sknn.utils.warnings import warn
+
+DIVERGED = (
+    "The training loss became NaN or infinite in epoch {epoch}. Try a smaller learning_rate_init, "
+    "max_grad_norm=1.0, scaling='auto', or look for extreme values in y."
+)
+
+# The docstrings' entries for what both estimators have.
+ATTRIBUTES = """coefs_, intercepts_ : list of ndarray
+        Weights and biases of the linear layers, as in scikit-learn's MLP; with several members they have a leading
+        members axis.
+    history_ : list of dict
+        A record per epoch; `history_frame()` makes a table of it.
+    loss_, best_loss_ : float
+        The last and the smallest training loss; `best_loss_` is None if rows were held out.
+    loss_curve_ : list of float
+        Training loss after each epoch, mean over members; of a regressor in units of the scaled target.
+    validation_scores_, best_validation_score_ : list of float, float
+        What early stopping watched (a loss with its sign turned), or None if no rows were held out.
+    n_iter_, t_ : int
+        Epochs of the longest member, and rows it was trained on over all fits.
+    n_layers_, n_outputs_, out_activation_ : int, int, str
+        As in scikit-learn's MLP.
+    n_features_in_, feature_names_in_ : int, ndarray
+        Columns seen in `fit`; names only if they are strings.
+    net_ : TrainingNet
+        The skorch net over all members.
+    module_ : torch.nn.Module
+        The network, which takes encoded rows.
+    device_ : torch.device"""
+
+
+class FittedAttributes:
+    """Attributes that are set after a fit, and those that are read from the network when asked for."""
+
+    net_: TrainingNet
+
+    def _publish(self, net: TrainingNet, complete: bool) -> None:
+        """Set the attributes, and warn of what went wrong; `complete` tells a `fit` from a `partial_fit`."""
+        history = [row for row in net.history if "train_loss" in row]
+        held_out = bool(history) and "valid_loss" in history[-1]
+        self.net_ = net
+        self.n_iter_, self.t_ = max(net.epochs_), max(net.rows_seen_)
+        self.n_outputs_ = self._network_outputs()  # type: ignore[attr-defined]
+        if isinstance(net.module_, MLP):
+            self.n_layers_ = len(net.module_.linears()) + 1
+        self.loss_curve_ = [row["train_loss"] for row in history]
+        self.loss_ = self.loss_curve_[-1] if history else np.nan
+        self.best_loss_ = min(self.loss_curve_) if history and not held_out else None
+        watched = [row for row in history if "valid_loss" in row] if held_out else []
+        scores = [row.get("valid_score", -row["valid_loss"]) for row in watched]
+        self.validation_scores_ = scores or None
+        # Of this fit alone: what a warm start has restored is its own best epoch.
+        self.best_validation_score_ = max(scores[len(scores) - self.n_iter_ :], default=None)
+        self._warn(net, complete)
+
+    def _warn(self, net: TrainingNet, complete: bool) -> None:
+        if net.stopped_by_ == "user":
+            warn("Training interrupted by user.")
+        if net.diverged_members_:
+            lost = DIVERGED.format(epoch=min(net.diverged_members_.values()))
+            warn(f"{lost} The weights of the best epoch before are kept.")
+        elif complete:
+            hint = advice(
+                diagnose(net.history[len(net.history) - self.n_iter_ :]), net.progress_.epochs_without_improvement
+            )
+            if hint is not None:
+                warn(hint, TrainingWarning)
+        if complete and net.unconverged_members_ and net.stopped_by_ is None:
+            self._warn_of_no_convergence()
+
+    def _warn_of_no_convergence(self) -> None:
+        """Some members were still improving at the end; of a schedule that has an end of its own, that is no news."""
+        solver, schedule, max_iter, max_fun = (
+            getattr(self, name) for name in ("solver", "learning_rate", "max_iter", "max_fun")
+        )
+        if solver == "lbfgs":
+            warn(
+                f"lbfgs ended after {self.n_iter_} iterations, before it converged: it reached max_iter={max_iter} or "
+                f"max_fun={max_fun}, or found no step to a smaller loss. Raise them, or try scaling='auto'.",
+                ConvergenceWarning,
+            )
+        elif SCHEDULES[schedule].open_ended:
+            warn(
+                f"Maximum iterations (max_iter={max_iter}) reached and the optimization hasn't converged yet. "
+                "Raise max_iter, or use learning_rate='cosine', which ends by itself.",
+                ConvergenceWarning,
+            )
+
+    def _fitted_net(self, name: str) -> TrainingNet:
+        if "net_" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} has no {name} before fit.")
+        return self.net_
+
+    @property
+    def module_(self) -> EnsembleNetwork:
+        """The trained `torch.nn.Module`, members on its first axis; it takes encoded rows."""
+        return self._fitted_net("module_").module_
+
+    @property
+    def device_(self) -> torch.device:
+        """Where the network is."""
+        return self._fitted_net("device_").module_.param_buffer.device
+
+    @property
+    def history_(self) -> list[dict[str, Any]]:
+        """A record per epoch.
+
+        Training and validation loss, metrics (means over members; with several members also `member_...` lists), the
+        gap (validation loss / training loss), the learning rate, seconds, training rows per second (of all members
+        together), and the diagnosis: None, 'overfitting', 'divergence' or 'flat', by the rule of
+        `sknn.history.diagnosis.diagnose`.
+        """
+        net = self._fitted_net("history_")
+        return records_of(net.history, net.members_)
+
+    def history_frame(self, members: bool = False) -> Any:
+        """The history as a table.
+
+        Parameters
+        ----------
+        members : bool, default=False
+            Whether to give each member's own numbers, instead of their means.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Indexed by epoch or, with `members`, by epoch and member.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        return frame_of(self.history_, members)
+
+    @property
+    def coefs_(self) -> list[np.ndarray]:
+        """Weights of the linear layers, (in, out) each; with several members (members, in, out)."""
+        return self._arrays_of_linears("coefs_", lambda layer: layer.effective_weight())
+
+    @property
+    def intercepts_(self) -> list[np.ndarray]:
+        """Biases of the linear layers, (out,) each; with several members (members, out)."""
+        return [bias.squeeze(-2) for bias in self._arrays_of_linears("intercepts_", lambda layer: layer.bias)]
+
+    def _arrays_of_linears(self, name: str, tensor_of: Callable[[Any], torch.Tensor]) -> list[np.ndarray]:
+        network = self._fitted_net(name).module_
+        if not isinstance(network, MLP):
+            raise AttributeError(f"a custom module has no {name}; see module_")
+        layers = [layer for layer in network.layers if isinstance(layer, Linear)]
+        arrays = [tensor_of(layer).detach().cpu().numpy() for layer in layers]
+        return [array[0] if network.n_members == 1 else array for array in arrays]

@@ -1,0 +1,343 @@
+"""What both estimators share: the one `fit` skeleton, validation, attributes, pickling.
+
+X, y -> validate -> encode -> table on the device -> TrainingNet.fit -> attributes
+"""
+
+import contextlib
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn.base import _fit_context
+from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import LRScheduler
+from torch import Tensor
+
+from sknn.estimators.attributes import DIVERGED, FittedAttributes
+from sknn.estimators.built_with import check_same_network, network_parameters
+from sknn.estimators.fit_lock import fit_lock
+from sknn.estimators.parameters import Parameters
+from sknn.estimators.prediction import Prediction
+from sknn.estimators.protocol import SklearnProtocol
+from sknn.estimators.validation import InputValidation, Rows
+from sknn.network.losses import Loss
+from sknn.preprocessing.features import ONE_HOT_LEVELS, Encoded, FeatureEncoder
+from sknn.preprocessing.levels import MAX_LEVELS
+from sknn.training.build import make_net, make_network, make_plan, make_solver
+from sknn.training.callbacks import copy_callback, instantiated, listed
+from sknn.training.net import TrainingNet
+from sknn.training.plan import TrainingSet
+from sknn.training.resolve import ensemble_size, member_seeds, precision, wants_double
+from sknn.training.split import split
+from sknn.training.state import move_net
+from sknn.training.table import Table
+from sknn.utils.device import resolve_device
+from sknn.utils.threads import threads
+
+
+class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes, Prediction):
+    """Base class of `NeuralClassifier` and `NeuralRegressor`."""
+
+    _parameter_constraints: dict[str, list]
+    classes_: np.ndarray
+    # --- What a classifier and a regressor differ in ------------------------------------------------------------------
+
+    @abstractmethod
+    def _fit_target(self, rows: Rows, classes: Any) -> None:
+        """Learn how to encode y."""
+
+    @abstractmethod
+    def _encode_target(self, rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
+        """Encoded target (n, K), and row weights."""
+
+    @abstractmethod
+    def _make_loss(self) -> Loss:
+        """The loss, given the encoded target's kind."""
+
+    @abstractmethod
+    def _network_outputs(self) -> int:
+        """Outputs of the network."""
+
+    @abstractmethod
+    def _labels(self, target: Tensor) -> np.ndarray:
+        """What skorch's callbacks see as y, from the encoded target."""
+
+    @abstractmethod
+    def _kind_of_target(self) -> str:
+        """Which of the tables in `METRICS` holds the tensor metrics of the encoded target."""
+
+    @abstractmethod
+    def _own_metric(self) -> str | None:
+        """The name of the estimator's own score among the tensor metrics, if it is there."""
+
+    # --- fit ----------------------------------------------------------------------------------------------------------
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Fit to a table and its target.
+
+        Parameters
+        ----------
+        X : frame, array-like or sparse matrix of shape (n_samples, n_features)
+            A raw table: numbers, strings, categories, missing values. With `module`, also an array of more dimensions.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels (of a classifier) or values.
+        sample_weight : array-like of shape (n_samples,), optional
+            In a step, a row of weight k counts as k rows. Rows of weight 0 are left out. Weights that single precision
+            can't add up (beyond 1e12, or all below 1e-12) count relative to the largest.
+        X_val, y_val, sample_weight_val : like X, y and sample_weight, optional
+            Rows for early stopping, in place of rows held out from X, with the columns of X; a Pipeline passes them on
+            as they are, unless it has ``transform_input=['X_val']``. Refused with solver='lbfgs', which has none.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For a parameter, a table or a target that cannot be used, and if the loss becomes NaN in the first epoch.
+        MemoryError
+            If the network, or a step of the training, does not fit on the device.
+        """
+        with self._all_or_nothing(), self._followed(X, y, complete=True) as callbacks:
+            resume = self.warm_start and self.__sklearn_is_fitted__()
+            table, n_rows = self._encode_all(X, y, sample_weight, X_val, y_val, sample_weight_val, reset=not resume)
+            self._train(table, n_rows, resume, epochs=None, callbacks=callbacks)
+        return self
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Leave the estimator as it was if something goes wrong."""
+        before = dict(self.__dict__)
+        is_fitted = self.__sklearn_is_fitted__()  # with a net that a warm start and partial_fit train on
+        with fit_lock(self):
+            try:
+                with self.net_.restored_on_failure() if is_fitted else contextlib.nullcontext():
+                    yield
+            except BaseException:
+                self.__dict__ = before
+                raise
+
+    def _is_stochastic(self) -> bool:
+        if self.solver == "lbfgs":
+            raise AttributeError("partial_fit needs a stochastic solver ('adamw', 'adam', 'sgd'); got solver='lbfgs'.")
+        return True
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
+        with self._all_or_nothing(), self._followed(X, y, complete=False) as callbacks:
+            resume = self.__sklearn_is_fitted__()
+            classes = self._classes_of_first_call(classes)
+            table, n_rows = self._encode_all(X, y, sample_weight, reset=not resume, classes=classes)
+            self._train(table, n_rows, resume, epochs=1, callbacks=callbacks)
+        return self
+
+    def _classes_of_first_call(self, classes: Any) -> Any:
+        """The classes to learn from a first call of `partial_fit`; None in a later one, and of a regressor."""
+        return None
+
+    def _encode_all(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+        *,
+        reset: bool = True,
+        classes: Any = None,
+    ) -> tuple[Table, int]:
+        """All rows, encoded, those to train on first, and the number of these; learn how to encode them if `reset`."""
+        for name, value in {"y_val": y_val, "sample_weight_val": sample_weight_val}.items():
+            if X_val is None and value is not None:
+                raise ValueError(f"{name} was given without X_val; give both, or neither.")
+        if X_val is not None and self.solver == "lbfgs":
+            raise ValueError(
+                "X_val was given with solver='lbfgs', which has no early stopping to use it for; leave it out, or use "
+                "another solver."
+            )
+        rows = self._check_rows(X, y, sample_weight, reset)
+        if reset:
+            self._fit_encoders(rows, classes)
+        else:
+            check_same_network(self)
+        held = None if X_val is None else self._check_rows(X_val, y_val, sample_weight_val, False, "_val")
+        device = resolve_device(self.device) if reset else self.device_
+        return self._make_table([rows] if held is None else [rows, held], device), rows.y.shape[0]
+
+    def _train(self, table: Table, n_rows: int, resume: bool, epochs: int | None, callbacks: list) -> None:
+        """Train a new network, or the one there is; for `max_iter` epochs, or so many as partial_fit asks for."""
+        net, data = self._prepare(table, n_rows, resume, epochs, callbacks)
+        with self._memory_advice(net.plan.batch_size), self._threads(net, data):
+            net.partial_fit(data, epochs=epochs)
+        self._conclude(net, complete=epochs is None)
+
+    def _prepare(
+        self, table: Table, n_rows: int, resume: bool = False, epochs: int | None = None, callbacks: Sequence = ()
+    ) -> tuple[TrainingNet, TrainingSet]:
+        """A net that is ready to train, and the rows of each of its members."""
+        n_members = self.net_.module_.n_members if resume else ensemble_size(self, n_rows if epochs is None else None)
+        seeds = member_seeds(self, n_members)
+        data = split(self, table, n_rows, seeds, holds_out=self.early_stopping and epochs is None)
+        plan, callbacks = make_plan(self, data, seeds, is_stream=epochs is not None), list(callbacks)
+        with self._memory_advice(plan.batch_size):
+            if resume:
+                solver = make_solver(self, n_members)
+                net = self.net_.resume(plan, callbacks, solver, same_solver=epochs is not None)
+            else:
+                net = make_net(self, make_network(self, data, seeds), plan, callbacks)
+        net.keeps_optimizer = epochs is not None
+        return net, data
+
+    def _conclude(self, net: TrainingNet, complete: bool = True) -> None:
+        """Take a trained net as one's own."""
+        if net.failed_members_:
+            raise ValueError(DIVERGED.format(epoch=net.diverged_members_[net.failed_members_[0]]))
+        self._publish(net, complete)
+
+    def _threads(self, net: TrainingNet, data: TrainingSet) -> contextlib.AbstractContextManager:
+        """With so many threads as suit a step of this estimator's network."""
+        members, weights = net.module.param_buffer.shape
+        rows = len(data.train_rows[0]) if self.solver == "lbfgs" else members * net.plan.batch_size
+        return threads(self.n_threads, 3 * rows * weights)  # multiplications: three products per weight
+
+    def _build(self, X: Any, y: Any, classes: Any) -> None:
+        """Make the untrained network for rows like these (`from_sklearn` fills it)."""
+        rows = self._check_rows(X, y, None, reset=True)
+        self._fit_encoders(rows, classes)
+        table = self._make_table([rows], resolve_device(self.device))
+        seeds = member_seeds(self, ensemble_size(self, len(rows.y)))
+        data = split(self, table, len(rows.y), seeds, holds_out=False)
+        net = make_net(self, make_network(self, data, seeds), make_plan(self, data, seeds), [])
+        self._publish(net.initialize_untrained(), complete=False)
+
+    def _training_callbacks(self) -> list:
+        """Copies of the callbacks."""
+        callbacks = listed(self.callbacks)
+        schedulers = [c for c in callbacks if isinstance(c[1] if isinstance(c, tuple) else c, LRScheduler)]
+        if schedulers and self.learning_rate != "constant":
+            raise ValueError(
+                f"callbacks hold an LRScheduler, and learning_rate={self.learning_rate!r} is a schedule of its own; "
+                "use learning_rate='constant' with it."
+            )
+        return [instantiated(copy_callback(callback)) for callback in callbacks]
+
+    @contextlib.contextmanager
+    def _followed(self, X: Any, y: Any, complete: bool) -> Iterator[list]:
+        """The callbacks of a training; those that have a `follow` frame the whole fit, and not its epochs alone."""
+        callbacks = self._training_callbacks()
+        with contextlib.ExitStack() as frames:
+            for callback in callbacks:
+                follow = getattr(callback[1] if isinstance(callback, tuple) else callback, "follow", None)
+                if follow is not None:
+                    frames.enter_context(follow(self, X, y, complete))
+            yield callbacks
+
+    def _fit_encoders(self, rows: Rows, classes: Any = None) -> None:
+        """Learn from the training rows how to encode X and y; note the parameters that are fixed from here on."""
+        self._built_with = network_parameters(self)
+        self._fit_target(rows, classes)
+        self._features = None
+        if getattr(rows.X, "ndim", 2) == 2:
+            most = ONE_HOT_LEVELS if self.module is None else MAX_LEVELS  # a custom module takes numbers only
+            self._features = FeatureEncoder(self.scaling, self.categorical_features, most, self._number_type())
+            self._features.fit(rows.X, rows.weight)
+
+    def _fixed(self, name: str) -> Any:
+        """A parameter as the network was built with; what `set_params` changes later, only the next `fit` reads."""
+        return self._built_with[name]
+
+    def _number_type(self) -> Any:
+        """Of the encoded rows and targets."""
+        return np.float64 if wants_double(self._fixed("precision"), self._fixed("solver")) else np.float32
+
+    def _encode(self, X: Any) -> Encoded:
+        if self._features is None:
+            return Encoded(np.array(X, dtype=self._number_type(), order="C"), np.zeros((len(X), 0), dtype=np.int64))
+        return self._features.transform(X)
+
+    def _make_table(self, parts: list[Rows], device: torch.device) -> Table:
+        """All rows, encoded, on the device: those to train on, and then those to validate on."""
+        dtype = precision(self, device).dtype
+        encoded = [self._encode(rows.X) for rows in parts]
+        targets, weights = zip(*(self._encode_target(rows) for rows in parts), strict=True)
+        numeric, codes = _stack([e.numeric for e in encoded]), _stack([e.codes for e in encoded])
+        weight = None
+        if any(w is not None for w in weights):
+            given = [np.ones(len(t)) if w is None else w for w, t in zip(weights, targets, strict=True)]
+            weight = torch.from_numpy(np.concatenate(given)).to(device, dtype)
+        return Table(
+            numeric if sp.issparse(numeric) else torch.from_numpy(numeric).to(device, dtype),
+            torch.from_numpy(codes).to(device) if codes.shape[1] else None,
+            torch.from_numpy(_stack(targets)).to(device, dtype),
+            weight,
+            n_choices=targets[0].shape[1] if self._make_loss().outputs_exclude_each_other else 2,
+        )
+
+    def _strata(self, target: Tensor) -> np.ndarray | None:
+        """Class codes to stratify by, or None."""
+        return None
+
+    def _class_codes(self) -> np.ndarray | None:
+        """Codes of the classes, for skorch's callbacks."""
+        return None
+
+    @contextlib.contextmanager
+    def _memory_advice(self, batch_size: int) -> Iterator[None]:
+        try:
+            yield
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+                raise
+            smaller = max(1, batch_size // 2)
+            raise MemoryError(
+                f"A step with batch_size={batch_size} and ensemble_size={self.ensemble_size!r} does not fit in the "
+                f"device's memory. Try batch_size={smaller}, fewer units, a smaller ensemble_size, or device='cpu'."
+            ) from error
+
+    # --- Where the network is -----------------------------------------------------------------------------------------
+
+    def to_device(self, device: str) -> Self:
+        """Move the network to a device, where it predicts and trains on from now on.
+
+        An unpickled estimator is on the CPU.  The parameter `device` says where the next `fit` trains, and stays.
+
+        Parameters
+        ----------
+        device : {'auto', 'cpu', 'cuda', 'mps', 'xla'} or a numbered 'cuda:1'
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            If there is no such device on this machine.
+        """
+        check_is_fitted(self)
+        move_net(self.net_, resolve_device(device))
+        return self
+
+
+def _stack(parts: Any) -> Any:
+    """Blocks of rows, one below the other; a single one is not copied."""
+    if len(parts) == 1:
+        return parts[0]
+    if all(sp.issparse(part) for part in parts):
+        return sp.vstack(parts, format="csr")
+    return np.concatenate([part.toarray() if sp.issparse(part) else part for part in parts])

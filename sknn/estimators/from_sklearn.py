@@ -1,0 +1,88 @@
+"""From scikit-learn's MLP to the estimator that gives the same result."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+from sknn.estimators.base import BaseNeural
+from sknn.estimators.classifier import NeuralClassifier
+from sknn.estimators.regressor import NeuralRegressor
+
+# What scikit-learn's MLP does without saying so.
+SKLEARN_DEFAULTS = {
+    "scaling": None,
+    "ensemble_size": 1,
+    "dropout": 0.0,
+    "scoring": None,
+    "categorical_features": None,
+    "numeric_embedding": None,
+}
+STOCHASTIC_BATCH = 200  # "auto" there
+
+
+def from_sklearn(mlp: MLPClassifier | MLPRegressor, **parameters: Any) -> BaseNeural:
+    """The estimator that trains as an `MLPClassifier` or `MLPRegressor` does, with its weights if it is fitted.
+
+    Parameters
+    ----------
+    mlp : MLPClassifier or MLPRegressor
+    **parameters
+        Of the new estimator, where it is to differ (`device`, `precision`, ...).
+
+    Returns
+    -------
+    NeuralClassifier or NeuralRegressor
+        One network, no scaling, no dropout, the same solver and stopping rule.  If `mlp` is fitted it predicts at once,
+        and `warm_start=True` trains on from those weights, with momentum and schedule started afresh.  A constant
+        schedule is kept for 'adam', which ignores `learning_rate` there.
+
+    Raises
+    ------
+    TypeError
+        For any other estimator.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> mlp = MLPClassifier(random_state=0, solver="lbfgs", max_iter=1000).fit(X, y)
+    >>> bool(abs(from_sklearn(mlp).predict_proba(X) - mlp.predict_proba(X)).max() < 1e-6)
+    True
+    """
+    if not isinstance(mlp, MLPClassifier | MLPRegressor):
+        raise TypeError(f"mlp must be an MLPClassifier or an MLPRegressor of scikit-learn; got {type(mlp).__name__}.")
+    own = NeuralClassifier if isinstance(mlp, MLPClassifier) else NeuralRegressor
+    settings = mlp.get_params() | SKLEARN_DEFAULTS
+    if mlp.solver == "adam":
+        settings["learning_rate"] = "constant"
+    if mlp.batch_size == "auto":
+        settings["batch_size"] = STOCHASTIC_BATCH
+    est = own(**settings | parameters)
+    if hasattr(mlp, "coefs_"):
+        _take_weights(est, mlp)
+    return est
+
+
+def _take_weights(est: BaseNeural, mlp: Any) -> None:
+    """Build the network on one made-up row of the right shape, and fill it with the weights of `mlp`."""
+    X = np.zeros((1, mlp.n_features_in_))
+    if isinstance(mlp, MLPClassifier):
+        is_multilabel = mlp.out_activation_ == "logistic" and len(mlp.classes_) > 1 and mlp.n_outputs_ > 1
+        y = np.zeros((1, mlp.n_outputs_), dtype=int) if is_multilabel else mlp.classes_[:1]
+        classes = None if is_multilabel else mlp.classes_
+    else:
+        y, classes = np.ones(1) if mlp.n_outputs_ == 1 else np.ones((1, mlp.n_outputs_)), None
+    est._build(X, y, classes)
+    network: Any = est.module_
+    with torch.no_grad():
+        for (weight, bias), w, b in zip(network.linears(), mlp.coefs_, mlp.intercepts_, strict=True):
+            network.parameter_of(weight).copy_(torch.from_numpy(w))
+            network.parameter_of(bias).copy_(torch.from_numpy(b)[None, None])
+    if hasattr(mlp, "feature_names_in_"):
+        est.feature_names_in_ = mlp.feature_names_in_
+    for name in ("n_iter_", "t_", "loss_", "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
+        if hasattr(mlp, name):
+            setattr(est, name, getattr(mlp, name))

@@ -1,0 +1,96 @@
+"""What a fitted estimator's network says of a table, mean over its members."""
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from sknn.network.base import Inputs
+from sknn.preprocessing.features import Encoded, FeatureEncoder
+from sknn.preprocessing.tables import take
+from sknn.training.net import TrainingNet
+from sknn.utils.threads import threads
+
+PREDICTED_VALUES = 1 << 18  # of the widest layer, over all members, at once: 1 MB, which stays in a core's own cache
+FEWEST_ROWS = 256  # predicted at once
+ENCODED_VALUES = 1 << 22  # of a table's columns, encoded at once for a prediction: 32 MB in float64
+
+
+class Prediction:
+    """A mixin for an estimator with encoders and a net."""
+
+    net_: TrainingNet
+    n_threads: Any
+    _features: FeatureEncoder | None
+
+    @abstractmethod
+    def _check_X(self, X: Any, reset: bool) -> Any:
+        """The table, if it is one, and has the columns of the fit."""
+
+    @abstractmethod
+    def _encode(self, X: Any) -> Encoded:
+        """The table as the network takes it."""
+
+    @abstractmethod
+    def _fixed(self, name: str) -> Any:
+        """A parameter as the network was built with."""
+
+    def _predictions(self, X: Any) -> Tensor:
+        """Mean over members of the outputs after the link, (n, K), on the CPU."""
+        check_is_fitted(self)
+        X = self._check_X(X, reset=False)
+        n, at_once = X.shape[0], max(FEWEST_ROWS, ENCODED_VALUES // X.shape[1])
+        with threads(self.n_threads, self._rows_at_once(n) * self.net_.module_.param_buffer.numel()):
+            double = self._double_params(X)
+            if n <= at_once:
+                return self._predict_block(X, double)
+            blocks = (slice(start, start + at_once) for start in range(0, n, at_once))
+            return torch.cat([self._predict_block(take(X, rows), double) for rows in blocks])
+
+    def _predict_block(self, X: Any, double: Tensor | None) -> Tensor:
+        """Encode some rows, and predict them in blocks that are small enough for the cache."""
+        encoded, network, link = self._encode(X), self.net_.module_, self.net_.criterion_.link
+        param_buffer = network.param_buffer if double is None else double
+        numeric: Any = encoded.numeric if sp.issparse(encoded.numeric) else torch.from_numpy(encoded.numeric)
+        codes = torch.from_numpy(encoded.codes) if encoded.codes.shape[1] else None
+        n, parts = len(encoded), []
+        at_once = self._rows_at_once(n)
+        with torch.inference_mode(), network.computing(n):
+            for start in range(0, n, at_once):
+                rows = slice(start, start + at_once)
+                block = numeric[rows]
+                block = torch.from_numpy(block.toarray()) if sp.issparse(block) else block
+                x = Inputs(block.to(param_buffer), None if codes is None else codes[rows].to(param_buffer.device))
+                p = link(network.outputs(x.for_members(network.n_members), param_buffer=double))
+                parts.append((p[0] if len(p) == 1 else p.mean(0)).cpu())
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _rows_at_once(self, n: int) -> int:
+        """How many of so many rows the network is to predict together."""
+        if n <= FEWEST_ROWS:
+            return n
+        return min(n, max(FEWEST_ROWS, PREDICTED_VALUES // (self.net_.module_.n_members * self._widest())))
+
+    def _double_params(self, X: Any) -> Tensor | None:
+        """The network's numbers in float64, if X is float64 and the precision is left to us.
+
+        The last digit of a float32 product depends on the rows beside it, which scikit-learn's checks do not accept.
+        """
+        network, is_float64 = self.net_.module_, self._float_type(X) is np.float64
+        if self._fixed("precision") != "auto" or network.param_buffer.device.type != "cpu" or not is_float64:
+            return None
+        return network.param_buffer.double()
+
+    def _widest(self) -> int:
+        network = self.net_.module_
+        return max((e.shape[-1] for e in network.entries), default=1) + (
+            self._features.n_numeric_ if self._features else 0
+        )
+
+    def _float_type(self, X: Any) -> Any:
+        """Predictions come as float32 to those who give float32, and as float64 to everyone else."""
+        return np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64

@@ -1,0 +1,137 @@
+"""What scikit-learn asks of an estimator besides fit and predict: parameters, clones, copies, tags, HTML."""
+
+import copy
+import difflib
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+from sklearn.base import BaseEstimator, _clone_parametrized
+from sklearn.utils._param_validation import InvalidParameterError, StrOptions
+from skorch.callbacks import Callback
+
+from sknn.estimators.html import described
+from sknn.history.html import training_html
+from sknn.training.callbacks import can_be_pickled, copy_callback, listed, name_of
+from sknn.training.net import TrainingNet
+from sknn.training.state import move_net, net_from_state, state_of_net
+from sknn.utils.warnings import warn
+
+# What other libraries call some of our options.
+OTHER_NAMES = {
+    "swish": "silu",
+    "sigmoid": "logistic",
+    "linear": "identity",
+    "mae": "absolute_error",
+}
+
+
+class SklearnProtocol(BaseEstimator):
+    """An estimator with a net, without its fit and predict."""
+
+    module: Any
+    callbacks: Any
+    device_: Any
+    history_: list[dict[str, Any]]
+    n_iter_: int
+    net_: TrainingNet
+    _parameter_constraints: dict[str, list]
+    _known_names: ClassVar[tuple[Any, list[str]]]  # of the constructor, and the constructor
+    _subclass_hooks: ClassVar[list[Callable[[type], None]]] = []  # called with each subclass of our estimators
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for hook in SklearnProtocol._subclass_hooks:
+            hook(cls)
+
+    # --- scikit-learn's protocol --------------------------------------------------------------------------------------
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "net_" in self.__dict__
+
+    def _validate_params(self) -> None:
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            raise InvalidParameterError(f"{error}{self._nearest()}") from None
+
+    def _nearest(self) -> str:
+        """' Did you mean ...?' for the first parameter whose string is close to a valid one."""
+        for name, constraints in self._parameter_constraints.items():
+            value = getattr(self, name)
+            options = {o for c in constraints if isinstance(c, StrOptions) for o in c.options}
+            if isinstance(value, str) and options and value not in options:
+                wanted = OTHER_NAMES.get(value.lower(), value.lower())
+                close = difflib.get_close_matches(wanted, sorted(options), 1)
+                return f" Did you mean {name}={close[0]!r}?" if close else ""
+        return ""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.input_tags.three_d_array = self.module is not None
+        return tags
+
+    @classmethod
+    def _get_param_names(cls) -> list[str]:
+        """scikit-learn's own, once a constructor: it reads its signature, and every clone and check asks."""
+        known = cls.__dict__.get("_known_names")
+        if known is None or known[0] is not cls.__init__:
+            known = cls._known_names = (cls.__init__, super()._get_param_names())
+        return list(known[1])
+
+    def __sklearn_clone__(self) -> Self:
+        """A new estimator with the same parameters; its callbacks are new, and share what they write to."""
+        bare = type(self).__new__(type(self))
+        bare.__dict__ = self.__dict__ | {"callbacks": None}
+        fresh = _clone_parametrized(bare)
+        if self.callbacks is not None:
+            copies = [copy_callback(callback) for callback in listed(self.callbacks)]
+            fresh.callbacks = copies[0] if isinstance(self.callbacks, Callback) else copies
+        return fresh
+
+    def _get_params_html(self, *args: Any, **kwargs: Any) -> Any:
+        return described(super()._get_params_html(*args, **kwargs))
+
+    def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
+        return described(super()._get_fitted_attr_html(*args, **kwargs))
+
+    def _html_repr(self) -> str:
+        """What a notebook shows: scikit-learn's representation, and below it the training."""
+        is_trained = "net_" in self.__dict__ and len(self.net_.history) > 0
+        return super()._html_repr() + (training_html(self.history_, self.n_iter_) if is_trained else "")
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__() | {"callbacks": self._callbacks_to_pickle()}
+        if "net_" in state:
+            state = {name: value for name, value in state.items() if name != "net_"} | {"_net": state_of_net(self)}
+        return state
+
+    def _callbacks_to_pickle(self) -> Any:
+        """The parameter without callbacks that no pickle takes, which are named in a warning."""
+        callbacks = listed(self.callbacks)
+        left = [callback for callback in callbacks if not can_be_pickled(callback)]
+        if not left:
+            return self.callbacks
+        warn(
+            f"callbacks {', '.join(map(name_of, left))} can't be pickled, so the copy is without them; give them to it "
+            "by set_params(callbacks=...)."
+        )
+        return [callback for callback in callbacks if callback not in left]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        net = state.get("_net")
+        super().__setstate__({name: value for name, value in state.items() if name != "_net"})
+        if net is not None:
+            self.net_ = net_from_state(self, net)
+
+    def __deepcopy__(self, memo: dict) -> Self:
+        """A copy on the same device, where a pickle comes back on the CPU."""
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        if "net_" in self.__dict__:
+            move_net(copied.net_, self.device_)
+        return copied

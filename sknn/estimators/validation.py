@@ -1,0 +1,83 @@
+"""Check the rows that `fit` and `predict` are given."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.utils import assert_all_finite, check_array
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, validate_data
+
+from sknn.preprocessing.tables import check_table, check_validation_columns, take
+from sknn.preprocessing.targets import ordinary_weights
+
+
+@dataclass
+class Rows:
+    """Validated rows: a table of any kind, the target, weights or None.
+
+    `all_y` is the target of rows of weight 0 too, which are left out of the others: their classes are to be known.
+    """
+
+    X: Any
+    y: np.ndarray
+    weight: np.ndarray | None
+    all_y: np.ndarray
+
+
+class InputValidation:
+    """A mixin for an estimator that is fitted to tables."""
+
+    module: Any
+    n_features_in_: int
+
+    @abstractmethod
+    def _fixed(self, name: str) -> Any:
+        """Return a parameter as the network was built with."""
+
+    def _check_rows(self, X: Any, y: Any, sample_weight: Any, reset: bool, name: str = "") -> Rows:
+        if name:
+            check_validation_columns(X, self.n_features_in_, getattr(self, "feature_names_in_", None))
+        X = self._check_X(X, reset)
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y{name} is None."
+            )
+        sparse = "csr" if is_classifier(self) else False  # which holds labels in several columns
+        y = check_array(y, accept_sparse=sparse, ensure_2d=False, dtype=None, input_name=f"y{name}", estimator=self)
+        if y.dtype == object and any(value is None for value in y.flat):
+            raise ValueError(f"Input y{name} contains None; leave out the rows without a label.")
+        check_consistent_length(X, y)
+        weight, all_y = None, y
+        if sample_weight is not None:
+            weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+            if not weight.any():
+                raise ValueError(f"sample_weight{name} is 0 in every row; at least one row has to count.")
+            if not weight.all():
+                kept = np.flatnonzero(weight)
+                X, y, weight = take(X, kept), y[kept], weight[kept]
+            weight = ordinary_weights(weight)
+        return Rows(X, y, weight, all_y)
+
+    def _check_X(self, X: Any, reset: bool) -> Any:
+        module = self.module if reset else self._fixed("module")
+        if module is not None and getattr(X, "ndim", 2) > 2:
+            table = X
+            assert_all_finite(X, input_name="X")
+        else:
+            table = check_table(X)
+        if reset or not self._has_columns_of_fit(table):
+            validate_data(self, table, reset=reset, skip_check_array=True)
+        if table.shape[0] < 1 or table.shape[1] < 1:
+            what, k = ("sample", 0) if table.shape[0] < 1 else ("feature", 1)
+            raise ValueError(
+                f"Found array with 0 {what}(s) (shape={tuple(table.shape)}) while a minimum of 1 is required by "
+                f"{type(self).__name__}; X needs rows and columns (axis {k} is empty)."
+            )
+        return table
+
+    def _has_columns_of_fit(self, table: Any) -> bool:
+        """Whether plain rows can go to a model that knows no names; asked first, as a row's prediction is short."""
+        is_plain = type(table) is np.ndarray and not hasattr(self, "feature_names_in_")
+        return is_plain and table.shape[1:2] == (self.n_features_in_,)

@@ -1,0 +1,134 @@
+"""An estimator as an ONNX graph: encoding, network, link, mean over members, labels or values."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from sknn.estimators.base import BaseNeural
+from sknn.estimators.classifier import NeuralClassifier
+from sknn.export.onnx.columns import GraphColumns
+from sknn.export.onnx.custom import custom_outputs
+from sknn.export.onnx.encoder import encode
+from sknn.export.onnx.graph import Graph, is_utf8
+from sknn.export.onnx.network import Affine, mlp_outputs
+from sknn.network.losses import BinaryCrossEntropy, CallableLoss, Gamma, Loss, Pinball, Poisson, SoftmaxCrossEntropy
+from sknn.network.mlp import MLP
+
+FAR_FROM_0 = 100  # standard deviations of y: a mean beyond leaves a float32 too few digits for the deviations
+
+LINKS: dict[type[Loss], Any] = {
+    SoftmaxCrossEntropy: lambda graph, z: graph("Softmax", z, axis=-1),
+    BinaryCrossEntropy: lambda graph, z: graph("Sigmoid", z),
+    Poisson: lambda graph, z: graph("Exp", z),
+    Gamma: lambda graph, z: graph("Exp", z),
+}
+
+
+def is_double(est: BaseNeural) -> bool:
+    """Whether the network's numbers are float64."""
+    return est.net_.module_.param_buffer.dtype == torch.float64
+
+
+def needs_double_values(est: Any) -> bool:
+    """Whether a regressor's values are float64: of a network in double precision, of y far from 0 or beyond float32."""
+    if isinstance(est, NeuralClassifier):
+        return False
+    is_far = bool((np.abs(est._target.center_) > FAR_FROM_0 * est._target.scale_).any())
+    return is_double(est) or is_far or not est._target.is_ordinary
+
+
+def feature_names(est: Any) -> list[Any]:
+    """The columns' names, or their places if they have none."""
+    return list(getattr(est, "feature_names_in_", range(est.n_features_in_)))
+
+
+def predictions(graph: Graph, est: Any, variables: list[Any]) -> str:
+    """Probabilities (n, K) of each class, or values (n, K)."""
+    link, (weight, bias) = _link(est.net_.criterion_), _decoding(est)
+    decodes_in_double = needs_double_values(est) and not is_double(est)
+    nothing = np.eye(len(bias)), np.zeros(len(bias))
+    z = _outputs(graph, est, variables, nothing if decodes_in_double else (weight, bias))
+    p = z if link is None else link(graph, z)
+    if est.net_.module_.n_members > 1:
+        p = graph.mean(p, 0)
+    if decodes_in_double:
+        scale, center = _unit(est)
+        return graph("Add", graph("Mul", graph.cast(p, np.float64), scale), center)
+    return p
+
+
+def labels(graph: Graph, est: Any, p: str, classes: np.ndarray | None, output: str) -> None:
+    """Labels of probabilities, or with None for classes their places."""
+    if est._target.kind_ == "multilabel":
+        graph.cast(graph("Greater", p, graph.number(0.5)), np.int64, output)
+    elif classes is None:
+        graph("ArgMax", p, axis=1, keepdims=0, output=output)
+    else:
+        graph("Gather", classes, graph("ArgMax", p, axis=1, keepdims=0), output=output)
+
+
+def onnx_classes(classes: np.ndarray) -> np.ndarray:
+    """Class labels as ONNX holds them: strings, int64, bool or float64."""
+    if classes.dtype.kind == "u" and classes.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"Class label {classes.max()} does not fit in ONNX's int64; encode the labels before fit.")
+    if classes.dtype.kind in "iub":
+        return classes.astype(bool if classes.dtype.kind == "b" else np.int64)
+    if classes.dtype.kind == "f":
+        return classes.astype(np.float64)
+    if not all(isinstance(label, str) for label in classes.tolist()):
+        raise ValueError(f"Class labels have to be strings, or numbers of one type, in ONNX; got {classes.tolist()}.")
+    broken = next((label for label in classes.tolist() if not is_utf8(label)), None)
+    if broken is not None:
+        raise ValueError(
+            f"Class label {broken!r} has no form in UTF-8 (a lone surrogate), and ONNX's strings are UTF-8; encode the "
+            "labels before fit."
+        )
+    return classes.astype(str)
+
+
+def _outputs(graph: Graph, est: Any, variables: list[Any], after: Affine) -> str:
+    """`z @ after[0] + after[1]` of the network's outputs z ((members,) n, K)."""
+    network = est.net_.module_
+    if est._features is None:  # rows of more than two dimensions
+        x = graph.cast(variables[0].full_name, graph.dtype)
+        return _affine(graph, custom_outputs(graph, network, x, tuple(variables[0].type.shape[1:])), after)
+    columns = GraphColumns(graph, variables, est.n_features_in_, feature_names(est))
+    encoded = encode(graph, est._features, columns)
+    if isinstance(network, MLP):
+        return mlp_outputs(graph, network, encoded, after)
+    parts = [part for part in (encoded.numeric, encoded.others) if part is not None]
+    z = custom_outputs(graph, network, graph.concat(parts), (est._features.n_numeric_,))
+    return _affine(graph, z, after)
+
+
+def _affine(graph: Graph, z: str, after: Affine) -> str:
+    weight, bias = graph.number(after[0]), graph.number(after[1])
+    z = z if np.array_equal(weight, np.eye(len(weight))) else graph("MatMul", z, weight)
+    return graph("Add", z, bias) if bias.any() else z
+
+
+def _decoding(est: Any) -> Affine:
+    """What is done to the network's outputs before the link: a matrix and a shift."""
+    k = est._network_outputs()
+    if isinstance(est, NeuralClassifier):  # the logistic function of -z and z gives both classes their probability
+        return (np.array([[-1.0, 1.0]]), np.zeros(2)) if est._target.kind_ == "binary" else (np.eye(k), np.zeros(k))
+    scale, center = _unit(est)
+    if isinstance(est.net_.criterion_, Poisson | Gamma):  # whose values are divided by their mean, and not centred
+        return np.eye(k), np.log(scale)
+    return np.diag(scale), center
+
+
+def _unit(est: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and center of each of a regressor's outputs."""
+    k = est._network_outputs()
+    return np.broadcast_to(est._target.scale_, k), np.broadcast_to(est._target.center_, k)
+
+
+def _link(loss: Loss) -> Any:
+    """What writes the loss's link; None if that changes nothing."""
+    if isinstance(loss, CallableLoss):
+        return _link(loss.own)
+    if isinstance(loss, Pinball) and len(loss.quantiles) > 1:
+        return lambda graph, z: graph.sorted(z, len(loss.quantiles))
+    return LINKS.get(type(loss))

@@ -1,0 +1,97 @@
+"""What a graph tells about itself: its columns, classes and task, and the table that it was exported with.
+
+One JSON document, under the key "sknn" of the model's `metadata_props`; docs/export.md describes it.
+"""
+
+import importlib.metadata
+import json
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+
+from sknn.estimators.base import BaseNeural
+from sknn.export.onnx.inputs import Input, numbers_or_texts
+from sknn.preprocessing.tables import is_frame
+
+KEY = "sknn"
+FORMAT = 1  # raise it when a name or a meaning changes, and say in docs/export.md what did
+MOST_LEVELS = 100  # of a category, the most frequent, that are told
+
+
+def describe(
+    model: Any, final: Any, X: Any, inputs: list[Input], outputs: list[str], data: dict[str, Any] | None
+) -> str:
+    """The document, as JSON; `data` is `summary_of` the table, or None if its rows were made up."""
+    names = _feature_names(model, X)
+    document = {
+        "format": FORMAT,
+        "sknn_version": _version(),
+        "estimator": type(final).__name__,
+        "task": _task(final),
+        "inputs": [{"name": i.name, "type": i.type, "shape": [None, *i.shape]} for i in inputs],
+        "outputs": outputs,
+        "named": is_frame(X) or hasattr(model, "feature_names_in_"),
+        "features": [
+            {"name": name, "type": inputs[j].type if inputs[0].column is not None else inputs[0].type}
+            for j, name in enumerate(names)
+        ],
+        "classes": [_plain(label) for label in final.classes_] if is_classifier(final) else None,
+        "quantiles": list(final._quantiles()) or None if hasattr(final, "_quantiles") else None,
+        "data": data,
+    }
+    return json.dumps(document, allow_nan=False)
+
+
+def summary_of(model: Any, X: Any, inputs: list[Input]) -> dict[str, Any]:
+    """What a table's columns hold."""
+    names = _feature_names(model, X)
+    columns = [{"name": name} | _summary(numbers_or_texts(X, j, inputs)) for j, name in enumerate(names)]
+    return {"n_rows": X.shape[0], "columns": columns}
+
+
+def _summary(column: np.ndarray) -> dict[str, Any]:
+    """Of numbers: moments and deciles; of strings, of which '' is missing: the most frequent ones' shares."""
+    if column.dtype == object:
+        counts = Counter(column.tolist())
+        missing = counts.pop("", 0)
+        levels = {level: count / len(column) for level, count in counts.most_common(MOST_LEVELS)}
+        return {"kind": "category", "missing": missing / len(column), "n_levels": len(counts), "levels": levels}
+    present = column[np.isfinite(column)]
+    summary = {"kind": "number", "count": len(present), "missing": float(np.isnan(column).mean())}
+    if not len(present):
+        return summary | {"mean": None, "std": None, "deciles": None}
+    exponent = np.frexp(np.abs(present).max())[1]  # of a number of two: squares and differences overflow no more
+    scaled = np.ldexp(present, -exponent)
+    found = scaled.mean(), scaled.std(), np.quantile(scaled, np.linspace(0, 1, 11))
+    mean, std, deciles = (np.ldexp(value, exponent) for value in found)
+    return summary | {"mean": float(mean), "std": float(std), "deciles": deciles.tolist()}
+
+
+def _feature_names(model: Any, X: Any) -> list[str]:
+    """One per column; none for rows of more than two dimensions."""
+    if len(X.shape) > 2:
+        return []
+    names = getattr(model, "feature_names_in_", getattr(X, "columns", [f"x{j}" for j in range(X.shape[1])]))
+    return [str(name) for name in names]
+
+
+def _task(final: Any) -> str:
+    if isinstance(final, BaseNeural):
+        kind = getattr(final._target, "kind_", None)
+        return kind or ("quantiles" if len(final._quantiles()) > 1 else "regression")  # type: ignore[attr-defined]
+    if not is_classifier(final):
+        return "regression"
+    return "binary" if len(final.classes_) == 2 else "multiclass"
+
+
+def _plain(label: Any) -> Any:
+    return label.item() if isinstance(label, np.generic) else label
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("sknn")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

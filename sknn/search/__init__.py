@@ -1,1 +1,0 @@
-"""The fits of a search, trained together."""

@@ -1,0 +1,1 @@
+"""Trackers: callbacks that log a whole fit to TensorBoard, Weights & Biases or MLflow."""

@@ -1,0 +1,180 @@
+"""Build what a training needs from an estimator's parameters: the plan, the network, its optimizer, the skorch net.
+
+`est` is an estimator whose encoders are fitted.
+"""
+
+import os
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from sknn.network.base import EnsembleNetwork, Inputs
+from sknn.network.custom import CustomNetwork, build_module, check_factory
+from sknn.network.embeddings import PIECEWISE_BINS
+from sknn.network.mlp import MLP
+from sknn.network.optimizers import SGD, Adam, EnsembleOptimizer, Rates, TorchOptimizer
+from sknn.network.schedules import SCHEDULES
+from sknn.preprocessing.scaling import quantiles
+from sknn.training.lbfgs import LBFGSNet
+from sknn.training.net import TrainingNet
+from sknn.training.plan import Plan, TrainingSet
+from sknn.training.resolve import Seed, batch_size, dropout_rates, hidden_sizes, precision
+from sknn.training.scoring import estimator_metric, watched_metric
+from sknn.utils.device import Precision
+from sknn.utils.random import member_generator
+
+AUTO_EMBEDDED_COLUMNS = 100  # periodic embeddings of more columns cost more than they give
+CPU = torch.device("cpu")
+GRADIENT_NORM = "gradient_norm"  # among the metrics, but not one of predictions
+
+
+def schedule_of(est: Any, is_stream: bool) -> str:
+    """The schedule's name; a stream of rows has no known end, so a schedule that has one is constant there."""
+    ends = SCHEDULES[est.learning_rate].by_share is not None
+    return "constant" if is_stream and ends else est.learning_rate
+
+
+def make_plan(est: Any, data: TrainingSet, seeds: list[Seed], is_stream: bool = False) -> Plan:
+    n, rates = len(seeds), dropout_rates(est) if est.module is None else ()
+    wanted = [est.metrics] if isinstance(est.metrics, str) else list(est.metrics or [])
+    metrics = [name for name in wanted if name != GRADIENT_NORM]
+    return Plan(
+        seeds=seeds,
+        batch_size=batch_size(est, len(data.train_rows[0])),
+        max_iter=est.max_iter,
+        shuffle=bool(est.shuffle),
+        schedule=schedule_of(est, is_stream),
+        power_t=est.power_t,
+        tol=[est.tol] * n,
+        n_iter_no_change=[est.n_iter_no_change] * n,
+        dropout=[rates if any(rates) else ()] * n,
+        label_smoothing=[getattr(est, "label_smoothing", 0.0)] * n,
+        join_last_row=bool(est.batch_norm) or est.module is not None,
+        watch=[watched_metric(est, est.scoring)] * n if data.valid_rows and est.scoring != "loss" else [],
+        restore_best=bool(data.valid_rows),
+        metrics={getattr(name, "__name__", str(name)): [estimator_metric(est, name)] * n for name in metrics},
+        gradient_norm=GRADIENT_NORM in wanted,
+        verbose=int(est.verbose),
+    )
+
+
+def make_network(est: Any, data: TrainingSet, seeds: list[Seed]) -> EnsembleNetwork:
+    device = data.table.target.device
+    kinds = precision(est, device)
+    network = (make_mlp if est.module is None else make_custom)(est, data, seeds, kinds)
+    return network if network.param_buffer.device == device else network.to(device)
+
+
+def make_mlp(est: Any, data: TrainingSet, seeds: list[Seed], kinds: Precision) -> MLP:
+    features, table = est._features, data.table
+    check_size(est, table.width, len(seeds), kinds, table.target.device)
+    n_numeric, embedding = len(features.numeric_), est.numeric_embedding
+    if embedding == "auto":
+        embedding = "periodic" if n_numeric <= AUTO_EMBEDDED_COLUMNS else None
+    if sp.issparse(table.numeric) or not n_numeric:
+        embedding = None  # most of a sparse table's numbers are 0
+    network = MLP(
+        len(seeds),
+        n_numeric=table.width,
+        n_outputs=est._network_outputs(),
+        hidden=hidden_sizes(est),
+        activation=est.activation,
+        dropout=dropout_rates(est),
+        batch_norm=bool(est.batch_norm),
+        numeric_embedding=embedding,
+        n_embedded=n_numeric if embedding else 0,
+        n_levels=features.n_levels_,
+        input_scale=est.scaling == "auto",
+        initial="normal" if est.solver == "adamw" else "glorot",
+        dtype=kinds.dtype,
+        product_dtype=kinds.product_dtype,
+    )
+    edges = None
+    if embedding == "piecewise_linear":
+        columns = table.numeric[data.train_rows[0], :n_numeric].T.double().cpu().numpy()
+        grid = np.linspace(0, 1, PIECEWISE_BINS + 1).tolist()
+        edges = [torch.from_numpy(np.unique(quantiles(column, grid, None))) for column in columns]
+    network.reset([member_generator(*seed, "weights", CPU) for seed in seeds], edges)
+    return network
+
+
+def check_size(est: Any, width: int, n_members: int, kinds: Precision, device: torch.device) -> None:
+    """Refuse networks that no memory of the device could hold, before it is asked for any: it may promise too much."""
+    sizes = (width, *hidden_sizes(est), est._network_outputs())
+    weights = sum(fan_in * fan_out for fan_in, fan_out in pairwise(sizes))
+    needed, there = 2 * n_members * weights * kinds.dtype.itemsize, total_memory(device)
+    if needed > there:
+        raise MemoryError(
+            f"hidden_layer_sizes={est.hidden_layer_sizes!r} with ensemble_size={est.ensemble_size!r} makes {n_members} "
+            f"networks of {weights:,} weights; these and their gradients take {needed / 1e9:,.0f} GB, and the device "
+            f"has {there / 1e9:.0f} GB. Use fewer units, or a smaller ensemble_size."
+        )
+
+
+def total_memory(device: torch.device) -> float:
+    """Bytes that the device has in all; infinite where that is not known."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if device.type == "cpu" else np.inf
+    except (AttributeError, ValueError, OSError):  # not on this system
+        return np.inf
+
+
+def make_custom(est: Any, data: TrainingSet, seeds: list[Seed], kinds: Precision) -> CustomNetwork:
+    check_factory(est.module)
+    numeric = data.table.numeric
+    in_features = data.table.width if numeric.ndim == 2 else tuple(numeric.shape[1:])
+    starts = [member_generator(*seed, "weights", CPU).initial_seed() for seed in seeds]
+    modules = [build_module(est.module, in_features, est._network_outputs(), start) for start in starts]
+    network = CustomNetwork(modules, kinds.dtype, in_features)
+    network.seed([member_generator(*seed, "noise", CPU).initial_seed() for seed in seeds])
+    check_output(est, network, data.table.inputs(data.train_rows[0][None, :2].expand(len(seeds), -1)))
+    return network
+
+
+def check_output(est: Any, network: CustomNetwork, x: Inputs) -> None:
+    """Refuse a custom module whose output has another shape than the target asks for."""
+    rows, wanted = x.numeric.shape[1], est._network_outputs()
+    x.numeric = x.numeric.to(network.param_buffer)
+    with torch.inference_mode():
+        got = tuple(network.eval().outputs(x).shape[1:])
+    if got != (rows, wanted):
+        raise ValueError(
+            f"module={est.module!r} gives an output of shape {got} for {rows} rows; this target asks for "
+            f"({rows}, {wanted}). Let the last layer have the out_features that module is called with."
+        )
+
+
+def make_net(est: Any, network: EnsembleNetwork, plan: Plan, callbacks: list) -> TrainingNet:
+    options: dict[str, Any] = {"lr": est.learning_rate_init, "device": str(network.param_buffer.device)}
+    make = TrainingNet
+    if est.solver == "lbfgs":
+        make, options = LBFGSNet, options | {"tol": est.tol, "max_fun": est.max_fun}
+    solver = make_solver(est, network.n_members)
+    return make(network, est._make_loss(), solver, plan, est._class_codes(), callbacks=callbacks, **options)
+
+
+def make_solver(est: Any, m: int) -> partial:
+    """A function of a network of `m` members that makes its solver."""
+    weight_decay = est.weight_decay if est.solver == "adamw" else 0.0
+    max_norm = np.inf if est.max_grad_norm is None else est.max_grad_norm
+    rates = Rates([est.learning_rate_init] * m, [est.alpha] * m, [weight_decay] * m, [max_norm] * m)
+    if est.solver in ("adam", "adamw"):
+        use_lr_scales = est.solver == "adamw"
+        return partial(
+            Adam, rates=rates, beta_1=est.beta_1, beta_2=est.beta_2, epsilon=est.epsilon, use_lr_scales=use_lr_scales
+        )
+    if est.solver == "sgd":
+        return partial(SGD, rates=rates, momentum=est.momentum, nesterov=bool(est.nesterovs_momentum))
+    if est.solver == "lbfgs":  # scipy moves the weights; the L2 term is ours
+        return partial(EnsembleOptimizer, rates=rates)
+    if not (isinstance(est.solver, type) and issubclass(est.solver, torch.optim.Optimizer)):
+        raise TypeError(f"solver={est.solver!r} must be a name, or a torch.optim.Optimizer class (not an instance).")
+    if issubclass(est.solver, torch.optim.LBFGS):
+        raise ValueError("solver=torch.optim.LBFGS needs a closure; use solver='lbfgs', which is scipy's.")
+    return partial(TorchOptimizer, rates=rates, optimizer=est.solver)

@@ -1,0 +1,157 @@
+"""Training on all rows at once by scipy's L-BFGS-B, member after member, with the network's own gradient."""
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+from sknn.training.batches import Batch, smooth_labels
+from sknn.training.callbacks import is_of_callback
+from sknn.training.net import TrainingNet
+from sknn.training.plan import TrainingSet
+from sknn.training.progress import TrainingProgress, progress_of
+
+Curve = list[tuple[float, float]]  # the loss after each iteration, and its seconds
+
+
+class LBFGSNet(TrainingNet):
+    """A training net whose iterations are those of a quasi-Newton method; dropout and schedules play no part.
+
+    Parameters
+    ----------
+    tol : float
+        The largest gradient at which a member has converged.
+    max_fun : int
+        Evaluations of the loss at most.
+
+    Notes
+    -----
+    Callbacks are told of the iterations, in order, once every member has been trained.
+    """
+
+    def __init__(self, *args: Any, tol: float = 1e-4, max_fun: int = 15000, **kwargs: Any) -> None:
+        self.tol, self.max_fun = tol, max_fun
+        super().__init__(*args, **kwargs)
+
+    def fit_loop(self, X: TrainingSet, y: None = None, epochs: int | None = None, **kwargs: Any) -> "LBFGSNet":
+        data, n = X, self.module_.n_members
+        self.stopped_by_, self.diverged_members_, self.unconverged_members_ = None, {}, []
+        self._observers: list = []
+        self._epochs_done = 0  # that have a record
+        self._held_out: list[Tensor] = []
+        self.module_.train()
+        curves: list[Curve] = [[] for _ in range(n)]
+        trained = list(range(n))
+        try:
+            with (
+                progress_of(self.plan.verbose, n, self.plan.max_iter * n) as progress,
+                self.module_.computing(len(data.table)),
+            ):
+                for m in range(n):
+                    self._minimise(data, m, curves[m], progress)
+        except KeyboardInterrupt as interrupt:
+            trained = self._interrupted(interrupt, [m for m in range(n) if curves[m] or self.rows_seen_[m]])
+        self.module_.eval()
+        self.failed_members_ = list(self.diverged_members_)
+        self.epochs_ = [len(curve) for curve in curves]
+        self.rows_seen_ = [
+            seen + len(rows) * len(curve)
+            for seen, rows, curve in zip(self.rows_seen_, data.train_rows, curves, strict=True)
+        ]
+        self._keep(trained)
+        try:
+            self._replay(data, [len(data.train_rows[m]) for m in trained], [curves[m] for m in trained])
+        except KeyboardInterrupt:  # the training is over, but not all of its iterations have a record
+            self.stopped_by_ = "user"
+            self._forget_unfinished_epoch()
+            self.epochs_ = [min(n, self._epochs_done) for n in self.epochs_]
+        return self
+
+    def _tell_nobody(self, method: str, **kwargs: Any) -> None:
+        """In place of `notify`: only the net itself hears of an epoch."""
+        getattr(self, method)(self, **kwargs)
+
+    def _minimise(self, data: TrainingSet, m: int, curve: Curve, progress: TrainingProgress) -> None:
+        """Move member m's weights to a minimum, noting its loss after each iteration."""
+        network, started = self.module_, time.perf_counter()
+        batch = self._whole(data, m)
+
+        def loss_and_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:
+            with torch.no_grad():
+                network.param_buffer[m] = torch.from_numpy(x).to(network.param_buffer)
+            return self._loss_and_gradient(batch), network.grad_buffer[m].double().cpu().numpy().copy()
+
+        def note(intermediate_result: Any) -> None:
+            nonlocal started
+            now = time.perf_counter()
+            curve.append((float(intermediate_result.fun), now - started))
+            started = now
+            reached[:] = intermediate_result.x
+            own = {"network": m + 1} if network.n_members > 1 else {}
+            progress.update(own | {"epoch": len(curve), "train_loss": curve[-1][0]})
+
+        start = network.param_buffer[m].detach().double().cpu().numpy().copy()
+        reached = start.copy()
+        options = {"maxfun": self.max_fun, "maxiter": self.plan.max_iter, "gtol": self.tol}
+        try:
+            result = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", callback=note, options=options)
+        except KeyboardInterrupt:  # in the middle of a line search
+            network.load_row(m, torch.from_numpy(reached).to(network.param_buffer))
+            raise
+        finally:
+            network.release()  # memory for all rows, which the next member asks for again
+        if not np.isfinite(result.fun):
+            self.diverged_members_[m] = len(curve) + 1
+        network.load_row(m, torch.from_numpy(result.x).to(network.param_buffer))
+        if result.status != 0:  # 1: max_iter or max_fun is reached; 2: the line search found no smaller loss
+            self.unconverged_members_.append(m)
+
+    def _whole(self, data: TrainingSet, m: int) -> Batch:
+        """All of member m's rows as one batch."""
+        rows, table = data.train_rows[m][None], data.table
+        target = table.target[rows]
+        if any(self.plan.label_smoothing):
+            target = smooth_labels(target, target.new_tensor([self.plan.label_smoothing[m]]), table.n_choices)
+        scale: float | Tensor = 1 / rows.shape[1]
+        per_weight: float | Tensor = scale
+        if table.weight is not None:
+            per_weight = 1 / table.weight[rows].sum(1)
+            scale = (table.weight[rows] * per_weight[:, None]).unsqueeze(2)
+        own = slice(m, m + 1)
+        return Batch(own, [own], rows, table.inputs(rows), target, [], scale, per_weight, 0)
+
+    def _loss_and_gradient(self, batch: Batch) -> float:
+        criterion = self.criterion_
+        with torch.inference_mode():
+            z = self.module_.gradients(
+                batch.inputs, [], lambda z: criterion.gradient(z, batch.target).mul_(batch.scale), batch.members
+            )
+            loss = (criterion.values(z, batch.target) * batch.scale).sum()
+            squares = self.optimizer_.add_l2_gradient(batch.per_weight, batch.members)
+            return float(loss if squares is None else loss + 0.5 * squares[0] * batch.per_weight)
+
+    def _replay(self, data: TrainingSet, sizes: list[int], curves: list[Curve]) -> None:
+        """Write the iterations into the history; a member that has converged keeps its last loss.
+
+        A callback that ends the training is not told of more, but cannot undo what is over.
+        """
+        datasets, self._smallest = data.datasets(), {}
+        notify = self.notify
+        for i in range(max(map(len, curves))):
+            notify("on_epoch_begin", **datasets)
+            self._row = list.__getitem__(self.history, -1)
+            self.history.new_batch()
+            self._record_mean("train_loss", [curve[min(i, len(curve) - 1)][0] for curve in curves if curve])
+            going_on = [m for m, curve in enumerate(curves) if i < len(curve)]
+            self._row["rows"] = sum(sizes[m] for m in going_on)
+            self._epochs_done += 1
+            self._row["dur"] = sum(curves[m][i][1] for m in going_on)
+            try:
+                notify("on_epoch_end", **datasets)
+            except KeyboardInterrupt as interrupt:
+                if not is_of_callback(interrupt):
+                    raise
+                notify = self._tell_nobody

@@ -1,0 +1,71 @@
+"""Predictions of encoded rows by the members of a net: what skorch's callbacks and their scorers call."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import accuracy_score, r2_score
+from skorch.dataset import Dataset
+from torch import Tensor
+
+from sknn.network.base import EnsembleNetwork
+from sknn.network.losses import Loss
+from sknn.training.table import EncodedRows, Table
+
+ROWS_AT_ONCE = 8192
+
+
+class NetPrediction:
+    """A mixin for a net with a network, a loss, and (of a classifier) codes of its classes."""
+
+    module_: EnsembleNetwork
+    criterion_: Loss
+    classes: np.ndarray | None
+    _held_out: list[Tensor]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Mean prediction of encoded rows: probabilities (n, n_classes), or values (n, K) on the scale of the loss."""
+        p = self._mean_prediction(X)
+        is_of_two = self.classes is not None and p.shape[1] == 1 and not self.criterion_.outputs_exclude_each_other
+        return np.hstack([1 - p, p]) if is_of_two else p
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Codes of the classes, or values on the scale of the loss."""
+        p = self._mean_prediction(X)
+        if self.classes is None:
+            return p[:, 0] if p.shape[1] == 1 else p
+        if self.criterion_.outputs_exclude_each_other:
+            return self.classes[p.argmax(1)]
+        labels = (p > 0.5).astype(int)
+        return labels[:, 0] if p.shape[1] == 1 else labels
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy or R2 of encoded rows."""
+        measure = r2_score if self.classes is None else accuracy_score
+        return float(measure(y, self.predict(X), sample_weight=sample_weight))
+
+    def _mean_prediction(self, X: Any) -> np.ndarray:
+        table, index, held_out = self._rows_of(X)
+        module, was_training = self.module_, self.module_.training
+        module.eval()
+        with torch.inference_mode(), module.computing(len(index)):
+            parts = [self._mean_of(table, rows, held_out) for rows in index.split(ROWS_AT_ONCE)]
+        module.train(was_training)
+        return torch.cat(parts).cpu().numpy()
+
+    def _mean_of(self, table: Table, index: Tensor, held_out: bool) -> Tensor:
+        """Mean over members; of rows that were held out, over those that held them out."""
+        p = self.criterion_.link(self.module_.outputs(table.inputs(index.expand(self.module_.n_members, -1))))
+        if not held_out:
+            return p.mean(0)
+        unseen = torch.stack([torch.isin(index, rows) for rows in self._held_out]).to(p.dtype)
+        return (p * unseen.unsqueeze(2)).sum(0) / unseen.sum(0).unsqueeze(1)
+
+    def _rows_of(self, X: Any) -> tuple[Table, Tensor, bool]:
+        """The table and the places of rows that come as a skorch dataset, as `EncodedRows`, or as an array (n, d)."""
+        rows = X.X if isinstance(X, Dataset) else X
+        if isinstance(rows, EncodedRows):
+            return rows.table, rows.index, rows.held_out
+        numeric = torch.as_tensor(rows).to(self.module_.param_buffer)
+        table = Table(numeric, None, numeric.new_zeros(len(numeric), 1))
+        return table, torch.arange(len(numeric), device=numeric.device), False

@@ -1,0 +1,259 @@
+"""A fitted net as plain data (numbers, strings, lists, dicts, numpy arrays), and back: what every way of saving keeps.
+
+Weights go by their names, so that the data does not depend on how a network lays them out in its buffer.  Nothing of
+the rows, the callbacks or the device is kept, and the solver's state only if `partial_fit` is to go on with it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sknn.network.base import EnsembleNetwork, Entry
+from sknn.network.custom import CustomNetwork, build_module
+from sknn.network.generator_mode import GeneratorMode
+from sknn.network.mlp import MLP
+from sknn.training.build import CPU, make_net
+from sknn.training.net import TrainingNet
+from sknn.training.plan import Plan
+from sknn.training.resume import on_cpu
+from sknn.utils.random import member_generator
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+# What a net knows of its trainings, besides the weights.
+OF_THE_NET = ("rows_seen_", "keeps_optimizer", "members_", "batch_size")
+OF_THE_LAST_FIT = ("epochs_", "stopped_by_", "diverged_members_", "failed_members_", "unconverged_members_")
+OF_THE_PROGRESS = ("best", "best_epoch", "epochs_without_improvement")
+
+
+# --- A net as plain data ------------------------------------------------------------------------------------------
+
+
+def state_of_net(est: Any) -> dict[str, Any]:
+    """Plain data from which `net_from_state` makes the estimator's net again."""
+    net = est.net_
+    network = net.module_
+    return {
+        "network": _description(network),
+        "arrays": _arrays_by_name(network, network.param_buffer) | _counters(network),
+        "frozen": [name for name, p in network.named_parameters() if not p.requires_grad],
+        "noise": _noise_states(network) if est.warm_start or net.keeps_optimizer else None,
+        "optimizer": _solver_state(net),
+        "history": [dict(row) for row in net.history],
+        "progress": {name: list(getattr(net.progress_, name)) for name in OF_THE_PROGRESS},
+        "net": {name: getattr(net, name) for name in OF_THE_NET},
+        "last_fit": {name: getattr(net, name) for name in OF_THE_LAST_FIT},
+    }
+
+
+def _description(network: EnsembleNetwork) -> dict[str, Any]:
+    """What it takes to build the network, without its arrays."""
+    if isinstance(network, CustomNetwork):
+        return {"in_features": network.in_features, "dtype": NAMES[network.param_buffer.dtype]}
+    config: dict[str, Any] = {name: value for name, value in network.config.items() if name != "n_members"}  # type: ignore[union-attr, operator]
+    return config | {name: NAMES.get(config[name]) for name in ("dtype", "product_dtype")}
+
+
+def _named(network: EnsembleNetwork) -> dict[str, Entry]:
+    """The network's entries by the names of the parameters; of a custom network, by those in the user's module."""
+    owners = {module: name for name, module in network.named_modules()}
+    return {f"{owners[entry.owner]}.{entry.name}".removeprefix("members.0."): entry for entry in network.entries}
+
+
+def _arrays_by_name(network: EnsembleNetwork, buffer: Tensor) -> dict[str, np.ndarray]:
+    """Copies of the parts of a buffer (M, row length): arrays (M, *shape)."""
+    buffer = buffer.detach().cpu()
+    return {name: network.view(buffer, entry).numpy().copy() for name, entry in _named(network).items()}
+
+
+def _counters(network: EnsembleNetwork) -> dict[str, np.ndarray]:
+    """A custom module's buffers that are no floats, and so not in the flat buffer: (M, *shape)."""
+    if not isinstance(network, CustomNetwork):
+        return {}
+    buffers = [dict(member.named_buffers()) for member in network.members]
+    names = [name for name, buffer in buffers[0].items() if not buffer.is_floating_point()]
+    return {name: torch.stack([own[name].cpu() for own in buffers]).numpy() for name in names}
+
+
+def _noise_states(network: EnsembleNetwork) -> list[np.ndarray] | None:
+    """States of the generators from which custom modules draw; those of a GPU mean nothing elsewhere."""
+    draws = getattr(network, "draws", None)
+    return (
+        None if draws is None or network.param_buffer.is_cuda else [own.states["cpu"].numpy().copy() for own in draws]
+    )
+
+
+def _solver_state(net: TrainingNet) -> dict[str, Any] | None:
+    if not net.keeps_optimizer:
+        return None
+    state = net.optimizer_.state_dict() if "optimizer_" in net.__dict__ else net.__dict__.get("optimizer_state")
+    if state is None:
+        return None
+    network = net.module_
+    buffers = {name: _arrays_by_name(network, buffer) for name, buffer in state["state"].items()}
+    return _map_leaves(state, Tensor, lambda t: t.detach().cpu().numpy().copy()) | {"state": buffers}
+
+
+def _map_leaves(tree: Any, kind: type, function: Any) -> Any:
+    """Nested dicts, lists and tuples with a function of every leaf of a kind in its place."""
+    if isinstance(tree, dict):
+        return {key: _map_leaves(value, kind, function) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(_map_leaves(value, kind, function) for value in tree)
+    return function(tree) if isinstance(tree, kind) else tree
+
+
+# --- And back -----------------------------------------------------------------------------------------------------
+
+
+def net_from_state(est: Any, state: Mapping[str, Any]) -> TrainingNet:
+    """The net that `state_of_net` described, on the CPU, of an estimator whose other attributes are there.
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not fit the network, or the network does not fit the encoders.
+    """
+    built = _as_built(est)
+    network = _network(built, state["network"], state["arrays"])
+    for name in state["frozen"]:
+        network.get_parameter(name).requires_grad_(False)
+    _restore_noise(network, state)
+    plan = Plan(seeds=[], batch_size=int(state["net"]["batch_size"]), max_iter=int(est.max_iter))
+    net = make_net(built, network, plan, [])
+    solver, net.optimizer = net.optimizer, lambda network: None  # `resume` makes one if training goes on
+    net.initialize_untrained().optimizer = solver
+    del net.optimizer_
+    list.extend(net.history, state["history"])
+    for name in OF_THE_PROGRESS:
+        setattr(net.progress_, name, list(state["progress"][name]))
+    for part, names in {"net": OF_THE_NET, "last_fit": OF_THE_LAST_FIT}.items():
+        for name in names:
+            setattr(net, name, state[part][name])
+    if state["optimizer"] is not None:
+        buffers = {name: _packed(network, arrays) for name, arrays in state["optimizer"]["state"].items()}
+        rest = {name: value for name, value in state["optimizer"].items() if name != "state"}
+        net.optimizer_state = _map_leaves(rest, np.ndarray, torch.from_numpy) | {"state": buffers}
+    return net
+
+
+def _as_built(est: Any) -> Any:
+    """The estimator with the parameters that its network was built with, should they have been changed since."""
+    built: Any = object.__new__(type(est))
+    then = {name: value for name, value in est._built_with.items() if name != "solver"}
+    if (est.solver == "lbfgs") != (est._built_with["solver"] == "lbfgs"):
+        then["solver"] = "adamw" if est.solver == "lbfgs" else "lbfgs"
+    built.__dict__ = est.__dict__ | then
+    return built
+
+
+def _network(built: Any, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> EnsembleNetwork:
+    """The network with its arrays; checked before any memory is asked for, as a file may say anything."""
+    dtype = DTYPES[description["dtype"]]
+    n_members = min((len(array) for array in arrays.values()), default=0)
+    if n_members < 1:
+        raise ValueError("the network has no members")
+    if built.module is not None:
+        network: EnsembleNetwork = _empty_custom(built, description["in_features"], dtype, n_members, arrays)
+        _restore_counters(network, arrays)
+    else:
+        network = _empty_mlp(built, {**description, "dtype": dtype}, len(arrays))
+    own = {name: arrays[name] for name in arrays if name not in _counters(network)}
+    network.bind_views(_packed(network, own))
+    return network.eval()
+
+
+def _empty_mlp(built: Any, config: dict[str, Any], n_arrays: int) -> MLP:
+    """An MLP of no members, which costs no memory, if the encoders give what it takes."""
+    if config["product_dtype"] is not None:
+        config["product_dtype"] = DTYPES[config["product_dtype"]]
+    features = built._features
+    needed = (features.n_numeric_, tuple(features.n_levels_), built._network_outputs())
+    given = (config["n_numeric"], tuple(config["n_levels"]), config["n_outputs"])
+    if needed != given:
+        raise ValueError(f"the encoders and the target need a network of sizes {needed}, and it has {given}")
+    if len(config["hidden"]) > n_arrays:
+        raise ValueError(f"{len(config['hidden'])} hidden layers can't come from {n_arrays} arrays")
+    return MLP(**config, n_members=0)
+
+
+def _empty_custom(
+    built: Any, in_features: Any, dtype: torch.dtype, n_members: int, arrays: Mapping[str, np.ndarray]
+) -> CustomNetwork:
+    """A custom network; its other modules are built once the first is known to be what the arrays are of."""
+    if built._features is not None and in_features != built._features.n_numeric_:
+        raise ValueError(
+            f"the encoders give {built._features.n_numeric_} features, and the module is to take {in_features}"
+        )
+    first = build_module(built.module, in_features, built._network_outputs(), 0)
+    network = CustomNetwork([first], dtype, in_features)
+    own = {name: tuple(entry.shape) for name, entry in _named(network).items()}
+    own |= {name: counter.shape[1:] for name, counter in _counters(network).items()}
+    wanted = {name: (n_members, *shape) for name, shape in own.items()}
+    got = {name: array.shape for name, array in arrays.items()}
+    if wanted != got:
+        raise ValueError(
+            f"the module given does not fit the file's arrays: it has {_listed(wanted)}, and they are {_listed(got)}"
+        )
+    others = [build_module(built.module, in_features, built._network_outputs(), 0) for _ in range(n_members - 1)]
+    return CustomNetwork([first, *others], dtype, in_features)
+
+
+def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Names with shapes, members first; the first few of them."""
+    listed = [f"{name} {shape}" for name, shape in sorted(shapes.items())]
+    return ", ".join(listed[:6]) + ", ..." * (len(listed) > 6)
+
+
+def _packed(network: EnsembleNetwork, arrays: Mapping[str, np.ndarray]) -> Tensor:
+    """A buffer (M, row length) of the network, filled with arrays by name."""
+    entries = _named(network)
+    if entries.keys() != arrays.keys():
+        raise ValueError(f"the network has arrays named {sorted(entries)}, and those given are {sorted(arrays)}")
+    dtype, n_members = network.param_buffer.dtype, len(next(iter(arrays.values())))
+    for name, entry in entries.items():
+        wanted, got = (n_members, *entry.shape), arrays[name].shape
+        if wanted != got or str(arrays[name].dtype) != NAMES[dtype]:
+            raise ValueError(f"{name} has to be {NAMES[dtype]} of shape {wanted}; got {arrays[name].dtype} of {got}")
+    buffer = torch.zeros(n_members, network.param_buffer.shape[1], dtype=dtype)
+    for name, entry in entries.items():
+        network.view(buffer, entry).copy_(torch.from_numpy(arrays[name]))
+    return buffer
+
+
+def _restore_counters(network: EnsembleNetwork, arrays: Mapping[str, np.ndarray]) -> None:
+    for name, present in _counters(network).items():
+        if name not in arrays or arrays[name].shape != present.shape or arrays[name].dtype != present.dtype:
+            raise ValueError(f"the module's buffer {name} has to be {present.dtype} of shape {present.shape}")
+        for member, value in zip(network.members, arrays[name], strict=True):  # type: ignore[arg-type]
+            member.get_buffer(name).copy_(torch.as_tensor(value))
+
+
+def _restore_noise(network: EnsembleNetwork, state: Mapping[str, Any]) -> None:
+    """Give custom modules the generators they had, or new ones, the same each time."""
+    if not isinstance(network, CustomNetwork):
+        return
+    if state["noise"] is not None:
+        network.draws = [GeneratorMode.going_on({"cpu": torch.from_numpy(noise.copy())}) for noise in state["noise"]]
+        return
+    _seed_noise(network, len(state["history"]))
+
+
+def _seed_noise(network: CustomNetwork, epochs: int) -> None:
+    network.seed([member_generator(0, m, "noise", CPU, epochs).initial_seed() for m in range(network.n_members)])
+
+
+def move_net(net: TrainingNet, device: torch.device) -> None:
+    """Bring a net to a device, with what `partial_fit` goes on with."""
+    before = net.module_.param_buffer.device
+    network = net.module_.to(device)
+    net.device = str(device)
+    solver = net.__dict__.pop("optimizer_", None)
+    if solver is not None and net.keeps_optimizer:
+        net.optimizer_state = on_cpu(solver.state_dict())
+    if isinstance(network, CustomNetwork) and "cuda" in (device.type, before.type):
+        _seed_noise(network, len(net.history))

@@ -1,0 +1,132 @@
+"""Activations, losses, links and precisions in the graph, against the estimator."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_regression
+
+from sknn import NeuralClassifier, NeuralRegressor
+from sknn.export import to_onnx
+from sknn.export.check import run
+from sknn.export.onnx.inputs import inputs_of
+from sknn.network.activations import ACTIVATIONS
+
+SMALL = {"hidden_layer_sizes": (8, 6), "max_iter": 2, "random_state": 0, "ensemble_size": 2}
+X, Y = make_regression(80, 5, noise=5.0, random_state=0)
+NEW = make_regression(40, 5, random_state=1)[0] * 3
+
+
+def outputs(est, X=X, new=NEW, **options):
+    return run(to_onnx(est, X, **options), new, inputs_of(X))
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_in_both_precisions(activation, precision):
+    reg = NeuralRegressor(activation=activation, precision=precision, **SMALL).fit(X, Y)
+    (values,) = outputs(reg)
+
+    assert values.dtype == precision
+    exact = precision == "float64" and activation != "gelu"  # ONNX Runtime has erf in single precision only
+    np.testing.assert_allclose(values[:, 0], reg.predict(NEW), rtol=1e-12 if exact else 2e-6, atol=0 if exact else 1e-4)
+
+
+def log_cosh(z, y):
+    return (z - y).cosh().log()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {"loss": "squared_error"},
+        {"loss": "absolute_error"},
+        {"loss": "huber"},
+        {"loss": "quantile", "quantile": 0.3},
+        {"loss": "quantile", "quantile": (0.2, 0.8)},
+        {"loss": "poisson"},
+        {"loss": "gamma"},
+        {"loss": log_cosh},
+    ],
+    ids=lambda loss: str(loss.get("quantile", getattr(loss["loss"], "__name__", loss["loss"]))),
+)
+@pytest.mark.parametrize("scaling", ["auto", None])
+def test_every_loss_of_the_regressor(loss, scaling):
+    y = np.exp(Y / 200) * (1000 if scaling else 1)
+    reg = NeuralRegressor(scaling=scaling, **loss, **SMALL).fit(X, y)
+    (values,) = outputs(reg)
+
+    np.testing.assert_allclose(values, reg.predict(NEW).reshape(40, -1), rtol=1e-5, atol=1e-6)
+    assert (np.diff(values) >= 0).all()
+
+
+def focal(z, y):
+    p = torch.sigmoid(z)
+    return -(y * (1 - p) ** 2 * torch.log(p) + (1 - y) * p**2 * torch.log(1 - p))
+
+
+@pytest.mark.parametrize("y", [(Y > 0).astype(int), np.digitize(Y, [-50, 50])], ids=["binary", "multiclass"])
+def test_a_loss_of_ones_own_keeps_the_link_of_the_classifier(y):
+    clf = NeuralClassifier(loss=lambda z, y: focal(z, y).sum(-1), **SMALL).fit(X, y)
+
+    np.testing.assert_allclose(outputs(clf)[1], clf.predict_proba(NEW), atol=1e-6)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "adam", "sgd"])
+def test_every_solver_whichever_precision_it_takes(solver):
+    clf = NeuralClassifier(solver=solver, scaling="standard", learning_rate="cosine", **SMALL)
+    clf.fit(X, Y > 0) if solver != "lbfgs" else clf.set_params(max_iter=500, tol=1e-2).fit(X, Y > 0)
+    p = outputs(clf)[1]
+
+    assert p.dtype == (np.float64 if solver == "lbfgs" else np.float32)
+    np.testing.assert_allclose(p, clf.predict_proba(NEW), atol=1e-6)
+
+
+def test_bfloat16_products_become_float32_products():
+    clf = NeuralClassifier(precision="bfloat16", scaling="robust", **SMALL).fit(X, Y > 0)
+    p = outputs(clf)[1]
+
+    assert p.dtype == np.float32
+    np.testing.assert_allclose(p, clf.predict_proba(NEW), atol=0.02)
+
+
+@pytest.mark.parametrize("center", [0, 1e4, 1e9])
+def test_a_target_far_from_0_keeps_the_digits_of_its_deviations(center):
+    y = center + Y / Y.std()
+    reg = NeuralRegressor(**SMALL).fit(X, y)
+    (values,) = outputs(reg)
+
+    assert values.dtype == (np.float64 if center else np.float32)
+    np.testing.assert_allclose(values[:, 0], reg.predict(NEW), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("embedding", ["periodic", "piecewise_linear"])
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_numeric_embeddings_without_any_other_column(embedding, members, precision):
+    reg = NeuralRegressor(numeric_embedding=embedding, precision=precision, **SMALL | {"ensemble_size": members})
+    reg.fit(X, Y)
+
+    np.testing.assert_allclose(outputs(reg)[0][:, 0], reg.predict(NEW), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_table_of_embedded_categories_alone(members):
+    words = np.array([f"level {i}" for i in np.random.default_rng(0).integers(0, 12, 80)], dtype=object)[:, None]
+    clf = NeuralClassifier(**SMALL | {"ensemble_size": members}).fit(words, Y > 0)
+    new = np.array([["level 3"], ["never seen"], [None]], dtype=object)
+
+    np.testing.assert_allclose(outputs(clf, words, new)[1], clf.predict_proba(new), atol=1e-6)
+
+
+def test_batch_norm_is_multiplied_into_the_layer_before():
+    reg = NeuralRegressor(batch_norm=True, **SMALL).fit(X, Y)
+    program = to_onnx(reg, X)
+
+    np.testing.assert_allclose(run(program, NEW, inputs_of(X))[0][:, 0], reg.predict(NEW), rtol=1e-5, atol=1e-4)
+    assert "BatchNormalization" not in {node.op_type for node in program.graph.node}
+
+
+def test_a_single_network_on_an_array_is_a_few_nodes():
+    clf = NeuralClassifier(hidden_layer_sizes=(64, 32), ensemble_size=1, max_iter=1, random_state=0).fit(X, Y > 0)
+
+    assert len(to_onnx(clf, X).graph.node) <= 22
