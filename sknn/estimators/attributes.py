@@ -77,9 +77,8 @@ class FittedAttributes:
             lost = DIVERGED.format(epoch=min(net.diverged_members_.values()))
             warn(f"{lost} The weights of the best epoch before are kept.")
         elif complete:
-            hint = advice(
-                diagnose(net.history[len(net.history) - self.n_iter_ :]), net.progress_.epochs_without_improvement
-            )
+            waits = [state.epochs_without_improvement for state in net.member_states_]
+            hint = advice(diagnose(net.history[len(net.history) - self.n_iter_ :]), waits)
             if hint is not None:
                 warn(hint, TrainingWarning)
         if complete and net.unconverged_members_ and net.stopped_by_ is None:
@@ -128,7 +127,7 @@ class FittedAttributes:
         `sknn.history.diagnosis.diagnose`.
         """
         net = self._fitted_net("history_")
-        return records_of(net.history, net.members_)
+        return records_of(net.history, net.member_history_)
 
     def history_frame(self, members: bool = False) -> Any:
         """The history as a table.

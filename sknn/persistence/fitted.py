@@ -129,19 +129,20 @@ def _check_net(net: TrainingNet) -> None:
     """The network's numbers, and what the net knows of its trainings."""
     network = _require(net, "module_", _has_finite_numbers, "a network of finite numbers")
     m = network.n_members
-    for name in ("rows_seen_", "epochs_"):
-        _require(net, name, _each(_is_count, m), "a whole number for each member")
-    for name in ("failed_members_", "unconverged_members_", "diverged_members_"):
-        _require(net, name, lambda it: all(_is_count(k) and k < m for k in it), "of numbers of members")
-    _require(net, "diverged_members_", _dict_of(_is_count), "epochs of members")
-    _require(net, "members_", _dict_of(lambda row: isinstance(row, dict)), "records by epoch")
+    states = _require(net, "member_states_", lambda it: len(it) == m, "a state for each member")
+    for state in states:
+        for name in ("epochs", "rows_seen", "epochs_without_improvement"):
+            _require(state, name, _is_count, "a whole number")
+        for name in ("failed", "unconverged"):
+            _require(state, name, _is_bool, "True or False")
+        _require(state, "diverged_in", lambda it: it is None or _is_count(it), "None or a whole number")
+        _require(state, "best_score", _is_number, "a number")
+        _require(state, "best_epoch", _is_whole, "a whole number")
+    _require(net, "member_history_", _dict_of(lambda row: isinstance(row, dict)), "records by epoch")
     _require(net, "keeps_optimizer", _is_bool, "True or False")
     _require(net, "batch_size", lambda it: _is_count(it) and it > 0, "a whole number above 0")
     _require(net, "stopped_by_", _one_of(None, "user", "callback"), "None, 'user' or 'callback'")
     _require(net, "history", lambda it: all(map(_is_record, list.__iter__(it))), "a record for each epoch")
-    _require(net.progress_, "best", _each(_is_number, m), "a number for each member")
-    _require(net.progress_, "best_epoch", _each(_is_whole, m), "a whole number for each member")
-    _require(net.progress_, "epochs_without_improvement", _each(_is_count, m), "a whole number for each member")
 
 
 def _has_finite_numbers(network: EnsembleNetwork) -> bool:

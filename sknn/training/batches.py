@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import groupby, islice, pairwise, repeat
+from itertools import groupby, islice, repeat
 from typing import Any
 
 import torch
@@ -37,7 +37,7 @@ class Block:
     def n_batches(self) -> int:
         return (self.stop - self.start) // self.size
 
-    def runs(self, sizes: Sequence[int]) -> list[slice]:
+    def step_groups(self, sizes: Sequence[int]) -> list[slice]:
         """The block's members, split where their numbers of rows (and so of steps) differ."""
         first, last = self.members.start, self.members.stop
         return [slice(first + run.start, first + run.stop) for run in equal_runs(sizes[first:last])]
@@ -50,7 +50,7 @@ class Batch:
     Attributes
     ----------
     members : slice
-    runs : list of slice
+    step_groups : list of slice
         The members, split where they have not taken the same number of steps.
     rows : Tensor of shape (M, B)
         Places in the table.
@@ -68,7 +68,7 @@ class Batch:
     """
 
     members: slice
-    runs: list[slice]
+    step_groups: list[slice]
     rows: Tensor
     inputs: Inputs
     target: Tensor
@@ -90,7 +90,7 @@ class Chunk:
     rows : sequence of Tensor
         Every member's rows, in its order.
     blocks : list of Block
-    runs : list of slice
+    step_groups : list of slice
         The members, split where their numbers of rows differ.
     noise : DropoutNoise
     smoothing : Tensor of shape (members,), optional
@@ -102,11 +102,11 @@ class Chunk:
         table: Table,
         rows: Sequence[Tensor],
         blocks: list[Block],
-        runs: list[slice],
+        step_groups: list[slice],
         noise: DropoutNoise,
         smoothing: Tensor | None = None,
     ) -> None:
-        self.blocks, self.runs, self.members = blocks, runs, blocks[0].members
+        self.blocks, self.step_groups, self.members = blocks, step_groups, blocks[0].members
         self.shapes = [(b.n_batches, b.members.stop - b.members.start, b.size) for b in blocks]
         self.rows = torch.cat([self._rows_of(rows, b, shape) for b, shape in zip(blocks, self.shapes, strict=True)])
         self.inputs, self.target = table.inputs(self.rows), table.target[self.rows]
@@ -172,7 +172,7 @@ class Chunk:
             )
             starts = range(block.start, block.stop, size)
             parts = rows[i].unbind(), inputs[i].unbind(), targets[i].unbind(), noises, scales, per_weights, starts
-            yield from map(partial(Batch, self.members, self.runs), *parts)
+            yield from map(partial(Batch, self.members, self.step_groups), *parts)
 
     def penalties_of(self, squares: Tensor) -> Tensor:
         """The batches' L2 terms times their rows (batches, M), from what the solver's `add_l2_gradient` returned."""
@@ -197,29 +197,6 @@ def inverse(weights: Tensor) -> Tensor:
 def smooth_labels(target: Tensor, smoothing: Tensor, n_choices: int) -> Tensor:
     """Move `smoothing` (n, 1) of each row's labels (n, K) to the uniform distribution over its choices."""
     return target * (1 - smoothing) + smoothing / n_choices
-
-
-class Outputs:
-    """Outputs of members on their rows, collected chunk by chunk and measured at the end of an epoch."""
-
-    def __init__(self, table: Table) -> None:
-        self.table = table
-        self.pieces: list[tuple[slice, Tensor, Tensor]] = []
-
-    def add(self, members: slice, z: Tensor, rows: Tensor) -> None:
-        self.pieces.append((members, z, rows))
-
-    def joined(self) -> Iterator[tuple[slice, Tensor, Tensor, Tensor | None]]:
-        """Neighbouring members whose pieces are of the same sizes, with their outputs, targets and weights."""
-        ends = sorted({end for members, _, _ in self.pieces for end in (members.start, members.stop)})
-        for start, stop in pairwise(ends):
-            own = [piece for piece in self.pieces if piece[0].start <= start and stop <= piece[0].stop]
-            parts = [
-                (z[start - s.start : stop - s.start], rows[start - s.start : stop - s.start]) for s, z, rows in own
-            ]
-            z, rows = (torch.cat(pieces, 1) for pieces in zip(*parts, strict=True))
-            weight = None if self.table.weight is None else self.table.weight[rows]
-            yield slice(start, stop), z, self.table.target[rows], weight
 
 
 def split_rows(n_rows: int, batch_size: int, join_last_row: bool) -> tuple[int, int]:

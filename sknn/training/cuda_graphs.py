@@ -79,8 +79,8 @@ class CudaGraphSteps:
         """Take the chunk's steps; what it returns is overwritten by the next chunk of the same shape."""
         self._forget_if_replaced()
         batches = list(chunk.batches())
-        step_scalars = [[self.count(run, batch) for run in chunk.runs] for batch in batches]
-        key = tuple(chunk.shapes), chunk.members.start, tuple((run.start, run.stop) for run in chunk.runs)
+        step_scalars = [[self.count(run, batch) for run in chunk.step_groups] for batch in batches]
+        key = tuple(chunk.shapes), chunk.members.start, tuple((run.start, run.stop) for run in chunk.step_groups)
         if key not in self.captures:
             self.captures[key] = None
             return self._steps(batches, step_scalars)
@@ -98,7 +98,7 @@ class CudaGraphSteps:
         return [self.step_with(batch, given) for batch, given in zip(batches, step_scalars, strict=True)]
 
     def _capture(self, chunk: Chunk, batches: list[Batch]) -> Capture:
-        step_scalars = self.network.param_buffer.new_zeros(len(batches), len(chunk.runs), 2)
+        step_scalars = self.network.param_buffer.new_zeros(len(batches), len(chunk.step_groups), 2)
         given = [[tuple(pair) for pair in step] for step in step_scalars]
         replay, steps = capture(lambda: self._steps(batches, given))
         return Capture(chunk, step_scalars, replay, steps, (batches, self.network.bound_layers()))

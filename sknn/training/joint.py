@@ -1,4 +1,4 @@
-"""The trainings of several estimators as one batched network, after which each has what it would have reached alone."""
+"""Joint training: several estimators' networks train as one, and each gets the result of a training of its own."""
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -13,6 +13,7 @@ from sknn.network.mlp import MLP
 from sknn.network.optimizers import Rates
 from sknn.training.net import TrainingNet
 from sknn.training.plan import Plan, TrainingSet
+from sknn.training.recorder import EpochRecorder
 from sknn.training.table import Table
 
 Members = list[tuple[int, int]]  # of all the nets: which net, and which of its members
@@ -34,18 +35,18 @@ def train_jointly(nets: Sequence[TrainingNet], datasets: Sequence[TrainingSet]) 
         If the user stopped the training; no net is trained then.
     """
     if len(nets) == 1:
-        company = nets[0].partial_fit(datasets[0])
-        company.__dict__.pop("optimizer_", None)
+        joint_net = nets[0].partial_fit(datasets[0])
+        joint_net.__dict__.pop("optimizer_", None)
     else:
         members = [(i, k) for i, net in enumerate(nets) for k in range(net.module.n_members)]
         members.sort(key=lambda m: -len(datasets[m[0]].train_rows[m[1]]))  # as the order of batches needs it
-        company = joined_net(nets, members).partial_fit(joined_rows(datasets, members))
-    if company.stopped_by_ == "user":
+        joint_net = joined_net(nets, members).partial_fit(joined_rows(datasets, members))
+    if joint_net.stopped_by_ == "user":
         raise KeyboardInterrupt
     if len(nets) > 1:
         for i, net in enumerate(nets):
-            places = {k: place for place, (j, k) in enumerate(members) if j == i}
-            take_over(net, company, [places[k] for k in range(net.module.n_members)])
+            indices = {k: index for index, (j, k) in enumerate(members) if j == i}
+            adopt(net, joint_net, [indices[k] for k in range(net.module.n_members)])
 
 
 def joined_net(nets: Sequence[TrainingNet], members: Members) -> TrainingNet:
@@ -102,33 +103,22 @@ def joined_tables(tables: Sequence[Table]) -> Table:
     )
 
 
-def take_over(net: TrainingNet, company: TrainingNet, places: list[int]) -> None:
-    """Let a net become what another, that trained its members among others, has made of them at these places."""
+def adopt(net: TrainingNet, joint_net: TrainingNet, members: list[int]) -> None:
+    """Give a net the result that these members of a joint training have reached."""
     net.initialize()
     del net.optimizer_
-    net._smallest = {}
-    net.module_.bind_views(company.module_.param_buffer[places].clone())
+    net.module_.bind_views(joint_net.module_.param_buffer[members].clone())
     net.module_.eval()
-    own = dict(enumerate(places))
-    net.epochs_, net.rows_seen_ = [company.epochs_[m] for m in places], [company.rows_seen_[m] for m in places]
-    net.diverged_members_ = {k: company.diverged_members_[m] for k, m in own.items() if m in company.diverged_members_}
-    net.failed_members_ = [k for k, m in own.items() if m in company.failed_members_]
-    net.unconverged_members_ = [k for k, m in own.items() if m in company.unconverged_members_]
-    net.stopped_by_ = company.stopped_by_
-    for name in ("best", "best_epoch", "epochs_without_improvement"):
-        setattr(net.progress_, name, [getattr(company.progress_, name)[m] for m in places])
-    net.progress_.best_rows = [None] * len(places)
-    for epoch, row in enumerate(company.history[: max(net.epochs_)], 1):
-        rows = sum(seen // n for seen, n in zip(net.rows_seen_, net.epochs_, strict=True) if n >= epoch)
-        net._row = {"batches": [], "epoch": epoch, "rows": rows, "dur": row["dur"] * rows / row["rows"]}
-        list.append(net.history, net._row)
-        of_all = company.members_[epoch]
-        for name, values in of_all.items():
-            if name != "member_learning_rate":
-                net._record_mean(name.removeprefix("member_"), [values[m] for m in places])
-        rates = [of_all["member_learning_rate"][m] for m in places]
-        net._row["learning_rate"] = next(rate for rate, n in zip(rates, net.epochs_, strict=True) if n >= epoch)
-        if len(places) > 1:
-            net._members_of_epoch()["member_learning_rate"] = rates
-    for name in ("_row", "_smallest"):
-        net.__dict__.pop(name, None)
+    net.member_states_ = [joint_net.member_states_[m] for m in members]
+    net.stopped_by_ = joint_net.stopped_by_
+    recorder = EpochRecorder(net.history, net.member_history_)
+    for epoch, joint_row in enumerate(joint_net.history[: max(net.epochs_)], 1):
+        training = [k for k, n in enumerate(net.epochs_) if n >= epoch]
+        n_rows = sum(net.rows_seen_[k] // net.epochs_[k] for k in training)
+        recorder.begin({"batches": [], "epoch": epoch, "rows": n_rows})
+        values = {name: [of_all[m] for m in members] for name, of_all in joint_net.member_history_[epoch].items()}
+        rates = values.pop("member_learning_rate")
+        for name, of_members in values.items():
+            recorder.write(name.removeprefix("member_"), of_members)
+        recorder.write_learning_rates(rates, training[0])
+        recorder.row["dur"] = joint_row["dur"] * n_rows / joint_row["rows"]

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from sknn.training.batches import Batch, smooth_labels
 from sknn.training.callbacks import is_of_callback
+from sknn.training.members import LAST_FIT
 from sknn.training.net import TrainingNet
 from sknn.training.plan import TrainingSet
 from sknn.training.progress import TrainingProgress, progress_of
+from sknn.training.recorder import EpochRecorder
 
 Curve = list[tuple[float, float]]  # the loss after each iteration, and its seconds
 
@@ -38,13 +40,12 @@ class LBFGSNet(TrainingNet):
 
     def fit_loop(self, X: TrainingSet, y: None = None, epochs: int | None = None, **kwargs: Any) -> "LBFGSNet":
         data, n = X, self.module_.n_members
-        self.stopped_by_, self.diverged_members_, self.unconverged_members_ = None, {}, []
-        self._observers: list = []
-        self._epochs_done = 0  # that have a record
-        self._held_out: list[Tensor] = []
-        self.module_.train()
+        self.stopped_by_, self._held_out = None, []
+        for state in self.member_states_:
+            state.reset(LAST_FIT)
         curves: list[Curve] = [[] for _ in range(n)]
         trained = list(range(n))
+        self.module_.train()
         try:
             with (
                 progress_of(self.plan.verbose, n, self.plan.max_iter * n) as progress,
@@ -55,24 +56,13 @@ class LBFGSNet(TrainingNet):
         except KeyboardInterrupt as interrupt:
             trained = self._interrupted(interrupt, [m for m in range(n) if curves[m] or self.rows_seen_[m]])
         self.module_.eval()
-        self.failed_members_ = list(self.diverged_members_)
-        self.epochs_ = [len(curve) for curve in curves]
-        self.rows_seen_ = [
-            seen + len(rows) * len(curve)
-            for seen, rows, curve in zip(self.rows_seen_, data.train_rows, curves, strict=True)
-        ]
+        for state, rows, curve in zip(self.member_states_, data.train_rows, curves, strict=True):
+            state.failed = state.diverged_in is not None
+            state.epochs = len(curve)
+            state.rows_seen += len(rows) * len(curve)
         self._keep(trained)
-        try:
-            self._replay(data, [len(data.train_rows[m]) for m in trained], [curves[m] for m in trained])
-        except KeyboardInterrupt:  # the training is over, but not all of its iterations have a record
-            self.stopped_by_ = "user"
-            self._forget_unfinished_epoch()
-            self.epochs_ = [min(n, self._epochs_done) for n in self.epochs_]
+        self._record(data, [len(data.train_rows[m]) for m in trained], [curves[m] for m in trained])
         return self
-
-    def _tell_nobody(self, method: str, **kwargs: Any) -> None:
-        """In place of `notify`: only the net itself hears of an epoch."""
-        getattr(self, method)(self, **kwargs)
 
     def _minimise(self, data: TrainingSet, m: int, curve: Curve, progress: TrainingProgress) -> None:
         """Move member m's weights to a minimum, noting its loss after each iteration."""
@@ -104,10 +94,10 @@ class LBFGSNet(TrainingNet):
         finally:
             network.release()  # memory for all rows, which the next member asks for again
         if not np.isfinite(result.fun):
-            self.diverged_members_[m] = len(curve) + 1
+            self.member_states_[m].diverged_in = len(curve) + 1
         network.load_row(m, torch.from_numpy(result.x).to(network.param_buffer))
         if result.status != 0:  # 1: max_iter or max_fun is reached; 2: the line search found no smaller loss
-            self.unconverged_members_.append(m)
+            self.member_states_[m].unconverged = True
 
     def _whole(self, data: TrainingSet, m: int) -> Batch:
         """All of member m's rows as one batch."""
@@ -133,25 +123,35 @@ class LBFGSNet(TrainingNet):
             squares = self.optimizer_.add_l2_gradient(batch.per_weight, batch.members)
             return float(loss if squares is None else loss + 0.5 * squares[0] * batch.per_weight)
 
-    def _replay(self, data: TrainingSet, sizes: list[int], curves: list[Curve]) -> None:
-        """Write the iterations into the history; a member that has converged keeps its last loss.
+    def _record(self, data: TrainingSet, sizes: list[int], curves: list[Curve]) -> None:
+        """Write the iterations into the history, with the callbacks of each; a converged member keeps its last loss.
 
-        A callback that ends the training is not told of more, but cannot undo what is over.
+        A callback that ends the training is called for no further iteration, but the training is over already.
         """
-        datasets, self._smallest = data.datasets(), {}
+        datasets, recorder = data.datasets(), EpochRecorder(self.history, self.member_history_)
+        done = 0
         notify = self.notify
-        for i in range(max(map(len, curves))):
-            notify("on_epoch_begin", **datasets)
-            self._row = list.__getitem__(self.history, -1)
-            self.history.new_batch()
-            self._record_mean("train_loss", [curve[min(i, len(curve) - 1)][0] for curve in curves if curve])
-            going_on = [m for m, curve in enumerate(curves) if i < len(curve)]
-            self._row["rows"] = sum(sizes[m] for m in going_on)
-            self._epochs_done += 1
-            self._row["dur"] = sum(curves[m][i][1] for m in going_on)
-            try:
-                notify("on_epoch_end", **datasets)
-            except KeyboardInterrupt as interrupt:
-                if not is_of_callback(interrupt):
-                    raise
-                notify = self._tell_nobody
+        try:
+            for i in range(max(map(len, curves))):
+                notify("on_epoch_begin", **datasets)
+                recorder.begin()
+                recorder.write("train_loss", [curve[min(i, len(curve) - 1)][0] for curve in curves if curve])
+                training = [m for m, curve in enumerate(curves) if i < len(curve)]
+                recorder.row["rows"] = sum(sizes[m] for m in training)
+                done += 1
+                recorder.finish(sum(curves[m][i][1] for m in training))
+                try:
+                    notify("on_epoch_end", **datasets)
+                except KeyboardInterrupt as interrupt:
+                    if not is_of_callback(interrupt):
+                        raise
+                    notify = self._notify_only_itself
+        except KeyboardInterrupt:  # not all iterations have a record
+            self.stopped_by_ = "user"
+            recorder.drop_unfinished()
+            for state in self.member_states_:
+                state.epochs = min(state.epochs, done)
+
+    def _notify_only_itself(self, method: str, **kwargs: Any) -> None:
+        """Call the net's own method for an event, and no callback's."""
+        getattr(self, method)(self, **kwargs)

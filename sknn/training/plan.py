@@ -1,4 +1,4 @@
-"""What a training is given: rows and a plan, an entry for each member; and how far each member has come."""
+"""What a training is given: its rows, and a plan with an entry for each member."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -61,26 +61,3 @@ class Plan:
     metrics: dict[str, list[Metric]] = field(default_factory=dict)
     gradient_norm: bool = False
     verbose: int = 0
-
-
-class Progress:
-    """What each member has reached: its best score, its weights then, and for how long it has not improved."""
-
-    def __init__(self, n_members: int) -> None:
-        self.best = [-np.inf] * n_members
-        self.best_epoch = [-1] * n_members
-        self.best_rows: list[Tensor | None] = [None] * n_members
-        self.epochs_without_improvement = [0] * n_members
-
-    def select(self, members: list[int]) -> None:
-        """Keep these members only."""
-        for name, values in vars(self).items():
-            setattr(self, name, [values[m] for m in members])
-
-    def update(self, member: int, score: float, tol: float, row: Tensor, epoch: int) -> None:
-        self.epochs_without_improvement[member] = (
-            0 if score >= self.best[member] + tol else self.epochs_without_improvement[member] + 1
-        )
-        if score > self.best[member]:
-            self.best_rows[member] = row.clone()
-            self.best[member], self.best_epoch[member] = score, epoch

@@ -1,4 +1,4 @@
-"""How a net's training goes on later, goes back after a failure, and is pickled."""
+"""Resume a net's training, restore the net after a failure, and pickle it."""
 
 import contextlib
 import copy
@@ -8,35 +8,65 @@ from typing import Any, Self
 from torch import Tensor
 
 from sknn.network.base import EnsembleNetwork
-from sknn.training.plan import Plan, Progress
+from sknn.training.members import EARLY_STOPPING, MemberState
+from sknn.training.plan import Plan
 
-NOT_PICKLED = ("optimizer_", "callbacks_", "_observers", "_held_out")
+NOT_PICKLED = ("optimizer_", "callbacks_", "_run", "_held_out")
 
 
 class ResumableTraining:
     """A mixin for a skorch net over the members of a network.
 
-    Between two trainings the solver is there as it was left (`optimizer_`), or as its state on the CPU
+    Between two trainings the optimizer is there as it was left (`optimizer_`), or as its state on the CPU
     (`optimizer_state`), from which the next training makes it again; or it is not kept.
+
+    Attributes
+    ----------
+    epochs_ : list of int
+        Epochs of each member in the last fit.
+    rows_seen_ : list of int
+        Rows that each member has trained on, over all fits.
+    diverged_members_ : dict of int to int
+        Members whose loss became NaN or infinite, and the epoch in which it did.
+    failed_members_ : list of int
+        Those that diverged before any epoch with a finite loss.
+    unconverged_members_ : list of int
+        Members that were still improving when the last fit ended.
     """
 
     module_: EnsembleNetwork
-    progress_: Progress
     optimizer_: Any
     history: Any
     keeps_optimizer: bool
-    members_: dict[int, dict[str, list[float]]]
-    epochs_: list[int]
-    rows_seen_: list[int]
-    unconverged_members_: list[int]
-    diverged_members_: dict[int, int]
-    failed_members_: list[int]
+    member_states_: list[MemberState]
+    member_history_: dict[int, dict[str, list[float]]]
     _held_out: list[Tensor]
     _initialize_callbacks: Callable[[], Any]  # of skorch
     _initialize_optimizer: Callable[[], Any]
 
+    @property
+    def epochs_(self) -> list[int]:
+        return [state.epochs for state in self.member_states_]
+
+    @property
+    def rows_seen_(self) -> list[int]:
+        return [state.rows_seen for state in self.member_states_]
+
+    @property
+    def diverged_members_(self) -> dict[int, int]:
+        epochs = enumerate(state.diverged_in for state in self.member_states_)
+        return {member: epoch for member, epoch in epochs if epoch is not None}
+
+    @property
+    def failed_members_(self) -> list[int]:
+        return [member for member, state in enumerate(self.member_states_) if state.failed]
+
+    @property
+    def unconverged_members_(self) -> list[int]:
+        return [member for member, state in enumerate(self.member_states_) if state.unconverged]
+
     def resume(self, plan: Plan, callbacks: list, solver: Callable, *, same_solver: bool) -> Self:
-        """Make ready to train on from the present weights, with the solver as it was left or a new one."""
+        """Prepare to train on from the present weights, with the optimizer as it was left or a new one."""
         self.plan, self.callbacks, self.optimizer = plan, callbacks, solver
         self.max_epochs, self.batch_size = plan.max_iter, plan.batch_size
         self._initialize_callbacks()
@@ -44,7 +74,8 @@ class ResumableTraining:
         if same_solver and state is None and self.keeps_optimizer and "optimizer_" in self.__dict__:
             return self
         if not same_solver:
-            self.progress_ = Progress(self.module_.n_members)
+            for member in self.member_states_:
+                member.reset(EARLY_STOPPING)
         self._initialize_optimizer()
         if same_solver and state is not None:
             self.optimizer_.load_state_dict(state)
@@ -52,39 +83,33 @@ class ResumableTraining:
 
     @contextlib.contextmanager
     def restored_on_failure(self) -> Iterator[None]:
-        """Bring the net back to what it was if what follows, from `resume` on, fails or is interrupted."""
+        """Restore the net if what follows, from `resume` on, fails or is interrupted."""
         before, restore_network, n_epochs = dict(self.__dict__), self.module_.snapshot(), len(self.history)
-        kept = {"progress_": copy.deepcopy(self.progress_), "rows_seen_": list(self.rows_seen_)}
-        solver = before.pop("optimizer_", None)
-        if solver is not None and self.keeps_optimizer:  # the next `resume` makes it again from its state
-            kept["optimizer_state"] = on_cpu(solver.state_dict())
+        kept: dict[str, Any] = {"member_states_": copy.deepcopy(self.member_states_)}
+        optimizer = before.pop("optimizer_", None)
+        if optimizer is not None and self.keeps_optimizer:  # the next `resume` makes it again from its state
+            kept["optimizer_state"] = on_cpu(optimizer.state_dict())
         try:
             yield
         except BaseException:
             self.__dict__ = before | kept
             restore_network()
             del self.history[n_epochs:]
-            for epoch in [epoch for epoch in self.members_ if epoch > n_epochs]:
-                del self.members_[epoch]
+            for epoch in [epoch for epoch in self.member_history_ if epoch > n_epochs]:
+                del self.member_history_[epoch]
             raise
 
     def _keep(self, members: list[int]) -> None:
-        """Go on as the net of these members."""
+        """Drop all members but these."""
         if len(members) == self.module_.n_members:
             return
         self.module_.select(members)
-        self.progress_.select(members)
+        self.member_states_ = [self.member_states_[m] for m in members]
         self.__dict__.pop("optimizer_", None)
-        self.epochs_, self.rows_seen_ = ([each[m] for m in members] for each in (self.epochs_, self.rows_seen_))
-        number = {m: k for k, m in enumerate(members)}
-        self.unconverged_members_, self.failed_members_ = (
-            [number[m] for m in each if m in number] for each in (self.unconverged_members_, self.failed_members_)
-        )
-        self.diverged_members_ = {number[m]: epoch for m, epoch in self.diverged_members_.items() if m in number}
         self._held_out = [self._held_out[m] for m in members] if self._held_out else []
 
     def __getstate__(self) -> dict[str, Any]:
-        """Weights and history; nothing of the data, no callbacks, and the solver's state only if training may go on."""
+        """Return weights and history; no data, no callbacks, and the optimizer's state only if it is kept."""
         state = {k: v for k, v in self.__dict__.items() if k not in NOT_PICKLED}
         state |= {"plan": None, "callbacks": None, "callbacks_": []}
         if self.keeps_optimizer and "optimizer_" in self.__dict__:
@@ -96,7 +121,7 @@ class ResumableTraining:
 
 
 def on_cpu(state: Any) -> Any:
-    """A copy of nested dicts and lists with every tensor on the CPU."""
+    """Return a copy of nested dicts and lists with every tensor on the CPU."""
     if isinstance(state, Tensor):
         return state.detach().cpu().clone()
     if isinstance(state, dict):

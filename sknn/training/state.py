@@ -5,6 +5,7 @@ the rows, the callbacks or the device is kept, and the solver's state only if `p
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from sknn.network.custom import CustomNetwork, build_module
 from sknn.network.generator_mode import GeneratorMode
 from sknn.network.mlp import MLP
 from sknn.training.build import CPU, make_net
+from sknn.training.members import MemberState
 from sknn.training.net import TrainingNet
 from sknn.training.plan import Plan
 from sknn.training.resume import on_cpu
@@ -25,9 +27,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 # What a net knows of its trainings, besides the weights.
-OF_THE_NET = ("rows_seen_", "keeps_optimizer", "members_", "batch_size")
-OF_THE_LAST_FIT = ("epochs_", "stopped_by_", "diverged_members_", "failed_members_", "unconverged_members_")
-OF_THE_PROGRESS = ("best", "best_epoch", "epochs_without_improvement")
+NET_ATTRIBUTES = ("stopped_by_", "keeps_optimizer", "member_history_", "batch_size")
 
 
 # --- A net as plain data ------------------------------------------------------------------------------------------
@@ -44,9 +44,8 @@ def state_of_net(est: Any) -> dict[str, Any]:
         "noise": _noise_states(network) if est.warm_start or net.keeps_optimizer else None,
         "optimizer": _solver_state(net),
         "history": [dict(row) for row in net.history],
-        "progress": {name: list(getattr(net.progress_, name)) for name in OF_THE_PROGRESS},
-        "net": {name: getattr(net, name) for name in OF_THE_NET},
-        "last_fit": {name: getattr(net, name) for name in OF_THE_LAST_FIT},
+        "members": [asdict(state) for state in net.member_states_],
+        "net": {name: getattr(net, name) for name in NET_ATTRIBUTES},
     }
 
 
@@ -129,11 +128,9 @@ def net_from_state(est: Any, state: Mapping[str, Any]) -> TrainingNet:
     net.initialize_untrained().optimizer = solver
     del net.optimizer_
     list.extend(net.history, state["history"])
-    for name in OF_THE_PROGRESS:
-        setattr(net.progress_, name, list(state["progress"][name]))
-    for part, names in {"net": OF_THE_NET, "last_fit": OF_THE_LAST_FIT}.items():
-        for name in names:
-            setattr(net, name, state[part][name])
+    net.member_states_ = [MemberState(**member) for member in state["members"]]
+    for name in NET_ATTRIBUTES:
+        setattr(net, name, state["net"][name])
     if state["optimizer"] is not None:
         buffers = {name: _packed(network, arrays) for name, arrays in state["optimizer"]["state"].items()}
         rest = {name: value for name, value in state["optimizer"].items() if name != "state"}

@@ -109,7 +109,7 @@ def test_sgd_follows_the_mlp(params):
     X, y, _ = table("binary")
     mlp, est = pair("binary", solver="sgd", learning_rate_init=0.3, **params)
     # invscaling counts rows over all fits: both start anew, from the weights there are.
-    est.net_.rows_seen_ = [mlp.t_]
+    est.net_.member_states_[0].rows_seen = mlp.t_
     trained_on(mlp, est, X, y, None)
     np.testing.assert_allclose(est.loss_curve_, mlp.loss_curve_[1:], rtol=1e-8)
     np.testing.assert_allclose(est.coefs_[0], mlp.coefs_[0], rtol=1e-8, atol=1e-9)

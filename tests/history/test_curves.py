@@ -47,14 +47,16 @@ def test_a_member_has_no_values_after_the_epoch_in_which_it_stopped(ensemble):
 
 
 def test_the_best_epochs_are_those_whose_weights_were_kept(ensemble):
-    assert TrainingCurves(ensemble.history_).best_epochs() == ensemble.net_.progress_.best_epoch
+    assert TrainingCurves(ensemble.history_).best_epochs() == [
+        state.best_epoch for state in ensemble.net_.member_states_
+    ]
 
 
 def test_the_best_epochs_go_by_the_score_where_one_was_watched():
     clf = NeuralClassifier(hidden_layer_sizes=8, ensemble_size=3, max_iter=15, scoring=None, random_state=0)
     clf.fit(*load_iris(return_X_y=True))
 
-    assert TrainingCurves(clf.history_).best_epochs() == clf.net_.progress_.best_epoch
+    assert TrainingCurves(clf.history_).best_epochs() == [state.best_epoch for state in clf.net_.member_states_]
 
 
 def test_the_best_epoch_after_a_warm_start_is_one_of_the_last_fit():

@@ -81,7 +81,7 @@ def test_a_dot_marks_the_best_epoch_of_each_member(ensemble):
     display = TrainingCurveDisplay.from_estimator(ensemble)
     (dots,) = display.best_lines_
 
-    best = ensemble.net_.progress_.best_epoch
+    best = [state.best_epoch for state in ensemble.net_.member_states_]
     kept = [ensemble.history_[epoch - 1]["member_valid_loss"][m] for m, epoch in enumerate(best)]
     assert dots.get_xdata().tolist() == best
     assert (

@@ -71,8 +71,8 @@ SHARED = {  # what belongs to several candidates
     "networks put together": (together, "joined_net", 1),
     "first epoch": (TrainingNet, "run_single_epoch", 1),
     "last epoch": (TrainingNet, "run_single_epoch", 4),
-    "first network that is trained": (together, "take_over", 1),
-    "last network that is trained": (together, "take_over", 6),
+    "first network that is trained": (together, "adopt", 1),
+    "last network that is trained": (together, "adopt", 6),
 }
 
 
@@ -195,6 +195,6 @@ def test_another_error_in_a_batch_ends_the_search(monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("no candidate's own")
 
-    monkeypatch.setattr(together, "take_over", broken)
+    monkeypatch.setattr(together, "adopt", broken)
     with pytest.raises(ZeroDivisionError, match="no candidate's own"):
         ours.GridSearchCV(CLF, GRID, cv=2).fit(X, y)

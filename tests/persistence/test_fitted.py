@@ -89,16 +89,18 @@ FORGED = [
     ("regressor", "_target.center_", numbers(np.inf), "center_ of a ValueEncoder has to be finite float64 numbers"),
     ("regressor", "_target.scale_", numbers(1, 1), "scale_ of a ValueEncoder has to be 1 finite float64 numbers"),
     ("regressor", "_target.scale_", numbers(0), "scale_ of a ValueEncoder has to be above 0"),
-    ("regressor", "net_.rows_seen_", [1], "rows_seen_ of a TrainingNet has to be a whole number for each member"),
-    ("regressor", "net_.epochs_", [1, 0.5], "epochs_ of a TrainingNet has to be a whole number for each member"),
-    ("regressor", "net_.failed_members_", [2], "failed_members_ of a TrainingNet has to be of numbers of members"),
-    ("regressor", "net_.diverged_members_", {0: "late"}, "diverged_members_ of a TrainingNet has to be epochs of members"),
-    ("regressor", "net_.members_", {"x": {}}, "members_ of a TrainingNet has to be records by epoch"),
+    ("regressor", "net_.member_states_", [], "member_states_ of a TrainingNet has to be a state for each member"),
+    ("regressor", "net_.member_states_.0.rows_seen", -1, "rows_seen of a MemberState has to be a whole number"),
+    ("regressor", "net_.member_states_.1.epochs", 0.5, "epochs of a MemberState has to be a whole number"),
+    ("regressor", "net_.member_states_.1.failed", 2, "failed of a MemberState has to be True or False"),
+    ("regressor", "net_.member_states_.0.unconverged", 0, "unconverged of a MemberState has to be True or False"),
+    ("regressor", "net_.member_states_.0.diverged_in", "late", "diverged_in of a MemberState has to be None or a"),
+    ("regressor", "net_.member_history_", {"x": {}}, "member_history_ of a TrainingNet has to be records by epoch"),
     ("regressor", "net_.keeps_optimizer", None, "keeps_optimizer of a TrainingNet has to be True or False"),
     ("regressor", "net_.stopped_by_", "x", "stopped_by_ of a TrainingNet has to be None, 'user' or 'callback'"),
-    ("regressor", "net_.progress_.best", [0.0], "best of a Progress has to be a number for each member"),
-    ("regressor", "net_.progress_.best_epoch", [0, 1.5], "best_epoch of a Progress has to be a whole number for each"),
-    ("regressor", "net_.progress_.epochs_without_improvement", [0, -1], "epochs_without_improvement of a Progress has to be a whole number for each member"),
+    ("regressor", "net_.member_states_.0.best_score", None, "best_score of a MemberState has to be a number"),
+    ("regressor", "net_.member_states_.1.best_epoch", 1.5, "best_epoch of a MemberState has to be a whole number"),
+    ("regressor", "net_.member_states_.1.epochs_without_improvement", -1, "epochs_without_improvement of a Member"),
 ]  # fmt: skip
 
 
@@ -107,7 +109,7 @@ def forged(name, attribute, value):
     est = copy.deepcopy(MODELS[name])
     owner, *others = [est, *attribute.split(".")[:-1]]
     for part in others:
-        owner = getattr(owner, part)
+        owner = owner[int(part)] if part.isdigit() else getattr(owner, part)
     setattr(owner, attribute.rpartition(".")[2], value)
     return est
 

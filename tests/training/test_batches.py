@@ -14,7 +14,6 @@ from sknn.training.batches import (
     CHUNK_VALUES,
     Block,
     Chunk,
-    Outputs,
     epoch_blocks,
     epoch_chunks,
     equal_runs,
@@ -22,6 +21,7 @@ from sknn.training.batches import (
     split_rows,
 )
 from sknn.training.dropout import DropoutNoise
+from sknn.training.measures import Outputs
 from sknn.training.table import EncodedRows, Table
 from sknn.utils.random import member_bit_generator
 
@@ -99,7 +99,7 @@ def test_a_block_is_taken_by_neighbours_in_whole_batches(sizes, batch_size, join
         assert 0 <= block.members.start < block.members.stop <= len(sizes)
         assert block.stop > block.start
         assert (block.stop - block.start) % block.size == 0
-        runs = block.runs(sizes)
+        runs = block.step_groups(sizes)
         assert [m for run in runs for m in range(len(sizes))[run]] == list(range(len(sizes))[block.members])
         assert all(len({sizes[m] for m in range(len(sizes))[run]}) == 1 for run in runs)
 
@@ -172,7 +172,7 @@ def test_a_chunks_batches_hold_its_rows_and_shares_that_sum_to_one(weighted):
     assert torch.equal(torch.cat([batch.rows for batch in batches], 1), torch.stack(rows[1:])[:, 4:19])
     for batch in batches:
         size = 3 if batch.start == 16 else 4
-        assert (batch.members, batch.runs) == (slice(1, 3), [slice(1, 3)])
+        assert (batch.members, batch.step_groups) == (slice(1, 3), [slice(1, 3)])
         assert torch.equal(batch.inputs.numeric, data.numeric[batch.rows])
         assert torch.equal(batch.inputs.codes, data.codes[batch.rows])
         assert torch.equal(batch.target, data.target[batch.rows])
