@@ -7,7 +7,10 @@ import sys
 import traceback
 from types import SimpleNamespace
 
+import torch
 from skorch.callbacks import Callback
+
+from sknn.training.table import Table
 
 # Where it does not matter what is learnt ...
 TINY = {"hidden_layer_sizes": (4,), "ensemble_size": 1, "max_iter": 1, "random_state": 0, "n_threads": 1}
@@ -37,6 +40,17 @@ class Witness(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         self.seen.weights.append(net.module_.param_buffer.clone())
+
+
+def encoded_table(n=20, weight=None, codes=False, outputs=2):
+    """Return a table of random rows."""
+    generator = torch.Generator().manual_seed(0)
+    return Table(
+        torch.randn(n, 3, generator=generator),
+        torch.randint(5, (n, 2), generator=generator) if codes else None,
+        torch.randn(n, outputs, generator=generator),
+        weight,
+    )
 
 
 def python(*arguments, **settings):

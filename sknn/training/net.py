@@ -20,7 +20,8 @@ from sknn.network.base import EnsembleNetwork
 from sknn.network.losses import Loss
 from sknn.network.metrics import weighted_mean
 from sknn.network.optimizers import EnsembleOptimizer
-from sknn.training.batches import Batch, equal_runs
+from sknn.training.batches import Batch
+from sknn.training.blocks import equal_runs
 from sknn.training.callbacks import is_of_callback, watches_batches
 from sknn.training.cuda_graphs import CudaGraphSteps, can_capture
 from sknn.training.measures import BatchLosses, Outputs

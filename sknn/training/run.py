@@ -9,15 +9,8 @@ from torch import Tensor
 from sknn.network.base import EnsembleNetwork
 from sknn.network.optimizers import EnsembleOptimizer
 from sknn.network.schedules import SCHEDULES, invscaling
-from sknn.training.batches import (
-    VALIDATION_ROWS,
-    Batch,
-    Block,
-    Chunk,
-    epoch_blocks,
-    epoch_chunks,
-    validation_blocks,
-)
+from sknn.training.batches import Batch, Chunk
+from sknn.training.blocks import VALIDATION_ROWS, Block, epoch_blocks, epoch_chunks, validation_blocks
 from sknn.training.cuda_graphs import STEPS_AT_ONCE, CudaGraphSteps
 from sknn.training.dropout import DropoutNoise
 from sknn.training.members import MemberState
