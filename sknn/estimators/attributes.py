@@ -1,4 +1,4 @@
-"""What a fitted estimator tells about itself: scikit-learn's attributes of an MLP, and the history."""
+"""The fitted attributes: those of scikit-learn's MLP, and the history."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,38 +21,38 @@ DIVERGED = (
     "max_grad_norm=1.0, scaling='auto', or look for extreme values in y."
 )
 
-# The docstrings' entries for what both estimators have.
+# The entries in both estimators' docstrings.
 ATTRIBUTES = """coefs_, intercepts_ : list of ndarray
         Weights and biases of the linear layers, as in scikit-learn's MLP; with several members they have a leading
         members axis.
     history_ : list of dict
-        A record per epoch; `history_frame()` makes a table of it.
+        A record for each epoch; `history_frame()` returns it as a table.
     loss_, best_loss_ : float
         The last and the smallest training loss; `best_loss_` is None if rows were held out.
     loss_curve_ : list of float
-        Training loss after each epoch, mean over members; of a regressor in units of the scaled target.
+        The training loss after each epoch, mean over members; for a regressor, in units of the scaled target.
     validation_scores_, best_validation_score_ : list of float, float
-        What early stopping watched (a loss with its sign turned), or None if no rows were held out.
+        The scores that early stopping watched (a loss times -1), or None if no rows were held out.
     n_iter_, t_ : int
-        Epochs of the longest member, and rows it was trained on over all fits.
+        The most epochs of a member, and the most rows that a member has trained on, over all fits.
     n_layers_, n_outputs_, out_activation_ : int, int, str
         As in scikit-learn's MLP.
     n_features_in_, feature_names_in_ : int, ndarray
-        Columns seen in `fit`; names only if they are strings.
+        The columns of `fit`; names only if they are strings.
     net_ : TrainingNet
         The skorch net over all members.
     module_ : torch.nn.Module
-        The network, which takes encoded rows.
+        The network; its input is encoded rows.
     device_ : torch.device"""
 
 
 class FittedAttributes:
-    """Attributes that are set after a fit, and those that are read from the network when asked for."""
+    """A mixin with the attributes that a fit sets, and those that are read from the network."""
 
     net_: TrainingNet
 
     def _publish(self, net: TrainingNet, complete: bool) -> None:
-        """Set the attributes, and warn of what went wrong; `complete` tells a `fit` from a `partial_fit`."""
+        """Set the attributes, and warn about problems; `complete` is True for `fit`, False for `partial_fit`."""
         history = [row for row in net.history if "train_loss" in row]
         held_out = bool(history) and "valid_loss" in history[-1]
         self.net_ = net
@@ -66,7 +66,7 @@ class FittedAttributes:
         watched = [row for row in history if "valid_loss" in row] if held_out else []
         scores = [row.get("valid_score", -row["valid_loss"]) for row in watched]
         self.validation_scores_ = scores or None
-        # Of this fit alone: what a warm start has restored is its own best epoch.
+        # The best of this fit only: a warm start restores its own best epoch.
         self.best_validation_score_ = max(scores[len(scores) - self.n_iter_ :], default=None)
         self._warn(net, complete)
 
@@ -85,7 +85,7 @@ class FittedAttributes:
             self._warn_of_no_convergence()
 
     def _warn_of_no_convergence(self) -> None:
-        """Some members were still improving at the end; of a schedule that has an end of its own, that is no news."""
+        """Warn that members were still improving at the end, unless the schedule ends by itself."""
         solver, schedule, max_iter, max_fun = (
             getattr(self, name) for name in ("solver", "learning_rate", "max_iter", "max_fun")
         )
@@ -109,17 +109,17 @@ class FittedAttributes:
 
     @property
     def module_(self) -> EnsembleNetwork:
-        """The trained `torch.nn.Module`, members on its first axis; it takes encoded rows."""
+        """The trained `torch.nn.Module`, with members on the first axis; its input is encoded rows."""
         return self._fitted_net("module_").module_
 
     @property
     def device_(self) -> torch.device:
-        """Where the network is."""
+        """The device of the network."""
         return self._fitted_net("device_").module_.param_buffer.device
 
     @property
     def history_(self) -> list[dict[str, Any]]:
-        """A record per epoch.
+        """A record for each epoch.
 
         Training and validation loss, metrics (means over members; with several members also `member_...` lists), the
         gap (validation loss / training loss), the learning rate, seconds, training rows per second (of all members
@@ -135,12 +135,12 @@ class FittedAttributes:
         Parameters
         ----------
         members : bool, default=False
-            Whether to give each member's own numbers, instead of their means.
+            Whether to return each member's values instead of their means.
 
         Returns
         -------
         pandas.DataFrame
-            Indexed by epoch or, with `members`, by epoch and member.
+            With a row for each epoch or, with `members`, for each epoch and member.
 
         Raises
         ------

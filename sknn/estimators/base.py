@@ -1,6 +1,6 @@
-"""What both estimators share: the one `fit` skeleton, validation, attributes, pickling.
+"""The base class of both estimators: `fit` and `partial_fit`.
 
-X, y -> validate -> encode -> table on the device -> TrainingNet.fit -> attributes
+X, y -> validate -> encode -> table on the device -> build or resume a net -> train -> set attributes
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from sknn.training.build import make_net, make_network, make_plan, make_solver
 from sknn.training.callbacks import copy_callback, instantiated, listed
 from sknn.training.net import TrainingNet
 from sknn.training.plan import TrainingSet
-from sknn.training.resolve import ensemble_size, member_seeds, precision, wants_double
+from sknn.training.resolve import ensemble_size, is_double, member_seeds, precision
 from sknn.training.split import split
 from sknn.training.state import move_net
 from sknn.training.table import Table
@@ -43,7 +43,7 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
 
     _parameter_constraints: dict[str, list]
     classes_: np.ndarray
-    # --- What a classifier and a regressor differ in ------------------------------------------------------------------
+    # --- Differs between classifier and regressor ---------------------------------------------------------------------
 
     @abstractmethod
     def _fit_target(self, rows: Rows, classes: Any) -> None:
@@ -51,27 +51,27 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
 
     @abstractmethod
     def _encode_target(self, rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
-        """Encoded target (n, K), and row weights."""
+        """Return the encoded target (n, K), and row weights or None."""
 
     @abstractmethod
     def _make_loss(self) -> Loss:
-        """The loss, given the encoded target's kind."""
+        """Return the loss for the encoded target."""
 
     @abstractmethod
     def _network_outputs(self) -> int:
-        """Outputs of the network."""
+        """Return the number of the network's outputs."""
 
     @abstractmethod
     def _labels(self, target: Tensor) -> np.ndarray:
-        """What skorch's callbacks see as y, from the encoded target."""
+        """Return the y that skorch's callbacks see, from the encoded target."""
 
     @abstractmethod
     def _kind_of_target(self) -> str:
-        """Which of the tables in `METRICS` holds the tensor metrics of the encoded target."""
+        """Return the key in `METRICS` for the encoded target."""
 
     @abstractmethod
     def _own_metric(self) -> str | None:
-        """The name of the estimator's own score among the tensor metrics, if it is there."""
+        """Return the name of the estimator's own score in `METRICS`, or None."""
 
     # --- fit ----------------------------------------------------------------------------------------------------------
 
@@ -90,15 +90,15 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         Parameters
         ----------
         X : frame, array-like or sparse matrix of shape (n_samples, n_features)
-            A raw table: numbers, strings, categories, missing values. With `module`, also an array of more dimensions.
+            A raw table: numbers, strings, categories, missing values. With `module`, X may have more dimensions.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels (of a classifier) or values.
         sample_weight : array-like of shape (n_samples,), optional
-            In a step, a row of weight k counts as k rows. Rows of weight 0 are left out. Weights that single precision
-            can't add up (beyond 1e12, or all below 1e-12) count relative to the largest.
+            A row of weight k counts as k rows in a step. Rows of weight 0 are left out. Weights are divided by the
+            largest if single precision can't add them up (some above 1e12, or all below 1e-12).
         X_val, y_val, sample_weight_val : like X, y and sample_weight, optional
-            Rows for early stopping, in place of rows held out from X, with the columns of X; a Pipeline passes them on
-            as they are, unless it has ``transform_input=['X_val']``. Refused with solver='lbfgs', which has none.
+            Rows for early stopping, instead of rows held out from X. They need the columns of X. A Pipeline does not
+            transform them, unless it has ``transform_input=['X_val']``. Not allowed with solver='lbfgs'.
 
         Returns
         -------
@@ -107,9 +107,9 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         Raises
         ------
         ValueError
-            For a parameter, a table or a target that cannot be used, and if the loss becomes NaN in the first epoch.
+            If a parameter, the table or the target is invalid, or if the loss becomes NaN in the first epoch.
         MemoryError
-            If the network, or a step of the training, does not fit on the device.
+            If the network, or a step of the training, does not fit into the device's memory.
         """
         with self._all_or_nothing(), self._followed(X, y, complete=True) as callbacks:
             resume = self.warm_start and self.__sklearn_is_fitted__()
@@ -119,9 +119,9 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
 
     @contextlib.contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
-        """Leave the estimator as it was if something goes wrong."""
+        """Restore the estimator if the fit fails or is interrupted."""
         before = dict(self.__dict__)
-        is_fitted = self.__sklearn_is_fitted__()  # with a net that a warm start and partial_fit train on
+        is_fitted = self.__sklearn_is_fitted__()  # then a warm start or partial_fit changes its net
         with fit_lock(self):
             try:
                 with self.net_.restored_on_failure() if is_fitted else contextlib.nullcontext():
@@ -144,7 +144,7 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         return self
 
     def _classes_of_first_call(self, classes: Any) -> Any:
-        """The classes to learn from a first call of `partial_fit`; None in a later one, and of a regressor."""
+        """Return the classes that the first call of `partial_fit` gives; None in later calls, and for a regressor."""
         return None
 
     def _encode_all(
@@ -159,7 +159,10 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         reset: bool = True,
         classes: Any = None,
     ) -> tuple[Table, int]:
-        """All rows, encoded, those to train on first, and the number of these; learn how to encode them if `reset`."""
+        """Return the table of all encoded rows and the number of training rows, which come first.
+
+        The encoders are fitted if `reset`; otherwise they are those of the last fit.
+        """
         for name, value in {"y_val": y_val, "sample_weight_val": sample_weight_val}.items():
             if X_val is None and value is not None:
                 raise ValueError(f"{name} was given without X_val; give both, or neither.")
@@ -178,7 +181,7 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         return self._make_table([rows] if held is None else [rows, held], device), rows.y.shape[0]
 
     def _train(self, table: Table, n_rows: int, resume: bool, epochs: int | None, callbacks: list) -> None:
-        """Train a new network, or the one there is; for `max_iter` epochs, or so many as partial_fit asks for."""
+        """Train a new network or, if `resume`, the present one; for `epochs` epochs or, if None, `max_iter`."""
         net, data = self._prepare(table, n_rows, resume, epochs, callbacks)
         with self._memory_advice(net.plan.batch_size), self._threads(net, data):
             net.partial_fit(data, epochs=epochs)
@@ -187,7 +190,7 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
     def _prepare(
         self, table: Table, n_rows: int, resume: bool = False, epochs: int | None = None, callbacks: Sequence = ()
     ) -> tuple[TrainingNet, TrainingSet]:
-        """A net that is ready to train, and the rows of each of its members."""
+        """Return a net that is ready to train, and the rows of each member."""
         n_members = self.net_.module_.n_members if resume else ensemble_size(self, n_rows if epochs is None else None)
         seeds = member_seeds(self, n_members)
         data = split(self, table, n_rows, seeds, holds_out=self.early_stopping and epochs is None)
@@ -202,19 +205,19 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         return net, data
 
     def _conclude(self, net: TrainingNet, complete: bool = True) -> None:
-        """Take a trained net as one's own."""
+        """Store a trained net and set the fitted attributes; raise an error if a member has failed."""
         if net.failed_members_:
             raise ValueError(DIVERGED.format(epoch=net.diverged_members_[net.failed_members_[0]]))
         self._publish(net, complete)
 
     def _threads(self, net: TrainingNet, data: TrainingSet) -> contextlib.AbstractContextManager:
-        """With so many threads as suit a step of this estimator's network."""
+        """Return a context with the number of threads that suits a step of this network."""
         members, weights = net.module.param_buffer.shape
         rows = len(data.train_rows[0]) if self.solver == "lbfgs" else members * net.plan.batch_size
-        return threads(self.n_threads, 3 * rows * weights)  # multiplications: three products per weight
+        return threads(self.n_threads, 3 * rows * weights)  # three multiplications for each weight and row
 
     def _build(self, X: Any, y: Any, classes: Any) -> None:
-        """Make the untrained network for rows like these (`from_sklearn` fills it)."""
+        """Build an untrained network for rows like these; `from_sklearn` sets its weights."""
         rows = self._check_rows(X, y, None, reset=True)
         self._fit_encoders(rows, classes)
         table = self._make_table([rows], resolve_device(self.device))
@@ -224,7 +227,7 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         self._publish(net.initialize_untrained(), complete=False)
 
     def _training_callbacks(self) -> list:
-        """Copies of the callbacks."""
+        """Return copies of the callbacks."""
         callbacks = listed(self.callbacks)
         schedulers = [c for c in callbacks if isinstance(c[1] if isinstance(c, tuple) else c, LRScheduler)]
         if schedulers and self.learning_rate != "constant":
@@ -236,7 +239,7 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
 
     @contextlib.contextmanager
     def _followed(self, X: Any, y: Any, complete: bool) -> Iterator[list]:
-        """The callbacks of a training; those that have a `follow` frame the whole fit, and not its epochs alone."""
+        """Return the callbacks of a training, within the contexts of those that follow the whole fit (trackers)."""
         callbacks = self._training_callbacks()
         with contextlib.ExitStack() as frames:
             for callback in callbacks:
@@ -246,7 +249,7 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
             yield callbacks
 
     def _fit_encoders(self, rows: Rows, classes: Any = None) -> None:
-        """Learn from the training rows how to encode X and y; note the parameters that are fixed from here on."""
+        """Fit the encoders of X and y to the training rows; store the parameters that are fixed from here on."""
         self._built_with = network_parameters(self)
         self._fit_target(rows, classes)
         self._features = None
@@ -256,12 +259,12 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
             self._features.fit(rows.X, rows.weight)
 
     def _fixed(self, name: str) -> Any:
-        """A parameter as the network was built with; what `set_params` changes later, only the next `fit` reads."""
+        """Return a parameter as the network was built with; only the next `fit` reads later changes by `set_params`."""
         return self._built_with[name]
 
     def _number_type(self) -> Any:
-        """Of the encoded rows and targets."""
-        return np.float64 if wants_double(self._fixed("precision"), self._fixed("solver")) else np.float32
+        """Return the type of encoded rows and targets."""
+        return np.float64 if is_double(self._fixed("precision"), self._fixed("solver")) else np.float32
 
     def _encode(self, X: Any) -> Encoded:
         if self._features is None:
@@ -269,15 +272,15 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         return self._features.transform(X)
 
     def _make_table(self, parts: list[Rows], device: torch.device) -> Table:
-        """All rows, encoded, on the device: those to train on, and then those to validate on."""
+        """Return all rows, encoded, on the device: the training rows, then the validation rows."""
         dtype = precision(self, device).dtype
         encoded = [self._encode(rows.X) for rows in parts]
         targets, weights = zip(*(self._encode_target(rows) for rows in parts), strict=True)
         numeric, codes = _stack([e.numeric for e in encoded]), _stack([e.codes for e in encoded])
         weight = None
         if any(w is not None for w in weights):
-            given = [np.ones(len(t)) if w is None else w for w, t in zip(weights, targets, strict=True)]
-            weight = torch.from_numpy(np.concatenate(given)).to(device, dtype)
+            filled = [np.ones(len(t)) if w is None else w for w, t in zip(weights, targets, strict=True)]
+            weight = torch.from_numpy(np.concatenate(filled)).to(device, dtype)
         return Table(
             numeric if sp.issparse(numeric) else torch.from_numpy(numeric).to(device, dtype),
             torch.from_numpy(codes).to(device) if codes.shape[1] else None,
@@ -287,11 +290,11 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         )
 
     def _strata(self, target: Tensor) -> np.ndarray | None:
-        """Class codes to stratify by, or None."""
+        """Return the class codes to stratify by, or None."""
         return None
 
     def _class_codes(self) -> np.ndarray | None:
-        """Codes of the classes, for skorch's callbacks."""
+        """Return the codes of the classes for skorch's callbacks, or None."""
         return None
 
     @contextlib.contextmanager
@@ -307,12 +310,12 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
                 f"device's memory. Try batch_size={smaller}, fewer units, a smaller ensemble_size, or device='cpu'."
             ) from error
 
-    # --- Where the network is -----------------------------------------------------------------------------------------
+    # --- Device -------------------------------------------------------------------------------------------------------
 
     def to_device(self, device: str) -> Self:
-        """Move the network to a device, where it predicts and trains on from now on.
+        """Move the network to a device, for predictions and `partial_fit`.
 
-        An unpickled estimator is on the CPU.  The parameter `device` says where the next `fit` trains, and stays.
+        An unpickled estimator is on the CPU.  The parameter `device`, which the next `fit` reads, is not changed.
 
         Parameters
         ----------
@@ -335,7 +338,7 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
 
 
 def _stack(parts: Any) -> Any:
-    """Blocks of rows, one below the other; a single one is not copied."""
+    """Concatenate blocks of rows; a single block is not copied."""
     if len(parts) == 1:
         return parts[0]
     if all(sp.issparse(part) for part in parts):

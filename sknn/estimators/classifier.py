@@ -1,4 +1,4 @@
-"""The classifier: labels in, probabilities out."""
+"""`NeuralClassifier`."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -25,24 +25,24 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):  # noqa: D101 (the docstrin
         "log_loss",
         [StrOptions({"log_loss"}), callable],
         "{'log_loss'} or callable",
-        "A callable takes raw outputs and targets (rows, K), as tensors, and returns a loss per row; targets are 0/1 "
-        "columns, one for two classes and one per class for more.",
+        "A callable takes raw outputs and targets (rows, K), as tensors, and returns a loss for each row. Targets are "
+        "columns of 0 and 1: one for two classes, and one for each class if there are more.",
         use=Use.ENCODING | Use.NETWORK,
     )
     label_smoothing: float = parameter(
         0.0,
         [FRACTION],
         "float",
-        "Share of each label's probability that is spread over all classes. Helps accuracy a little, and costs "
-        "calibration and log loss.",
+        "Fraction of each label's probability that is spread over all classes. It improves accuracy a little, and "
+        "makes calibration and log loss worse.",
         use=Use.PER_MEMBER,
     )
     class_weight: Any = parameter(
         None,
         [dict, list, StrOptions({"balanced"}), None],
         "dict, list of dict (multilabel), 'balanced' or None",
-        "Multiplies the weights of each class's rows; 'balanced' by n_samples / (n_classes * count). Labels that y "
-        "lacks, as a fold may, are passed over, as long as every label of y has its weight.",
+        "Factors of the weights of each class's rows; 'balanced' is n_samples / (n_classes * count). The dict may name "
+        "labels that y lacks (as in a fold of a cross-validation), as long as every label of y has its weight.",
         use=Use.ENCODING | Use.NETWORK | Use.PER_MEMBER,
     )
 
@@ -59,7 +59,7 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):  # noqa: D101 (the docstrin
         return self._target.transform(rows.y), weight
 
     def _class_factors(self, rows: Rows) -> np.ndarray:
-        """What `class_weight` multiplies each row's weight by."""
+        """Return the factor of each row's weight that `class_weight` gives."""
         if self._target.kind_ == "multilabel":
             return compute_sample_weight(self.class_weight, rows.y)
         codes = self._target.codes(rows.y.ravel())
@@ -90,20 +90,23 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):  # noqa: D101 (the docstrin
         return weights
 
     def _names_other_labels(self) -> bool:
-        """Whether `class_weight` names labels in place of some that y has; those that a fold lacks are fine."""
+        """Return whether `class_weight` names unknown labels while labels of y are missing in it.
+
+        Labels that are missing in y only are fine, since a fold of a cross-validation may lack them.
+        """
         named, known = set(self.class_weight), set(self.classes_.tolist())
         return bool(named - known and known - named)
 
     def _make_loss(self) -> Loss:
-        own = SoftmaxCrossEntropy() if self._target.kind_ == "multiclass" else BinaryCrossEntropy()
-        return CallableLoss(self.loss, own) if callable(self.loss) else own
+        log_loss = SoftmaxCrossEntropy() if self._target.kind_ == "multiclass" else BinaryCrossEntropy()
+        return CallableLoss(self.loss, log_loss) if callable(self.loss) else log_loss
 
     def _network_outputs(self) -> int:
         return 1 if self._target.kind_ == "binary" else len(self.classes_)
 
     @property
     def out_activation_(self) -> str:
-        """Of the output layer: 'softmax' for several classes, else 'logistic'."""
+        """The activation of the output layer: 'softmax' for several classes, else 'logistic'."""
         self._fitted_net("out_activation_")
         return "softmax" if self._target.kind_ == "multiclass" else "logistic"
 
@@ -126,20 +129,20 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):  # noqa: D101 (the docstrin
 
     def _kind_of_target(self) -> str:
         kind = self._target.kind_
-        # One class has one column of probabilities, which is measured as that of two classes is.
+        # A single class has one column of probabilities, measured like that of two classes.
         return "binary" if kind == "multiclass" and len(self.classes_) == 1 else kind
 
     @available_if(lambda self: self._is_stochastic())
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
-        """Train for one epoch on some rows; encoders are those of the first call.
+        """Train for one epoch on some rows; the encoders are fitted in the first call.
 
         Parameters
         ----------
         X, y, sample_weight
             As in `fit`. No row is held out. A schedule that ends ('cosine', 'one_cycle') is constant here.
         classes : array-like of shape (n_classes,), optional
-            All labels that will ever occur; needed in the first call.
+            All labels of all calls; required in the first call.
 
         Returns
         -------
@@ -222,7 +225,7 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):  # noqa: D101 (the docstrin
 NeuralClassifier._parameter_constraints = constraints_of(NeuralClassifier)
 NeuralClassifier.__doc__ = f"""A neural network classifier that takes the raw table.
 
-    Several networks train side by side, as one batched network, and their probabilities are averaged.
+    Several networks are trained as one batched network, and their probabilities are averaged.
 
     Parameters
     ----------
@@ -231,14 +234,14 @@ NeuralClassifier.__doc__ = f"""A neural network classifier that takes the raw ta
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels, in the order of `predict_proba`'s columns; those of rows of weight 0 too.  If there is but one, it
-        is predicted with probability 1.
+        The labels, in the order of `predict_proba`'s columns, including those of rows of weight 0.  A single label is
+        predicted with probability 1.
     {ATTRIBUTES}
 
     See Also
     --------
     NeuralRegressor : The same for values.
-    sklearn.neural_network.MLPClassifier : Whose parameters all work here.
+    sklearn.neural_network.MLPClassifier : All its parameters work here, too.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""From scikit-learn's MLP to the estimator that gives the same result."""
+"""Convert scikit-learn's MLP to an estimator with the same results."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from sknn.estimators.base import BaseNeural
 from sknn.estimators.classifier import NeuralClassifier
 from sknn.estimators.regressor import NeuralRegressor
 
-# What scikit-learn's MLP does without saying so.
+# The settings of scikit-learn's MLP that are not among its parameters.
 SKLEARN_DEFAULTS = {
     "scaling": None,
     "ensemble_size": 1,
@@ -19,24 +19,24 @@ SKLEARN_DEFAULTS = {
     "categorical_features": None,
     "numeric_embedding": None,
 }
-STOCHASTIC_BATCH = 200  # "auto" there
+STOCHASTIC_BATCH = 200  # batch_size="auto" of scikit-learn's MLP
 
 
 def from_sklearn(mlp: MLPClassifier | MLPRegressor, **parameters: Any) -> BaseNeural:
-    """The estimator that trains as an `MLPClassifier` or `MLPRegressor` does, with its weights if it is fitted.
+    """Return an estimator that trains like an `MLPClassifier` or `MLPRegressor`, with its weights if it is fitted.
 
     Parameters
     ----------
     mlp : MLPClassifier or MLPRegressor
     **parameters
-        Of the new estimator, where it is to differ (`device`, `precision`, ...).
+        Parameters of the new estimator that differ (`device`, `precision`, ...).
 
     Returns
     -------
     NeuralClassifier or NeuralRegressor
         One network, no scaling, no dropout, the same solver and stopping rule.  If `mlp` is fitted it predicts at once,
-        and `warm_start=True` trains on from those weights, with momentum and schedule started afresh.  A constant
-        schedule is kept for 'adam', which ignores `learning_rate` there.
+        and with `warm_start=True` the next fit starts from those weights, with new momentum and schedule.  With 'adam'
+        the learning rate is constant, since scikit-learn's MLP ignores `learning_rate` then.
 
     Raises
     ------
@@ -54,20 +54,20 @@ def from_sklearn(mlp: MLPClassifier | MLPRegressor, **parameters: Any) -> BaseNe
     """
     if not isinstance(mlp, MLPClassifier | MLPRegressor):
         raise TypeError(f"mlp must be an MLPClassifier or an MLPRegressor of scikit-learn; got {type(mlp).__name__}.")
-    own = NeuralClassifier if isinstance(mlp, MLPClassifier) else NeuralRegressor
+    cls = NeuralClassifier if isinstance(mlp, MLPClassifier) else NeuralRegressor
     settings = mlp.get_params() | SKLEARN_DEFAULTS
     if mlp.solver == "adam":
         settings["learning_rate"] = "constant"
     if mlp.batch_size == "auto":
         settings["batch_size"] = STOCHASTIC_BATCH
-    est = own(**settings | parameters)
+    est = cls(**settings | parameters)
     if hasattr(mlp, "coefs_"):
         _take_weights(est, mlp)
     return est
 
 
 def _take_weights(est: BaseNeural, mlp: Any) -> None:
-    """Build the network on one made-up row of the right shape, and fill it with the weights of `mlp`."""
+    """Build the network on one row of zeros, and copy the weights of `mlp` into it."""
     X = np.zeros((1, mlp.n_features_in_))
     if isinstance(mlp, MLPClassifier):
         is_multilabel = mlp.out_activation_ == "logistic" and len(mlp.classes_) > 1 and mlp.n_outputs_ > 1

@@ -1,6 +1,6 @@
-"""Tables of parameters and attributes in a notebook, with descriptions and without links.
+"""Show descriptions in the tables of parameters and attributes of scikit-learn's HTML, without links.
 
-scikit-learn describes an entry where the pointer rests on it, but only for an estimator that has a page to link to.
+scikit-learn shows a description when the mouse is over an entry, but only if the estimator has a page to link to.
 """
 
 import re
@@ -11,7 +11,7 @@ LINK = re.compile(r'rel="noreferrer" target="_blank" href="[^"]*"')
 
 
 def described(table: Any) -> Any:
-    """A table (`ParamsDict` or `AttrsDict`) that shows its descriptions, which lead nowhere."""
+    """Make a table (`ParamsDict` or `AttrsDict`) show its descriptions, without links."""
     table.doc_link = "#"
     table._html_repr = partial(_without_links, table)
     return table

@@ -1,4 +1,4 @@
-"""What a fitted estimator's network says of a table, mean over its members."""
+"""Predict a table: encode its rows, run the network, and average the members."""
 
 from abc import abstractmethod
 from typing import Any
@@ -15,9 +15,9 @@ from sknn.preprocessing.tables import take
 from sknn.training.net import TrainingNet
 from sknn.utils.threads import threads
 
-PREDICTED_VALUES = 1 << 18  # of the widest layer, over all members, at once: 1 MB, which stays in a core's own cache
-FEWEST_ROWS = 256  # predicted at once
-ENCODED_VALUES = 1 << 22  # of a table's columns, encoded at once for a prediction: 32 MB in float64
+PREDICTED_VALUES = 1 << 18  # of the widest layer, for all members, at once: 1 MB, which stays in a core's cache
+MIN_ROWS = 256  # predicted at once
+ENCODED_VALUES = 1 << 22  # of a table, encoded at once for a prediction: 32 MB in float64
 
 
 class Prediction:
@@ -29,32 +29,32 @@ class Prediction:
 
     @abstractmethod
     def _check_X(self, X: Any, reset: bool) -> Any:
-        """The table, if it is one, and has the columns of the fit."""
+        """Return the table, checked against the columns of `fit`."""
 
     @abstractmethod
     def _encode(self, X: Any) -> Encoded:
-        """The table as the network takes it."""
+        """Return the encoded table."""
 
     @abstractmethod
     def _fixed(self, name: str) -> Any:
-        """A parameter as the network was built with."""
+        """Return a parameter as the network was built with."""
 
     def _predictions(self, X: Any) -> Tensor:
-        """Mean over members of the outputs after the link, (n, K), on the CPU."""
+        """Return the mean over members of the outputs after the link, (n, K), on the CPU."""
         check_is_fitted(self)
         X = self._check_X(X, reset=False)
-        n, at_once = X.shape[0], max(FEWEST_ROWS, ENCODED_VALUES // X.shape[1])
+        n, at_once = X.shape[0], max(MIN_ROWS, ENCODED_VALUES // X.shape[1])
         with threads(self.n_threads, self._rows_at_once(n) * self.net_.module_.param_buffer.numel()):
-            double = self._double_params(X)
+            params = self._double_params(X)
             if n <= at_once:
-                return self._predict_block(X, double)
+                return self._predict_block(X, params)
             blocks = (slice(start, start + at_once) for start in range(0, n, at_once))
-            return torch.cat([self._predict_block(take(X, rows), double) for rows in blocks])
+            return torch.cat([self._predict_block(take(X, rows), params) for rows in blocks])
 
-    def _predict_block(self, X: Any, double: Tensor | None) -> Tensor:
-        """Encode some rows, and predict them in blocks that are small enough for the cache."""
+    def _predict_block(self, X: Any, params: Tensor | None) -> Tensor:
+        """Encode some rows, and predict them in blocks that fit into a core's cache."""
         encoded, network, link = self._encode(X), self.net_.module_, self.net_.criterion_.link
-        param_buffer = network.param_buffer if double is None else double
+        param_buffer = network.param_buffer if params is None else params
         numeric: Any = encoded.numeric if sp.issparse(encoded.numeric) else torch.from_numpy(encoded.numeric)
         codes = torch.from_numpy(encoded.codes) if encoded.codes.shape[1] else None
         n, parts = len(encoded), []
@@ -65,20 +65,20 @@ class Prediction:
                 block = numeric[rows]
                 block = torch.from_numpy(block.toarray()) if sp.issparse(block) else block
                 x = Inputs(block.to(param_buffer), None if codes is None else codes[rows].to(param_buffer.device))
-                p = link(network.outputs(x.for_members(network.n_members), param_buffer=double))
+                p = link(network.outputs(x.for_members(network.n_members), param_buffer=params))
                 parts.append((p[0] if len(p) == 1 else p.mean(0)).cpu())
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _rows_at_once(self, n: int) -> int:
-        """How many of so many rows the network is to predict together."""
-        if n <= FEWEST_ROWS:
+        """Return how many of `n` rows the network predicts at once."""
+        if n <= MIN_ROWS:
             return n
-        return min(n, max(FEWEST_ROWS, PREDICTED_VALUES // (self.net_.module_.n_members * self._widest())))
+        return min(n, max(MIN_ROWS, PREDICTED_VALUES // (self.net_.module_.n_members * self._widest())))
 
     def _double_params(self, X: Any) -> Tensor | None:
-        """The network's numbers in float64, if X is float64 and the precision is left to us.
+        """Return the parameters in float64 if X is float64 and `precision` is "auto", else None.
 
-        The last digit of a float32 product depends on the rows beside it, which scikit-learn's checks do not accept.
+        The last digit of a float32 product depends on the other rows, which scikit-learn's checks do not accept.
         """
         network, is_float64 = self.net_.module_, self._float_type(X) is np.float64
         if self._fixed("precision") != "auto" or network.param_buffer.device.type != "cpu" or not is_float64:
@@ -92,5 +92,5 @@ class Prediction:
         )
 
     def _float_type(self, X: Any) -> Any:
-        """Predictions come as float32 to those who give float32, and as float64 to everyone else."""
+        """Return the type of predictions: float32 for float32 rows, else float64."""
         return np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64

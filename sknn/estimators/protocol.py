@@ -1,4 +1,4 @@
-"""What scikit-learn asks of an estimator besides fit and predict: parameters, clones, copies, tags, HTML."""
+"""Implement scikit-learn's protocol besides fit and predict: parameters, tags, clones, pickles, HTML."""
 
 import copy
 import difflib
@@ -16,8 +16,8 @@ from sknn.training.net import TrainingNet
 from sknn.training.state import move_net, net_from_state, state_of_net
 from sknn.utils.warnings import warn
 
-# What other libraries call some of our options.
-OTHER_NAMES = {
+# Names of our options in other libraries.
+ALIASES = {
     "swish": "silu",
     "sigmoid": "logistic",
     "linear": "identity",
@@ -35,15 +35,13 @@ class SklearnProtocol(BaseEstimator):
     n_iter_: int
     net_: TrainingNet
     _parameter_constraints: dict[str, list]
-    _known_names: ClassVar[tuple[Any, list[str]]]  # of the constructor, and the constructor
+    _known_names: ClassVar[tuple[Any, list[str]]]  # the constructor, and the names of its parameters
     _subclass_hooks: ClassVar[list[Callable[[type], None]]] = []  # called with each subclass of our estimators
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for hook in SklearnProtocol._subclass_hooks:
             hook(cls)
-
-    # --- scikit-learn's protocol --------------------------------------------------------------------------------------
 
     def __sklearn_is_fitted__(self) -> bool:
         return "net_" in self.__dict__
@@ -55,13 +53,13 @@ class SklearnProtocol(BaseEstimator):
             raise InvalidParameterError(f"{error}{self._nearest()}") from None
 
     def _nearest(self) -> str:
-        """' Did you mean ...?' for the first parameter whose string is close to a valid one."""
+        """Return ' Did you mean ...?' for the first parameter with an invalid string, or ''."""
         for name, constraints in self._parameter_constraints.items():
             value = getattr(self, name)
             options = {o for c in constraints if isinstance(c, StrOptions) for o in c.options}
             if isinstance(value, str) and options and value not in options:
-                wanted = OTHER_NAMES.get(value.lower(), value.lower())
-                close = difflib.get_close_matches(wanted, sorted(options), 1)
+                name_or_alias = ALIASES.get(value.lower(), value.lower())
+                close = difflib.get_close_matches(name_or_alias, sorted(options), 1)
                 return f" Did you mean {name}={close[0]!r}?" if close else ""
         return ""
 
@@ -76,21 +74,21 @@ class SklearnProtocol(BaseEstimator):
 
     @classmethod
     def _get_param_names(cls) -> list[str]:
-        """scikit-learn's own, once a constructor: it reads its signature, and every clone and check asks."""
+        """Return scikit-learn's result, cached: it inspects the signature, and every clone and check calls it."""
         known = cls.__dict__.get("_known_names")
         if known is None or known[0] is not cls.__init__:
             known = cls._known_names = (cls.__init__, super()._get_param_names())
         return list(known[1])
 
     def __sklearn_clone__(self) -> Self:
-        """A new estimator with the same parameters; its callbacks are new, and share what they write to."""
-        bare = type(self).__new__(type(self))
-        bare.__dict__ = self.__dict__ | {"callbacks": None}
-        fresh = _clone_parametrized(bare)
+        """Return an unfitted estimator with the same parameters; its callbacks are copies with the same writers."""
+        without_callbacks = type(self).__new__(type(self))
+        without_callbacks.__dict__ = self.__dict__ | {"callbacks": None}
+        cloned = _clone_parametrized(without_callbacks)
         if self.callbacks is not None:
             copies = [copy_callback(callback) for callback in listed(self.callbacks)]
-            fresh.callbacks = copies[0] if isinstance(self.callbacks, Callback) else copies
-        return fresh
+            cloned.callbacks = copies[0] if isinstance(self.callbacks, Callback) else copies
+        return cloned
 
     def _get_params_html(self, *args: Any, **kwargs: Any) -> Any:
         return described(super()._get_params_html(*args, **kwargs))
@@ -99,7 +97,7 @@ class SklearnProtocol(BaseEstimator):
         return described(super()._get_fitted_attr_html(*args, **kwargs))
 
     def _html_repr(self) -> str:
-        """What a notebook shows: scikit-learn's representation, and below it the training."""
+        """Return scikit-learn's HTML, and below it that of the training, for a notebook."""
         is_trained = "net_" in self.__dict__ and len(self.net_.history) > 0
         return super()._html_repr() + (training_html(self.history_, self.n_iter_) if is_trained else "")
 
@@ -110,16 +108,16 @@ class SklearnProtocol(BaseEstimator):
         return state
 
     def _callbacks_to_pickle(self) -> Any:
-        """The parameter without callbacks that no pickle takes, which are named in a warning."""
+        """Return the parameter `callbacks` without those that can't be pickled, and warn about these."""
         callbacks = listed(self.callbacks)
-        left = [callback for callback in callbacks if not can_be_pickled(callback)]
-        if not left:
+        lost = [callback for callback in callbacks if not can_be_pickled(callback)]
+        if not lost:
             return self.callbacks
         warn(
-            f"callbacks {', '.join(map(name_of, left))} can't be pickled, so the copy is without them; give them to it "
+            f"callbacks {', '.join(map(name_of, lost))} can't be pickled, so the copy is without them; give them to it "
             "by set_params(callbacks=...)."
         )
-        return [callback for callback in callbacks if callback not in left]
+        return [callback for callback in callbacks if callback not in lost]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         net = state.get("_net")
@@ -128,7 +126,7 @@ class SklearnProtocol(BaseEstimator):
             self.net_ = net_from_state(self, net)
 
     def __deepcopy__(self, memo: dict) -> Self:
-        """A copy on the same device, where a pickle comes back on the CPU."""
+        """Return a copy on the same device; an unpickled estimator is on the CPU."""
         copied = type(self).__new__(type(self))
         memo[id(self)] = copied
         copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))

@@ -1,4 +1,4 @@
-"""The regressor: values in, values or quantiles out."""
+"""`NeuralRegressor`."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -27,22 +27,23 @@ class NeuralRegressor(RegressorMixin, BaseNeural):  # noqa: D101 (the docstring 
         "squared_error",
         [StrOptions({*LOSSES, "huber", "quantile"}), callable],
         names([*LOSSES, "huber", "quantile"]) + " or callable",
-        "'poisson' and 'gamma' have a log link and ask for y >= 0 and y > 0. A callable takes outputs and targets "
-        "(rows, n_outputs), as tensors in units of the scaled target, and returns a loss per row.",
+        "'poisson' and 'gamma' have a log link and need y >= 0 and y > 0. A callable takes outputs and targets (rows, "
+        "n_outputs), as tensors in units of the scaled target, and returns a loss for each row.",
         use=Use.ENCODING | Use.NETWORK,
     )
     quantile: Any = parameter(
         0.5,
         [ABOVE_0, "array-like"],
         "float or array-like of float",
-        "Only used when loss='quantile'. With several, `predict` gives a column each, which never cross.",
+        "The quantile, or several, to predict. `predict` returns a column for each of several; these never cross. Only "
+        "used when loss='quantile'.",
         use=Use.ENCODING | Use.NETWORK,
     )
     delta: float = parameter(
         1.0,
         [ABOVE_0],
         "float",
-        "Only used when loss='huber': the error, in standard deviations of y, beyond which it counts linearly.",
+        "The error, in standard deviations of y, above which the loss is linear. Only used when loss='huber'.",
         use=Use.ENCODING | Use.NETWORK,
     )
 
@@ -57,14 +58,14 @@ class NeuralRegressor(RegressorMixin, BaseNeural):  # noqa: D101 (the docstring 
             )
 
     def _quantiles(self) -> tuple[float, ...]:
-        """The quantiles that are predicted; none for another loss."""
+        """Return the quantiles to predict; none for other losses."""
         if self._fixed("loss") != "quantile":
             return ()
-        given = self._fixed("quantile")
-        quantiles = tuple(np.atleast_1d(np.asarray(given, dtype=float)).tolist())
+        setting = self._fixed("quantile")
+        quantiles = tuple(np.atleast_1d(np.asarray(setting, dtype=float)).tolist())
         if not all(0 < q < 1 for q in quantiles) or list(quantiles) != sorted(set(quantiles)):
             raise ValueError(
-                f"quantile={given!r} must hold increasing numbers between 0 and 1, for example (0.1, 0.5, 0.9)."
+                f"quantile={setting!r} must hold increasing numbers between 0 and 1, for example (0.1, 0.5, 0.9)."
             )
         return quantiles
 
@@ -87,7 +88,7 @@ class NeuralRegressor(RegressorMixin, BaseNeural):  # noqa: D101 (the docstring 
 
     @property
     def out_activation_(self) -> str:
-        """Of the output layer: 'exp' where the loss has a log link, else 'identity'."""
+        """The activation of the output layer: 'exp' if the loss has a log link, else 'identity'."""
         self._fitted_net("out_activation_")
         return "exp" if self._fixed("loss") in NEEDS_POSITIVE else "identity"
 
@@ -104,7 +105,7 @@ class NeuralRegressor(RegressorMixin, BaseNeural):  # noqa: D101 (the docstring 
     @available_if(lambda self: self._is_stochastic())
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train for one epoch on some rows; encoders and the target's scale are those of the first call.
+        """Train for one epoch on some rows; the encoders and the target's scale are fitted in the first call.
 
         Parameters
         ----------
@@ -131,7 +132,7 @@ class NeuralRegressor(RegressorMixin, BaseNeural):  # noqa: D101 (the docstring 
         return self._predict_from(self._predictions(X), self._float_type(X))
 
     def _truth(self, y: Tensor) -> np.ndarray:
-        several = len(self._quantiles()) > 1  # a column each, of one and the same target
+        several = len(self._quantiles()) > 1  # their columns hold copies of one target
         return self._predict_from(y[:, :1] if several else y, np.float64)
 
     def _predict_from(self, p: Tensor, dtype: Any) -> np.ndarray:
@@ -176,7 +177,7 @@ class NeuralRegressor(RegressorMixin, BaseNeural):  # noqa: D101 (the docstring 
 NeuralRegressor._parameter_constraints = constraints_of(NeuralRegressor)
 NeuralRegressor.__doc__ = f"""A neural network regressor that takes the raw table.
 
-    Several networks train side by side, as one batched network, and their predictions are averaged.
+    Several networks are trained as one batched network, and their predictions are averaged.
 
     Parameters
     ----------
@@ -189,7 +190,7 @@ NeuralRegressor.__doc__ = f"""A neural network regressor that takes the raw tabl
     See Also
     --------
     NeuralClassifier : The same for labels.
-    sklearn.neural_network.MLPRegressor : Whose parameters all work here.
+    sklearn.neural_network.MLPRegressor : All its parameters work here, too.
 
     Examples
     --------

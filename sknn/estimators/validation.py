@@ -1,4 +1,4 @@
-"""Check the rows that `fit` and `predict` are given."""
+"""Check the rows for `fit` and `predict`."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from sknn.preprocessing.targets import ordinary_weights
 
 @dataclass
 class Rows:
-    """Validated rows: a table of any kind, the target, weights or None.
+    """Validated rows: a table, the target, and weights or None.
 
-    `all_y` is the target of rows of weight 0 too, which are left out of the others: their classes are to be known.
+    Rows of weight 0 are left out, but `all_y` has their targets, too: their classes are known to the estimator.
     """
 
     X: Any
@@ -44,7 +44,7 @@ class InputValidation:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y{name} is None."
             )
-        sparse = "csr" if is_classifier(self) else False  # which holds labels in several columns
+        sparse = "csr" if is_classifier(self) else False  # a sparse y holds the labels of a multilabel target
         y = check_array(y, accept_sparse=sparse, ensure_2d=False, dtype=None, input_name=f"y{name}", estimator=self)
         if y.dtype == object and any(value is None for value in y.flat):
             raise ValueError(f"Input y{name} contains None; leave out the rows without a label.")
@@ -78,6 +78,6 @@ class InputValidation:
         return table
 
     def _has_columns_of_fit(self, table: Any) -> bool:
-        """Whether plain rows can go to a model that knows no names; asked first, as a row's prediction is short."""
+        """Return whether X is an array with the columns of `fit`: a fast check, which matters for a single row."""
         is_plain = type(table) is np.ndarray and not hasattr(self, "feature_names_in_")
         return is_plain and table.shape[1:2] == (self.n_features_in_,)

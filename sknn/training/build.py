@@ -27,21 +27,21 @@ from sknn.training.scoring import estimator_metric, watched_metric
 from sknn.utils.device import Precision
 from sknn.utils.random import member_generator
 
-AUTO_EMBEDDED_COLUMNS = 100  # periodic embeddings of more columns cost more than they give
+AUTO_EMBEDDED_COLUMNS = 100  # embedding more columns costs more time than the accuracy is worth
 CPU = torch.device("cpu")
-GRADIENT_NORM = "gradient_norm"  # among the metrics, but not one of predictions
+GRADIENT_NORM = "gradient_norm"  # the one name in `metrics` that is not a metric of predictions
 
 
 def schedule_of(est: Any, is_stream: bool) -> str:
-    """The schedule's name; a stream of rows has no known end, so a schedule that has one is constant there."""
+    """Return the schedule's name; under `partial_fit` (a stream without known end) one that ends is constant."""
     ends = SCHEDULES[est.learning_rate].by_share is not None
     return "constant" if is_stream and ends else est.learning_rate
 
 
 def make_plan(est: Any, data: TrainingSet, seeds: list[Seed], is_stream: bool = False) -> Plan:
     n, rates = len(seeds), dropout_rates(est) if est.module is None else ()
-    wanted = [est.metrics] if isinstance(est.metrics, str) else list(est.metrics or [])
-    metrics = [name for name in wanted if name != GRADIENT_NORM]
+    names = [est.metrics] if isinstance(est.metrics, str) else list(est.metrics or [])
+    metrics = [name for name in names if name != GRADIENT_NORM]
     return Plan(
         seeds=seeds,
         batch_size=batch_size(est, len(data.train_rows[0])),
@@ -57,7 +57,7 @@ def make_plan(est: Any, data: TrainingSet, seeds: list[Seed], is_stream: bool = 
         watch=[watched_metric(est, est.scoring)] * n if data.valid_rows and est.scoring != "loss" else [],
         restore_best=bool(data.valid_rows),
         metrics={getattr(name, "__name__", str(name)): [estimator_metric(est, name)] * n for name in metrics},
-        gradient_norm=GRADIENT_NORM in wanted,
+        gradient_norm=GRADIENT_NORM in names,
         verbose=int(est.verbose),
     )
 
@@ -76,7 +76,7 @@ def make_mlp(est: Any, data: TrainingSet, seeds: list[Seed], kinds: Precision) -
     if embedding == "auto":
         embedding = "periodic" if n_numeric <= AUTO_EMBEDDED_COLUMNS else None
     if sp.issparse(table.numeric) or not n_numeric:
-        embedding = None  # most of a sparse table's numbers are 0
+        embedding = None  # most values of a sparse table are 0
     network = MLP(
         len(seeds),
         n_numeric=table.width,
@@ -103,25 +103,25 @@ def make_mlp(est: Any, data: TrainingSet, seeds: list[Seed], kinds: Precision) -
 
 
 def check_size(est: Any, width: int, n_members: int, kinds: Precision, device: torch.device) -> None:
-    """Refuse networks that no memory of the device could hold, before it is asked for any: it may promise too much."""
+    """Refuse a network larger than the device's memory; its allocation may succeed, and its use crash the process."""
     sizes = (width, *hidden_sizes(est), est._network_outputs())
     weights = sum(fan_in * fan_out for fan_in, fan_out in pairwise(sizes))
-    needed, there = 2 * n_members * weights * kinds.dtype.itemsize, total_memory(device)
-    if needed > there:
+    needed, available = 2 * n_members * weights * kinds.dtype.itemsize, total_memory(device)
+    if needed > available:
         raise MemoryError(
             f"hidden_layer_sizes={est.hidden_layer_sizes!r} with ensemble_size={est.ensemble_size!r} makes {n_members} "
             f"networks of {weights:,} weights; these and their gradients take {needed / 1e9:,.0f} GB, and the device "
-            f"has {there / 1e9:.0f} GB. Use fewer units, or a smaller ensemble_size."
+            f"has {available / 1e9:.0f} GB. Use fewer units, or a smaller ensemble_size."
         )
 
 
 def total_memory(device: torch.device) -> float:
-    """Bytes that the device has in all; infinite where that is not known."""
+    """Return the bytes of the device's memory; infinity if unknown."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if device.type == "cpu" else np.inf
-    except (AttributeError, ValueError, OSError):  # not on this system
+    except (AttributeError, ValueError, OSError):  # the system has no such call
         return np.inf
 
 
@@ -138,15 +138,15 @@ def make_custom(est: Any, data: TrainingSet, seeds: list[Seed], kinds: Precision
 
 
 def check_output(est: Any, network: CustomNetwork, x: Inputs) -> None:
-    """Refuse a custom module whose output has another shape than the target asks for."""
-    rows, wanted = x.numeric.shape[1], est._network_outputs()
+    """Refuse a custom module whose output does not have the shape that the target needs."""
+    n_rows, n_outputs = x.numeric.shape[1], est._network_outputs()
     x.numeric = x.numeric.to(network.param_buffer)
     with torch.inference_mode():
-        got = tuple(network.eval().outputs(x).shape[1:])
-    if got != (rows, wanted):
+        shape = tuple(network.eval().outputs(x).shape[1:])
+    if shape != (n_rows, n_outputs):
         raise ValueError(
-            f"module={est.module!r} gives an output of shape {got} for {rows} rows; this target asks for "
-            f"({rows}, {wanted}). Let the last layer have the out_features that module is called with."
+            f"module={est.module!r} gives an output of shape {shape} for {n_rows} rows; this target needs "
+            f"({n_rows}, {n_outputs}). Give the last layer the out_features that module is called with."
         )
 
 
@@ -160,7 +160,7 @@ def make_net(est: Any, network: EnsembleNetwork, plan: Plan, callbacks: list) ->
 
 
 def make_solver(est: Any, m: int) -> partial:
-    """A function of a network of `m` members that makes its solver."""
+    """Return a function that makes the optimizer of a network of `m` members."""
     weight_decay = est.weight_decay if est.solver == "adamw" else 0.0
     max_norm = np.inf if est.max_grad_norm is None else est.max_grad_norm
     rates = Rates([est.learning_rate_init] * m, [est.alpha] * m, [weight_decay] * m, [max_norm] * m)
@@ -171,7 +171,7 @@ def make_solver(est: Any, m: int) -> partial:
         )
     if est.solver == "sgd":
         return partial(SGD, rates=rates, momentum=est.momentum, nesterov=bool(est.nesterovs_momentum))
-    if est.solver == "lbfgs":  # scipy moves the weights; the L2 term is ours
+    if est.solver == "lbfgs":  # scipy moves the weights; only the L2 term is computed here
         return partial(EnsembleOptimizer, rates=rates)
     if not (isinstance(est.solver, type) and issubclass(est.solver, torch.optim.Optimizer)):
         raise TypeError(f"solver={est.solver!r} must be a name, or a torch.optim.Optimizer class (not an instance).")

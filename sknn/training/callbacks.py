@@ -1,4 +1,4 @@
-"""How the net and the estimators deal with callbacks: copies, pickles, who sees batches, and who ends a training."""
+"""Copy, pickle and classify skorch callbacks, and tell an end of training by a callback from the user's Ctrl-C."""
 
 import copy
 import pickle
@@ -9,15 +9,15 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler,
 
 
 class StopTraining(KeyboardInterrupt):
-    """Raised by a callback to end a training; what has been trained so far is kept, without a warning.
+    """Raise it in a callback to end a training; the model trained so far is kept, without a warning.
 
-    skorch ends a training by a `KeyboardInterrupt`, which this is, too.  A plain `KeyboardInterrupt` is taken for the
-    user's Ctrl-C, which also ends a search.
+    It is a `KeyboardInterrupt`, since skorch's callbacks end a training by one.  A plain `KeyboardInterrupt` counts as
+    the user's Ctrl-C, which also ends a search.
 
     Parameters
     ----------
     *args : object
-        As any exception takes them.
+        As for any exception.
 
     Examples
     --------
@@ -36,14 +36,14 @@ class StopTraining(KeyboardInterrupt):
 
 
 def listed(callbacks: Any) -> list:
-    """The parameter as a list, which one callback need not be, and None is not."""
+    """Return the parameter `callbacks` as a list; it may be a single callback, or None."""
     if isinstance(callbacks, Callback):
         return [callbacks]
     return [] if callbacks is None else list(callbacks)
 
 
 def copy_callback(callback: Any) -> Any:
-    """A callback as it was before any training; writers and loggers, which cannot be copied, are shared."""
+    """Return a copy of a callback as before any training; it shares writers and loggers, which can't be copied."""
     if isinstance(callback, tuple):
         return callback[0], copy_callback(callback[1])
     if isinstance(callback, type):
@@ -55,14 +55,14 @@ def copy_callback(callback: Any) -> Any:
 
 
 def instantiated(callback: Any) -> Any:
-    """A callback that may have been given as its class."""
+    """Return a callback, which may be given as its class."""
     if isinstance(callback, tuple):
         return callback[0], instantiated(callback[1])
     return callback() if isinstance(callback, type) else callback
 
 
 def name_of(callback: Any) -> str:
-    """The name of a callback's class."""
+    """Return the name of a callback's class."""
     callback = callback[1] if isinstance(callback, tuple) else callback
     return callback.__name__ if isinstance(callback, type) else type(callback).__name__
 
@@ -70,31 +70,31 @@ def name_of(callback: Any) -> str:
 def can_be_pickled(value: Any) -> bool:
     try:
         pickle.dumps(value)
-    except Exception:  # whatever a writer or a logger raises
+    except Exception:  # writers and loggers raise errors of many kinds
         return False
     return True
 
 
 def watches_batches(callback: Callback) -> bool:
-    """Whether a callback wants to be told of every batch, which costs more than a small network's step."""
-    if isinstance(callback, EpochScoring):  # only to cache predictions, which this net does not
+    """Return whether a callback acts on every batch; calling it takes longer than a small network's step."""
+    if isinstance(callback, EpochScoring):  # it would only cache predictions, which this net does not do
         return False
     if isinstance(callback, LRScheduler):
         return callback.step_every == "batch"
     if hasattr(callback, "log_on_batch_end"):
         return callback.log_on_batch_end
-    idle = (Callback, TensorBoard)  # whose own methods do nothing
+    idle = (Callback, TensorBoard)  # classes whose own methods do nothing
     methods = ("on_batch_begin", "on_batch_end", "on_grad_computed")
     return any(getattr(type(callback), name) not in [getattr(base, name) for base in idle] for name in methods)
 
 
 def is_of_callback(interrupt: KeyboardInterrupt) -> bool:
-    """Whether a callback ended the training, and not the user by Ctrl-C."""
-    return isinstance(interrupt, StopTraining) or _is_of_early_stopping(interrupt)
+    """Return whether a callback ended the training, rather than the user by Ctrl-C."""
+    return isinstance(interrupt, StopTraining) or _is_early_stopping(interrupt)
 
 
-def _is_of_early_stopping(interrupt: KeyboardInterrupt) -> bool:
-    """Whether skorch's EarlyStopping raised it: at the end of its patience, in its own code."""
+def _is_early_stopping(interrupt: KeyboardInterrupt) -> bool:
+    """Return whether skorch's EarlyStopping raised it: in its own code, at the end of its patience."""
     frames = [frame for frame, _ in walk_tb(interrupt.__traceback__)]
     if not frames or frames[-1].f_code is not EarlyStopping.on_epoch_end.__code__:
         return False

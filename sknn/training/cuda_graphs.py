@@ -1,9 +1,9 @@
-"""The steps of a chunk recorded once and replayed: CUDA graphs.
+"""Capture the steps of a chunk as a CUDA graph, and replay it.
 
-On a GPU a small network's step is some twenty-five kernels of a few microseconds, and launching them one by one from
-Python takes longer than they do.  A recording launches all of a chunk's steps at once.  It reads and writes the memory
-that it was made with, so everything that differs from one time to the next has to be copied there before a replay: the
-rows, their noise and weights, and the scalars of each step (learning rate, bias correction), which are on the host.
+On a GPU a small network's step is some twenty-five kernels of a few microseconds each, and launching them one by one
+from Python takes longer than running them.  A graph launches all steps of a chunk at once.  It reads and writes the
+memory with which it was captured.  So before a replay, everything that differs is copied there: the rows, their noise
+and weights, and the scalars of each step (learning rate, bias correction), which are computed on the host.
 """
 
 import contextlib
@@ -22,46 +22,51 @@ from sknn.training.batches import Batch, Chunk
 MOST_CAPTURES = 16
 STEPS_AT_ONCE = 64  # of one recording
 
-# Takes a step on a batch with the given step_scalars, one pair for each of the batch's runs of members.
+# Takes a step on a batch, given a pair of scalars for each of the batch's step groups.
 StepWith = Callable[[Batch, list[Any]], dict[str, Any]]
 
 
 def can_capture(network: Any, optimizer: EnsembleOptimizer, loss: Any) -> bool:
-    """Whether a step consists of kernels alone: no autograd, and nothing of a user's that might look at a value."""
+    """Return whether a step only launches kernels: without autograd, and without a user's code that reads values."""
     built_in = isinstance(network, MLP) and not isinstance(optimizer, TorchOptimizer) and not hasattr(loss, "function")
     return built_in and network.param_buffer.device.type == "cuda"
 
 
 def capture(run: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
-    """Record what `run` launches, without its taking effect; return what replays it, and what `run` returned."""
+    """Capture the kernels that `run` launches, without running them.
+
+    Return a function that replays them, and the result of `run`.
+    """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may use the GPU meanwhile
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may use the GPU at the same time
         result = run()
     return graph.replay, result
 
 
 @dataclass
 class Capture:
-    """One chunk's steps: the memory they read, and what they return."""
+    """The captured steps of a chunk: the memory that they read, and their results."""
 
     chunk: Chunk
     step_scalars: Tensor
     replay: Callable[[], None]
     steps: list[dict[str, Any]]
-    kept: Any  # memory that the recording writes to, and that nobody else may free
+    kept: Any  # memory that the graph writes to, which must not be freed
 
 
 class CudaGraphSteps:
-    """Takes the steps of chunks: the first of a shape one by one, the second recorded, the others replayed.
+    """Takes the steps of chunks.
+
+    The first chunk of a shape is run step by step, the second is captured, and the others are replayed.
 
     Parameters
     ----------
     network : EnsembleNetwork
     optimizer : EnsembleOptimizer
     step_with : callable
-        Takes one step on a batch, with given scalars.
+        Takes one step on a batch, given its scalars.
     count : callable
-        The scalars of a run's next step, which it counts: (run, batch) -> (factor, size).
+        Counts the next step of a step group and returns its scalars: (group, batch) -> (factor, size).
     """
 
     def __init__(
@@ -72,12 +77,12 @@ class CudaGraphSteps:
         count: Callable[[slice, Batch], tuple[float, float]],
     ) -> None:
         self.network, self.optimizer, self.step_with, self.count = network, optimizer, step_with, count
-        self.captures: dict[Any, Capture | None] = {}  # None for a shape that was seen once
+        self.captures: dict[Any, Capture | None] = {}  # None for a shape that came once
         self.state: Any = None
 
     def take(self, chunk: Chunk) -> list[dict[str, Any]]:
-        """Take the chunk's steps; what it returns is overwritten by the next chunk of the same shape."""
-        self._forget_if_replaced()
+        """Take the chunk's steps and return their results, which the next chunk of the same shape overwrites."""
+        self._drop_outdated()
         batches = list(chunk.batches())
         step_scalars = [[self.count(run, batch) for run in chunk.step_groups] for batch in batches]
         key = tuple(chunk.shapes), chunk.members.start, tuple((run.start, run.stop) for run in chunk.step_groups)
@@ -104,12 +109,12 @@ class CudaGraphSteps:
         return Capture(chunk, step_scalars, replay, steps, (batches, self.network.bound_layers()))
 
     def _on_host(self, step_scalars: list[Any]) -> Tensor:
-        """The scalars in memory from which the device can take them while the host goes on."""
+        """Return the scalars in pinned memory, so that the copy to the device does not stop the host."""
         t = torch.tensor(step_scalars, dtype=self.network.param_buffer.dtype)
         return t.pin_memory() if self.network.param_buffer.is_cuda else t
 
-    def _forget_if_replaced(self) -> None:
-        """Drop recordings of memory that is no longer the network's, or the solver's."""
+    def _drop_outdated(self) -> None:
+        """Drop the captures if the network or the optimizer has new memory, or if there are too many."""
         state = self.network.param_buffer.data_ptr(), self.network.grad_buffer.data_ptr(), self.optimizer.generation
         if state != self.state or len(self.captures) > MOST_CAPTURES:
             self.captures.clear()
@@ -117,6 +122,6 @@ class CudaGraphSteps:
 
 
 def _device_of(network: EnsembleNetwork) -> Any:
-    """Makes the network's device the current one, whose stream a recording listens to."""
+    """Return a context in which the network's device is current: a graph captures the current device's stream."""
     device = network.param_buffer.device
     return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()

@@ -16,30 +16,30 @@ from sknn.training.plan import Plan, TrainingSet
 from sknn.training.recorder import EpochRecorder
 from sknn.training.table import Table
 
-Members = list[tuple[int, int]]  # of all the nets: which net, and which of its members
+Members = list[tuple[int, int]]  # the members of the joint net: each one's net, and its number there
 
 
 def train_jointly(nets: Sequence[TrainingNet], datasets: Sequence[TrainingSet]) -> None:
-    """Train nets of one shape on the rows of each, as the members of one net.
+    """Train several nets of one architecture as the members of one net, each on its own rows.
 
     Parameters
     ----------
     nets : sequence of TrainingNet
-        Untrained, of MLPs with layers of the same sizes.  Their plans differ in nothing but what is a list.
+        Untrained, with MLPs of the same layer sizes.  Their plans differ in lists only.
     datasets : sequence of TrainingSet
-        Of each net.
+        The rows of each net.
 
     Raises
     ------
     KeyboardInterrupt
-        If the user stopped the training; no net is trained then.
+        If the user interrupts the training; then no net is trained.
     """
     if len(nets) == 1:
         joint_net = nets[0].partial_fit(datasets[0])
         joint_net.__dict__.pop("optimizer_", None)
     else:
         members = [(i, k) for i, net in enumerate(nets) for k in range(net.module.n_members)]
-        members.sort(key=lambda m: -len(datasets[m[0]].train_rows[m[1]]))  # as the order of batches needs it
+        members.sort(key=lambda m: -len(datasets[m[0]].train_rows[m[1]]))  # batches need this order
         joint_net = joined_net(nets, members).partial_fit(joined_rows(datasets, members))
     if joint_net.stopped_by_ == "user":
         raise KeyboardInterrupt
@@ -50,35 +50,34 @@ def train_jointly(nets: Sequence[TrainingNet], datasets: Sequence[TrainingSet]) 
 
 
 def joined_net(nets: Sequence[TrainingNet], members: Members) -> TrainingNet:
-    """A net with these members, as they are at their start."""
+    """Return an untrained net of these members, with their initial weights."""
     first, plan = nets[0], joined_plan([net.plan for net in nets], members)
-    drops = any(any(rates) for rates in plan.dropout)
-    hidden = first.module.config["hidden"]
-    noisy = (0.5,) * len(hidden) if drops else ()  # the rates themselves are in the plan
-    network = MLP(**first.module.config | {"n_members": 1, "dropout": noisy})
+    has_dropout = any(any(rates) for rates in plan.dropout)
+    dropout = (0.5,) * len(first.module.config["hidden"]) if has_dropout else ()  # each member's rates are in the plan
+    network = MLP(**first.module.config | {"n_members": 1, "dropout": dropout})
     network.bind_views(torch.stack([nets[i].module.param_buffer[k] for i, k in members]))
-    make_solver: Any = first.optimizer  # a function of the network, with the rates of its members
+    make_optimizer: Any = first.optimizer  # a function of the network, with the rates of its members
     rates = [net.optimizer.keywords["rates"] for net in nets]  # type: ignore[attr-defined]
-    own = {f.name: [getattr(rates[i], f.name)[k] for i, k in members] for f in fields(Rates)}
-    solver = partial(make_solver, rates=Rates(**own))
-    return TrainingNet(network, first.criterion, solver, plan, first.classes, lr=first.lr, device=first.device)
+    joined = {f.name: [getattr(rates[i], f.name)[k] for i, k in members] for f in fields(Rates)}
+    optimizer = partial(make_optimizer, rates=Rates(**joined))
+    return TrainingNet(network, first.criterion, optimizer, plan, first.classes, lr=first.lr, device=first.device)
 
 
 def joined_plan(plans: Sequence[Plan], members: Members) -> Plan:
-    """One plan for these members: what is a list has the entries of each."""
+    """Return one plan for these members, whose lists hold each one's entries."""
     first = plans[0]
     lists = [f.name for f in fields(Plan) if isinstance(getattr(first, f.name), list)]
-    own: dict[str, Any] = {
+    joined: dict[str, Any] = {
         name: [getattr(plans[i], name)[k] for i, k in members] for name in lists if getattr(first, name)
     }
     metrics = {name: [plans[i].metrics[name][k] for i, k in members] for name in first.metrics}
-    layers = max(len(rates) for rates in own["dropout"])
-    own["dropout"] = [rates or (0.0,) * layers for rates in own["dropout"]]
-    return replace(first, metrics=metrics, **own)
+    n_layers = max(len(rates) for rates in joined["dropout"])
+    joined["dropout"] = [rates or (0.0,) * n_layers for rates in joined["dropout"]]
+    return replace(first, metrics=metrics, **joined)
 
 
 def joined_rows(datasets: Sequence[TrainingSet], members: Members) -> TrainingSet:
-    """The rows of these members, in one table that holds each of theirs once."""
+    """Return the rows of these members, in one table in which each distinct table comes once."""
     tables = list({id(data.table): data.table for data in datasets}.values())
     starts = np.cumsum([0, *(len(table) for table in tables)])
     start_of = {id(table): int(start) for table, start in zip(tables, starts, strict=False)}
@@ -89,7 +88,7 @@ def joined_rows(datasets: Sequence[TrainingSet], members: Members) -> TrainingSe
 
 
 def joined_tables(tables: Sequence[Table]) -> Table:
-    """Tables of the same columns, one below the other."""
+    """Return one table with the rows of several, which have the same columns."""
     first = tables[0]
     if len(tables) == 1:
         return first
@@ -104,7 +103,7 @@ def joined_tables(tables: Sequence[Table]) -> Table:
 
 
 def adopt(net: TrainingNet, joint_net: TrainingNet, members: list[int]) -> None:
-    """Give a net the result that these members of a joint training have reached."""
+    """Give a net the weights, states and history of these members of a joint net."""
     net.initialize()
     del net.optimizer_
     net.module_.bind_views(joint_net.module_.param_buffer[members].clone())

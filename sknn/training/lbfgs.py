@@ -1,4 +1,4 @@
-"""Training on all rows at once by scipy's L-BFGS-B, member after member, with the network's own gradient."""
+"""Train on all rows at once by scipy's L-BFGS-B, one member after another."""
 
 import time
 from typing import Any
@@ -12,26 +12,26 @@ from sknn.training.batches import Batch, smooth_labels
 from sknn.training.callbacks import is_of_callback
 from sknn.training.members import LAST_FIT
 from sknn.training.net import TrainingNet
-from sknn.training.plan import TrainingSet
+from sknn.training.plan import Plan, TrainingSet
 from sknn.training.progress import TrainingProgress, progress_of
 from sknn.training.recorder import EpochRecorder
 
-Curve = list[tuple[float, float]]  # the loss after each iteration, and its seconds
+Curve = list[tuple[float, float]]  # for each iteration, the loss after it, and its seconds
 
 
 class LBFGSNet(TrainingNet):
-    """A training net whose iterations are those of a quasi-Newton method; dropout and schedules play no part.
+    """A training net that takes the iterations of a quasi-Newton method, without dropout or schedules.
 
     Parameters
     ----------
     tol : float
-        The largest gradient at which a member has converged.
+        A member has converged when its largest gradient is at most this.
     max_fun : int
-        Evaluations of the loss at most.
+        The most evaluations of the loss.
 
     Notes
     -----
-    Callbacks are told of the iterations, in order, once every member has been trained.
+    Callbacks are called for each iteration, in order, after all members have been trained.
     """
 
     def __init__(self, *args: Any, tol: float = 1e-4, max_fun: int = 15000, **kwargs: Any) -> None:
@@ -65,53 +65,39 @@ class LBFGSNet(TrainingNet):
         return self
 
     def _minimise(self, data: TrainingSet, m: int, curve: Curve, progress: TrainingProgress) -> None:
-        """Move member m's weights to a minimum, noting its loss after each iteration."""
+        """Move member m's weights to a minimum, and add its loss after each iteration to `curve`."""
         network, started = self.module_, time.perf_counter()
-        batch = self._whole(data, m)
+        batch = whole_batch(data, m, self.plan)
 
         def loss_and_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:
             with torch.no_grad():
                 network.param_buffer[m] = torch.from_numpy(x).to(network.param_buffer)
             return self._loss_and_gradient(batch), network.grad_buffer[m].double().cpu().numpy().copy()
 
-        def note(intermediate_result: Any) -> None:
+        def record(intermediate_result: Any) -> None:
             nonlocal started
             now = time.perf_counter()
             curve.append((float(intermediate_result.fun), now - started))
             started = now
             reached[:] = intermediate_result.x
-            own = {"network": m + 1} if network.n_members > 1 else {}
-            progress.update(own | {"epoch": len(curve), "train_loss": curve[-1][0]})
+            number = {"network": m + 1} if network.n_members > 1 else {}
+            progress.update(number | {"epoch": len(curve), "train_loss": curve[-1][0]})
 
         start = network.param_buffer[m].detach().double().cpu().numpy().copy()
         reached = start.copy()
         options = {"maxfun": self.max_fun, "maxiter": self.plan.max_iter, "gtol": self.tol}
         try:
-            result = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", callback=note, options=options)
+            result = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", callback=record, options=options)
         except KeyboardInterrupt:  # in the middle of a line search
             network.load_row(m, torch.from_numpy(reached).to(network.param_buffer))
             raise
         finally:
-            network.release()  # memory for all rows, which the next member asks for again
+            network.release()  # frees memory for all rows, which the next member allocates again
         if not np.isfinite(result.fun):
             self.member_states_[m].diverged_in = len(curve) + 1
         network.load_row(m, torch.from_numpy(result.x).to(network.param_buffer))
         if result.status != 0:  # 1: max_iter or max_fun is reached; 2: the line search found no smaller loss
             self.member_states_[m].unconverged = True
-
-    def _whole(self, data: TrainingSet, m: int) -> Batch:
-        """All of member m's rows as one batch."""
-        rows, table = data.train_rows[m][None], data.table
-        target = table.target[rows]
-        if any(self.plan.label_smoothing):
-            target = smooth_labels(target, target.new_tensor([self.plan.label_smoothing[m]]), table.n_choices)
-        scale: float | Tensor = 1 / rows.shape[1]
-        per_weight: float | Tensor = scale
-        if table.weight is not None:
-            per_weight = 1 / table.weight[rows].sum(1)
-            scale = (table.weight[rows] * per_weight[:, None]).unsqueeze(2)
-        own = slice(m, m + 1)
-        return Batch(own, [own], rows, table.inputs(rows), target, [], scale, per_weight, 0)
 
     def _loss_and_gradient(self, batch: Batch) -> float:
         criterion = self.criterion_
@@ -155,3 +141,18 @@ class LBFGSNet(TrainingNet):
     def _notify_only_itself(self, method: str, **kwargs: Any) -> None:
         """Call the net's own method for an event, and no callback's."""
         getattr(self, method)(self, **kwargs)
+
+
+def whole_batch(data: TrainingSet, m: int, plan: Plan) -> Batch:
+    """Return all training rows of member m as one batch."""
+    rows, table = data.train_rows[m][None], data.table
+    target = table.target[rows]
+    if any(plan.label_smoothing):
+        target = smooth_labels(target, target.new_tensor([plan.label_smoothing[m]]), table.n_choices)
+    scale: float | Tensor = 1 / rows.shape[1]
+    per_weight: float | Tensor = scale
+    if table.weight is not None:
+        per_weight = 1 / table.weight[rows].sum(1)
+        scale = (table.weight[rows] * per_weight[:, None]).unsqueeze(2)
+    members = slice(m, m + 1)
+    return Batch(members, [members], rows, table.inputs(rows), target, [], scale, per_weight, 0)

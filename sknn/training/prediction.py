@@ -1,4 +1,4 @@
-"""Predictions of encoded rows by the members of a net: what skorch's callbacks and their scorers call."""
+"""Predict encoded rows with a net, for skorch's callbacks and their scorers."""
 
 from typing import Any
 
@@ -24,13 +24,13 @@ class NetPrediction:
     _held_out: list[Tensor]
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Mean prediction of encoded rows: probabilities (n, n_classes), or values (n, K) on the scale of the loss."""
+        """Return the mean prediction: probabilities (n, n_classes), or values (n, K) on the scale of the loss."""
         p = self._mean_prediction(X)
         is_of_two = self.classes is not None and p.shape[1] == 1 and not self.criterion_.outputs_exclude_each_other
         return np.hstack([1 - p, p]) if is_of_two else p
 
     def predict(self, X: Any) -> np.ndarray:
-        """Codes of the classes, or values on the scale of the loss."""
+        """Return codes of the classes, or values on the scale of the loss."""
         p = self._mean_prediction(X)
         if self.classes is None:
             return p[:, 0] if p.shape[1] == 1 else p
@@ -40,7 +40,7 @@ class NetPrediction:
         return labels[:, 0] if p.shape[1] == 1 else labels
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy or R2 of encoded rows."""
+        """Return the accuracy or R2 of encoded rows."""
         measure = r2_score if self.classes is None else accuracy_score
         return float(measure(y, self.predict(X), sample_weight=sample_weight))
 
@@ -54,7 +54,7 @@ class NetPrediction:
         return torch.cat(parts).cpu().numpy()
 
     def _mean_of(self, table: Table, index: Tensor, held_out: bool) -> Tensor:
-        """Mean over members; of rows that were held out, over those that held them out."""
+        """Return the mean over members; for held-out rows, over the members that held them out."""
         p = self.criterion_.link(self.module_.outputs(table.inputs(index.expand(self.module_.n_members, -1))))
         if not held_out:
             return p.mean(0)
@@ -62,7 +62,7 @@ class NetPrediction:
         return (p * unseen.unsqueeze(2)).sum(0) / unseen.sum(0).unsqueeze(1)
 
     def _rows_of(self, X: Any) -> tuple[Table, Tensor, bool]:
-        """The table and the places of rows that come as a skorch dataset, as `EncodedRows`, or as an array (n, d)."""
+        """Return table, indices and `held_out` of rows: a skorch dataset, `EncodedRows`, or an array (n, d)."""
         rows = X.X if isinstance(X, Dataset) else X
         if isinstance(rows, EncodedRows):
             return rows.table, rows.index, rows.held_out

@@ -1,4 +1,4 @@
-"""What a fit tells while it runs, if it is asked to: a bar over its epochs, or a line for each."""
+"""Show the progress of a fit: a bar over its epochs, or a line for each."""
 
 import contextlib
 import math
@@ -9,21 +9,23 @@ from typing import Any, Self
 
 from sknn.history.records import record_of
 
-LOG_SECONDS = 10.0  # between two states of a bar that goes to a file, where none overwrites the other
+LOG_SECONDS = 10.0  # between two updates of a bar that is written to a file, where each update adds a line
 BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} epochs [{elapsed}<{remaining}{postfix}]"
-NARROWEST = 7  # column
-MARK = "*"  # of the best epoch so far
+MIN_WIDTH = 7  # of a column
+BEST_MARK = "*"  # of the best epoch so far
 NOT_IN_THE_BAR = ("network", "epoch", "gap", "learning_rate", "seconds", "rows_per_second")
 NOT_IN_A_LINE = ("rows_per_second",)
 
 
 class TrainingProgress:
-    """Tells nothing; what the others have in common.
+    """Shows nothing; the base class of the displays.
 
     Parameters
     ----------
-    n_networks, n_epochs : int
-        Networks that train together, and epochs that they may take.
+    n_networks : int
+        Networks that are trained jointly.
+    n_epochs : int
+        The most epochs of the training.
     """
 
     def __init__(self, n_networks: int, n_epochs: int) -> None:
@@ -36,7 +38,7 @@ class TrainingProgress:
         pass
 
     def update(self, row: dict[str, Any]) -> None:
-        """Tell of an epoch, given its row of the net's history."""
+        """Show an epoch, given its row of the net's history."""
 
 
 class Bar(TrainingProgress):
@@ -64,7 +66,7 @@ class Bar(TrainingProgress):
 
 
 class Lines(TrainingProgress):
-    """A line for each epoch, under their names; the best epoch so far is marked."""
+    """A table with a line for each epoch; a mark shows that an epoch is the best so far."""
 
     def __enter__(self) -> Self:
         self.names: list[str] = []
@@ -76,26 +78,26 @@ class Lines(TrainingProgress):
         is_first = record["epoch"] == 1
         if not self.names:
             self.names = [name for name, value in record.items() if is_number(value) and name not in NOT_IN_A_LINE]
-            if is_first or self.n_epochs > 1:  # else it is one of many calls of partial_fit
-                self.head()
-        if is_first:  # also of the next network, where they train one after another
+            if is_first or self.n_epochs > 1:  # not for each of many calls of partial_fit
+                self.print_header()
+        if is_first:  # also the first epoch of the next network, if networks train one after another
             self.best = math.inf
         watched = -record["valid_score"] if "valid_score" in record else record.get("valid_loss", record["train_loss"])
         is_best = watched < self.best
         self.best = min(self.best, watched)
         cells = [as_text(record.get(name)).rjust(len(heading(name)[0])) for name in self.names]
-        self.show("  ".join([*cells, MARK * is_best]).rstrip(), "green" if is_best else None)
+        self.print_line("  ".join([*cells, BEST_MARK * is_best]).rstrip(), "green" if is_best else None)
 
-    def head(self) -> None:
+    def print_header(self) -> None:
         for words in zip(*(heading(name) for name in self.names), strict=True):
-            self.show("  ".join(words), "bold")
+            self.print_line("  ".join(words), "bold")
 
-    def show(self, line: str, style: str | None) -> None:
+    def print_line(self, line: str, style: str | None) -> None:
         print(line)
 
 
 class ColouredLines(Lines):
-    """Lines in a terminal that has colours, by rich."""
+    """Lines with colours, by rich, for a terminal."""
 
     def __enter__(self) -> Self:
         from rich.console import Console
@@ -103,23 +105,23 @@ class ColouredLines(Lines):
         self.console = Console(file=sys.stdout, highlight=False)
         return super().__enter__()
 
-    def show(self, line: str, style: str | None) -> None:
+    def print_line(self, line: str, style: str | None) -> None:
         self.console.print(line, style=style, soft_wrap=True)
 
 
 def progress_of(verbose: int, n_networks: int, n_epochs: int) -> TrainingProgress:
-    """What tells of a training; in a parallel search's processes and threads nothing does: their lines would mix."""
+    """Return the display of a training; it shows nothing in a parallel search's workers, whose lines would mix."""
     if not verbose or is_worker():
-        kind = TrainingProgress
+        display = TrainingProgress
     elif verbose == 1 and is_installed("tqdm"):
-        kind = Bar
+        display = Bar
     else:
-        kind = ColouredLines if sys.stdout.isatty() and is_installed("rich") else Lines
-    return kind(n_networks, n_epochs)
+        display = ColouredLines if sys.stdout.isatty() and is_installed("rich") else Lines
+    return display(n_networks, n_epochs)
 
 
 def is_worker() -> bool:
-    """Whether this is not the main thread of the main process."""
+    """Return whether this is another process or thread than the main one."""
     return multiprocessing.parent_process() is not None or threading.current_thread() is not threading.main_thread()
 
 
@@ -135,14 +137,14 @@ def is_number(value: Any) -> bool:
 
 
 def heading(name: str) -> tuple[str, str]:
-    """The name of a column on two lines of one width: 'train' above 'accuracy'."""
+    """Return a column's name as two lines of one width: 'train' above 'accuracy'."""
     first, _, rest = name.partition("_")
-    width = max(NARROWEST, len(first), len(rest))
+    width = max(MIN_WIDTH, len(first), len(rest))
     return (first.rjust(width), rest.rjust(width)) if rest else (" " * width, first.rjust(width))
 
 
 def as_text(value: Any) -> str:
-    """A number in so few places that it fits under its name."""
+    """Return a number with few enough digits to fit under its name."""
     if not is_number(value):
         return ""
     if isinstance(value, int):

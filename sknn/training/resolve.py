@@ -15,13 +15,14 @@ AUTO_BATCH = (
     (8192, 128),
     (30_000, 256),
     (np.inf, 512),
-)  # up to so many rows, this batch size
+)  # (largest number of rows, batch size)
 AUTO_SMALL, AUTO_MEMBERS_OF_SMALL, AUTO_MEMBERS = 1024, 12, 6  # rows of a small table, and networks in an ensemble
 
 Seed = tuple[int, int]  # of the estimator, and the member's number
 
 
 def hidden_sizes(est: Any) -> tuple[int, ...]:
+    """Return the units of each hidden layer."""
     sizes = np.atleast_1d(np.asarray(est.hidden_layer_sizes))
     if sizes.size and (sizes.dtype.kind not in "iu" or sizes.ndim != 1 or (sizes <= 0).any()):
         raise ValueError(
@@ -32,36 +33,38 @@ def hidden_sizes(est: Any) -> tuple[int, ...]:
 
 
 def dropout_rates(est: Any) -> tuple[float, ...]:
-    """A rate per hidden layer."""
-    n, given = len(hidden_sizes(est)), np.asarray(est.dropout, dtype=float)
-    if given.ndim and len(given) != n:
+    """Return the rate of each hidden layer."""
+    n, rates = len(hidden_sizes(est)), np.asarray(est.dropout, dtype=float)
+    if rates.ndim and len(rates) != n:
         raise ValueError(
-            f"dropout={est.dropout!r} has {len(given)} rates for {n} hidden layers; give one rate, or one for each."
+            f"dropout={est.dropout!r} has {len(rates)} rates for {n} hidden layers; give one rate, or one for each."
         )
-    if ((given < 0) | (given >= 1)).any():
+    if ((rates < 0) | (rates >= 1)).any():
         raise ValueError(f"dropout={est.dropout!r} must be in [0, 1): it is the fraction of units left out.")
-    return tuple(float(rate) for rate in np.broadcast_to(given, n))
+    return tuple(float(rate) for rate in np.broadcast_to(rates, n))
 
 
 def batch_size(est: Any, n_rows: int) -> int:
-    wanted = est.batch_size
-    if wanted == "auto":
-        wanted = next(size for limit, size in AUTO_BATCH if n_rows <= limit)
-    return min(n_rows, int(wanted))
+    """Return the rows of a batch."""
+    size = est.batch_size
+    if size == "auto":
+        size = next(auto for limit, auto in AUTO_BATCH if n_rows <= limit)
+    return min(n_rows, int(size))
 
 
-def wants_double(precision: str, solver: Any) -> bool:
-    """A line search needs more digits than float32 has."""
+def is_double(precision: str, solver: Any) -> bool:
+    """Return whether the network computes in float64; L-BFGS does by default, as its line search needs the digits."""
     return precision == "float64" or (precision == "auto" and solver == "lbfgs")
 
 
 def precision(est: Any, device: torch.device) -> Precision:
-    is_double = wants_double(est.precision, est.solver) and device.type != "mps"
-    return resolve_precision("float64" if is_double else est.precision, device)
+    """Return the types in which the network computes."""
+    double = is_double(est.precision, est.solver) and device.type != "mps"
+    return resolve_precision("float64" if double else est.precision, device)
 
 
 def ensemble_size(est: Any, n_rows: int | None) -> int:
-    """Members of a network for so many training rows, or (None) for rows that come bit by bit."""
+    """Return the number of members for `n_rows` training rows; None stands for the unknown number in `partial_fit`."""
     if est.ensemble_size != "auto":
         return int(est.ensemble_size)
     is_small = n_rows is not None and n_rows <= AUTO_SMALL
@@ -69,5 +72,6 @@ def ensemble_size(est: Any, n_rows: int | None) -> int:
 
 
 def member_seeds(est: Any, n_members: int) -> list[Seed]:
+    """Return the seed of each member."""
     seed = int(check_random_state(est.random_state).randint(np.iinfo(np.int32).max))
     return [(seed, member) for member in range(n_members)]

@@ -1,4 +1,4 @@
-"""Scores during a training: tensor metrics by name, and any scikit-learn scorer on an epoch's predictions."""
+"""Scores during a training: fast tensor metrics, and any scikit-learn scorer."""
 
 import difflib
 from inspect import signature
@@ -13,9 +13,9 @@ from torch import Tensor
 from sknn.network.metrics import METRIC_NAMES, METRICS, Metric
 
 SMALLER_IS_BETTER = {"log_loss": "neg_log_loss", "rmse": "neg_root_mean_squared_error"}
-HAVE_THE_UNIT_OF_Y = ("rmse",)
-# What other libraries, or people, call the metrics.
-ELSEWHERE = {
+IN_UNITS_OF_Y = ("rmse",)
+# Other common names of the metrics.
+ALIASES = {
     "acc": "accuracy",
     "auc": "roc_auc",
     "logloss": "log_loss",
@@ -26,13 +26,13 @@ ELSEWHERE = {
     "mape": "neg_mean_absolute_percentage_error",
     "r2_score": "r2",
 }
-INSTEAD = {"roc_auc": "; for several classes use 'roc_auc_ovr', or 'roc_auc_ovo'"}
+ALTERNATIVES = {"roc_auc": "; for several classes use 'roc_auc_ovr', or 'roc_auc_ovo'"}
 
 
 def estimator_metric(estimator: Any, scoring: Any) -> Metric:
-    """The function of (outputs after the link, targets, weight) for a `scoring` or a name in `metrics`.
+    """Return the metric for a `scoring` or a name in `metrics`; None is the estimator's own score.
 
-    None is the estimator's own score.  Names of the table cost little; any other scorer is called once per member.
+    The names in `METRICS` are fast; any other scorer is called once for each member.
     """
     name = estimator._own_metric() if scoring is None else scoring
     if not isinstance(name, str):
@@ -40,11 +40,11 @@ def estimator_metric(estimator: Any, scoring: Any) -> Metric:
     if name in METRICS[estimator._kind_of_target()]:
         return _TensorMetric(estimator, name)
     known = get_scorer_names()
-    if name in METRIC_NAMES and (name not in known or name in INSTEAD):
-        raise ValueError(f"{name!r} does not apply to this kind of target{INSTEAD.get(name, '')}.")
+    if name in METRIC_NAMES and (name not in known or name in ALTERNATIVES):
+        raise ValueError(f"{name!r} does not apply to this kind of target{ALTERNATIVES.get(name, '')}.")
     if name not in known:
-        wanted = ELSEWHERE.get(name.lower(), name)
-        close = difflib.get_close_matches(wanted, [*METRIC_NAMES, *known], 1)
+        name_or_alias = ALIASES.get(name.lower(), name)
+        close = difflib.get_close_matches(name_or_alias, [*METRIC_NAMES, *known], 1)
         raise ValueError(
             f"{name!r} is not a valid scoring value; use one of {', '.join(METRIC_NAMES)}, or a name of "
             f"sklearn.metrics.get_scorer_names().{f' Did you mean {close[0]!r}?' if close else ''}"
@@ -53,7 +53,7 @@ def estimator_metric(estimator: Any, scoring: Any) -> Metric:
 
 
 def watched_metric(estimator: Any, scoring: Any) -> Metric:
-    """The metric that early stopping watches, of which more has to be better."""
+    """Return the metric that early stopping watches; larger has to be better."""
     if isinstance(scoring, str) and scoring in SMALLER_IS_BETTER:
         raise ValueError(
             f"scoring={scoring!r} is better where it is smaller; use scoring='loss', or {SMALLER_IS_BETTER[scoring]!r}."
@@ -62,23 +62,23 @@ def watched_metric(estimator: Any, scoring: Any) -> Metric:
 
 
 class _TensorMetric:
-    """A metric of the table, of encoded predictions: R2 has no unit, and an error is brought to the unit of y."""
+    """A metric of encoded predictions; an error is given in units of y."""
 
     def __init__(self, estimator: Any, name: str) -> None:
         self.metric = METRICS[estimator._kind_of_target()][name]
-        scale = estimator._target.scale_ if name in HAVE_THE_UNIT_OF_Y else np.ones(1)
-        self.unit = float(scale.max())  # and the outputs relative to it, so that their squares are numbers
-        self.of_outputs = scale / self.unit
+        scale = estimator._target.scale_ if name in IN_UNITS_OF_Y else np.ones(1)
+        self.unit = float(scale.max())  # outputs are compared relative to it, so that their squares do not overflow
+        self.output_scales = scale / self.unit
 
     def __call__(self, p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-        if len(self.of_outputs) > 1:
-            factors = p.new_tensor(self.of_outputs)
+        if len(self.output_scales) > 1:
+            factors = p.new_tensor(self.output_scales)
             p, y = p * factors, y * factors
         return self.metric(p, y, weight) if self.unit == 1 else self.metric(p, y, weight).double() * self.unit
 
 
 class ScorerMetric:
-    """Any scorer of scikit-learn, called once for each member."""
+    """A scikit-learn scorer, called once for each member."""
 
     def __init__(self, estimator: Any, scoring: Any) -> None:
         self.estimator = estimator
@@ -101,13 +101,13 @@ class ScorerMetric:
 
 
 def takes_weight(scorer: Any) -> bool:
-    """Whether a scorer, or the metric that `make_scorer` wrapped, knows of sample weights."""
+    """Return whether a scorer, or the metric that `make_scorer` wrapped, takes sample weights."""
     taken = signature(getattr(scorer, "_score_func", scorer)).parameters
     return "sample_weight" in taken or (not hasattr(scorer, "_score_func") and "kwargs" in taken)
 
 
 class Predicted:
-    """A fitted estimator as a scorer sees it, with its predictions known beforehand."""
+    """A fitted estimator that returns given predictions, for a scorer."""
 
     def __init__(self, estimator: Any, p: Tensor) -> None:
         self.estimator, self.p = estimator, p.cpu()
@@ -116,7 +116,7 @@ class Predicted:
         return self.estimator.__sklearn_tags__()
 
     def fit(self, X: Any, y: Any) -> "Predicted":
-        raise TypeError("a view of predictions cannot be fitted")
+        raise TypeError("given predictions cannot be fitted")
 
     def predict(self, X: Any) -> np.ndarray:
         return self.estimator._predict_from(self.p, np.float64)
@@ -126,7 +126,7 @@ class Predicted:
 
 
 class PredictedProbabilities(Predicted):
-    """Of a classifier."""
+    """The same for a classifier."""
 
     @property
     def classes_(self) -> np.ndarray:

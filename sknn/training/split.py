@@ -12,7 +12,11 @@ from sknn.training.table import Table
 
 
 def split(est: Any, table: Table, n_rows: int, seeds: list[Seed], holds_out: bool) -> TrainingSet:
-    """Which rows each member trains on and which it is validated on: the table's after `n_rows`, or some held out."""
+    """Return the training and validation rows of each member.
+
+    The first `n_rows` of the table are for training.  Any rows after them are for validation; without these, each
+    member holds out some of its training rows if `holds_out`.
+    """
     device = table.target.device
     train, valid = [torch.arange(n_rows, device=device)] * len(seeds), []
     n_held = n_held_out(n_rows, est.validation_fraction) if holds_out and est.solver != "lbfgs" else 0
@@ -26,13 +30,13 @@ def split(est: Any, table: Table, n_rows: int, seeds: list[Seed], holds_out: boo
 
 
 def n_held_out(n_rows: int, fraction: float) -> int:
-    """How many rows to hold out; 0 where the share is less than half a row, or leaves none to train on."""
+    """Return the number of rows to hold out; 0 if the fraction is less than half a row, or leaves none to train on."""
     n = round(fraction * n_rows)
     return n if n < n_rows else 0
 
 
 def hold_out(n_rows: int, n_held: int, strata: np.ndarray | None, seed: Seed) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train on and rows to validate on, stratified where every class can be on both sides."""
+    """Return rows to train on and rows to validate on, stratified if every class can be in both."""
     if strata is not None:
         counts = np.bincount(strata)
         counts = counts[counts > 0]

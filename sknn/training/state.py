@@ -1,7 +1,7 @@
-"""A fitted net as plain data (numbers, strings, lists, dicts, numpy arrays), and back: what every way of saving keeps.
+"""Convert a fitted net to plain data (numbers, strings, lists, dicts, numpy arrays) and back, for pickles and files.
 
-Weights go by their names, so that the data does not depend on how a network lays them out in its buffer.  Nothing of
-the rows, the callbacks or the device is kept, and the solver's state only if `partial_fit` is to go on with it.
+Weights are stored by name, so that the data does not depend on their order in the parameter buffer.  The rows, the
+callbacks and the device are not stored; the optimizer's state is stored only if `partial_fit` continues with it.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ NET_ATTRIBUTES = ("stopped_by_", "keeps_optimizer", "member_history_", "batch_si
 
 
 def state_of_net(est: Any) -> dict[str, Any]:
-    """Plain data from which `net_from_state` makes the estimator's net again."""
+    """Return plain data from which `net_from_state` makes the estimator's net again."""
     net = est.net_
     network = net.module_
     return {
@@ -50,7 +50,7 @@ def state_of_net(est: Any) -> dict[str, Any]:
 
 
 def _description(network: EnsembleNetwork) -> dict[str, Any]:
-    """What it takes to build the network, without its arrays."""
+    """Return the arguments that build the network, without its weights."""
     if isinstance(network, CustomNetwork):
         return {"in_features": network.in_features, "dtype": NAMES[network.param_buffer.dtype]}
     config: dict[str, Any] = {name: value for name, value in network.config.items() if name != "n_members"}  # type: ignore[union-attr, operator]
@@ -58,19 +58,19 @@ def _description(network: EnsembleNetwork) -> dict[str, Any]:
 
 
 def _named(network: EnsembleNetwork) -> dict[str, Entry]:
-    """The network's entries by the names of the parameters; of a custom network, by those in the user's module."""
+    """Return the network's entries by parameter name; in a custom network, the names are those of the user's module."""
     owners = {module: name for name, module in network.named_modules()}
     return {f"{owners[entry.owner]}.{entry.name}".removeprefix("members.0."): entry for entry in network.entries}
 
 
 def _arrays_by_name(network: EnsembleNetwork, buffer: Tensor) -> dict[str, np.ndarray]:
-    """Copies of the parts of a buffer (M, row length): arrays (M, *shape)."""
+    """Return copies of the parts of a buffer (M, row length), by name: arrays (M, *shape)."""
     buffer = buffer.detach().cpu()
     return {name: network.view(buffer, entry).numpy().copy() for name, entry in _named(network).items()}
 
 
 def _counters(network: EnsembleNetwork) -> dict[str, np.ndarray]:
-    """A custom module's buffers that are no floats, and so not in the flat buffer: (M, *shape)."""
+    """Return a custom module's integer and boolean buffers, (M, *shape); the parameter buffer holds floats only."""
     if not isinstance(network, CustomNetwork):
         return {}
     buffers = [dict(member.named_buffers()) for member in network.members]
@@ -79,7 +79,7 @@ def _counters(network: EnsembleNetwork) -> dict[str, np.ndarray]:
 
 
 def _noise_states(network: EnsembleNetwork) -> list[np.ndarray] | None:
-    """States of the generators from which custom modules draw; those of a GPU mean nothing elsewhere."""
+    """Return the states of custom modules' generators; None on a GPU, whose states fit no other device."""
     draws = getattr(network, "draws", None)
     return (
         None if draws is None or network.param_buffer.is_cuda else [own.states["cpu"].numpy().copy() for own in draws]
@@ -97,20 +97,20 @@ def _solver_state(net: TrainingNet) -> dict[str, Any] | None:
     return _map_leaves(state, Tensor, lambda t: t.detach().cpu().numpy().copy()) | {"state": buffers}
 
 
-def _map_leaves(tree: Any, kind: type, function: Any) -> Any:
-    """Nested dicts, lists and tuples with a function of every leaf of a kind in its place."""
+def _map_leaves(tree: Any, leaf_type: type, function: Any) -> Any:
+    """Apply a function to every leaf of a type in nested dicts, lists and tuples."""
     if isinstance(tree, dict):
-        return {key: _map_leaves(value, kind, function) for key, value in tree.items()}
+        return {key: _map_leaves(value, leaf_type, function) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return type(tree)(_map_leaves(value, kind, function) for value in tree)
-    return function(tree) if isinstance(tree, kind) else tree
+        return type(tree)(_map_leaves(value, leaf_type, function) for value in tree)
+    return function(tree) if isinstance(tree, leaf_type) else tree
 
 
 # --- And back -----------------------------------------------------------------------------------------------------
 
 
 def net_from_state(est: Any, state: Mapping[str, Any]) -> TrainingNet:
-    """The net that `state_of_net` described, on the CPU, of an estimator whose other attributes are there.
+    """Return the net that `state_of_net` described, on the CPU, for an estimator that has its other attributes.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def net_from_state(est: Any, state: Mapping[str, Any]) -> TrainingNet:
 
 
 def _as_built(est: Any) -> Any:
-    """The estimator with the parameters that its network was built with, should they have been changed since."""
+    """Return the estimator with the parameters with which its network was built; they may have changed since."""
     built: Any = object.__new__(type(est))
     then = {name: value for name, value in est._built_with.items() if name != "solver"}
     if (est.solver == "lbfgs") != (est._built_with["solver"] == "lbfgs"):
@@ -149,7 +149,7 @@ def _as_built(est: Any) -> Any:
 
 
 def _network(built: Any, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> EnsembleNetwork:
-    """The network with its arrays; checked before any memory is asked for, as a file may say anything."""
+    """Return the network with its weights.  Everything is checked before memory is allocated: a file may be forged."""
     dtype = DTYPES[description["dtype"]]
     n_members = min((len(array) for array in arrays.values()), default=0)
     if n_members < 1:
@@ -165,14 +165,14 @@ def _network(built: Any, description: Mapping[str, Any], arrays: Mapping[str, np
 
 
 def _empty_mlp(built: Any, config: dict[str, Any], n_arrays: int) -> MLP:
-    """An MLP of no members, which costs no memory, if the encoders give what it takes."""
+    """Return an MLP of no members, which takes no memory, if it fits the encoders and the target."""
     if config["product_dtype"] is not None:
         config["product_dtype"] = DTYPES[config["product_dtype"]]
     features = built._features
-    needed = (features.n_numeric_, tuple(features.n_levels_), built._network_outputs())
-    given = (config["n_numeric"], tuple(config["n_levels"]), config["n_outputs"])
-    if needed != given:
-        raise ValueError(f"the encoders and the target need a network of sizes {needed}, and it has {given}")
+    expected = (features.n_numeric_, tuple(features.n_levels_), built._network_outputs())
+    actual = (config["n_numeric"], tuple(config["n_levels"]), config["n_outputs"])
+    if expected != actual:
+        raise ValueError(f"the encoders and the target need a network of sizes {expected}, and it has {actual}")
     if len(config["hidden"]) > n_arrays:
         raise ValueError(f"{len(config['hidden'])} hidden layers can't come from {n_arrays} arrays")
     return MLP(**config, n_members=0)
@@ -181,41 +181,44 @@ def _empty_mlp(built: Any, config: dict[str, Any], n_arrays: int) -> MLP:
 def _empty_custom(
     built: Any, in_features: Any, dtype: torch.dtype, n_members: int, arrays: Mapping[str, np.ndarray]
 ) -> CustomNetwork:
-    """A custom network; its other modules are built once the first is known to be what the arrays are of."""
+    """Return a custom network.  The first member is built and compared with the arrays before the others are built."""
     if built._features is not None and in_features != built._features.n_numeric_:
         raise ValueError(
             f"the encoders give {built._features.n_numeric_} features, and the module is to take {in_features}"
         )
     first = build_module(built.module, in_features, built._network_outputs(), 0)
     network = CustomNetwork([first], dtype, in_features)
-    own = {name: tuple(entry.shape) for name, entry in _named(network).items()}
-    own |= {name: counter.shape[1:] for name, counter in _counters(network).items()}
-    wanted = {name: (n_members, *shape) for name, shape in own.items()}
-    got = {name: array.shape for name, array in arrays.items()}
-    if wanted != got:
+    shapes = {name: tuple(entry.shape) for name, entry in _named(network).items()}
+    shapes |= {name: counter.shape[1:] for name, counter in _counters(network).items()}
+    expected = {name: (n_members, *shape) for name, shape in shapes.items()}
+    actual = {name: array.shape for name, array in arrays.items()}
+    if expected != actual:
         raise ValueError(
-            f"the module given does not fit the file's arrays: it has {_listed(wanted)}, and they are {_listed(got)}"
+            f"the module given does not fit the file's arrays: it has {_listed(expected)}, and they are "
+            f"{_listed(actual)}"
         )
     others = [build_module(built.module, in_features, built._network_outputs(), 0) for _ in range(n_members - 1)]
     return CustomNetwork([first, *others], dtype, in_features)
 
 
 def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """Names with shapes, members first; the first few of them."""
+    """Return the first few names with their shapes, for a message."""
     listed = [f"{name} {shape}" for name, shape in sorted(shapes.items())]
     return ", ".join(listed[:6]) + ", ..." * (len(listed) > 6)
 
 
 def _packed(network: EnsembleNetwork, arrays: Mapping[str, np.ndarray]) -> Tensor:
-    """A buffer (M, row length) of the network, filled with arrays by name."""
+    """Return a buffer (M, row length) of the network that holds these arrays."""
     entries = _named(network)
     if entries.keys() != arrays.keys():
-        raise ValueError(f"the network has arrays named {sorted(entries)}, and those given are {sorted(arrays)}")
+        raise ValueError(f"the network has arrays named {sorted(entries)}, and the file has {sorted(arrays)}")
     dtype, n_members = network.param_buffer.dtype, len(next(iter(arrays.values())))
     for name, entry in entries.items():
-        wanted, got = (n_members, *entry.shape), arrays[name].shape
-        if wanted != got or str(arrays[name].dtype) != NAMES[dtype]:
-            raise ValueError(f"{name} has to be {NAMES[dtype]} of shape {wanted}; got {arrays[name].dtype} of {got}")
+        expected, actual = (n_members, *entry.shape), arrays[name].shape
+        if expected != actual or str(arrays[name].dtype) != NAMES[dtype]:
+            raise ValueError(
+                f"{name} has to be {NAMES[dtype]} of shape {expected}; got {arrays[name].dtype} of shape {actual}"
+            )
     buffer = torch.zeros(n_members, network.param_buffer.shape[1], dtype=dtype)
     for name, entry in entries.items():
         network.view(buffer, entry).copy_(torch.from_numpy(arrays[name]))
@@ -231,7 +234,7 @@ def _restore_counters(network: EnsembleNetwork, arrays: Mapping[str, np.ndarray]
 
 
 def _restore_noise(network: EnsembleNetwork, state: Mapping[str, Any]) -> None:
-    """Give custom modules the generators they had, or new ones, the same each time."""
+    """Give custom modules their stored generators, or new ones that are the same each time."""
     if not isinstance(network, CustomNetwork):
         return
     if state["noise"] is not None:
@@ -245,7 +248,7 @@ def _seed_noise(network: CustomNetwork, epochs: int) -> None:
 
 
 def move_net(net: TrainingNet, device: torch.device) -> None:
-    """Bring a net to a device, with what `partial_fit` goes on with."""
+    """Move a net to a device, with the optimizer state that `partial_fit` continues with."""
     before = net.module_.param_buffer.device
     network = net.module_.to(device)
     net.device = str(device)

@@ -11,46 +11,61 @@ from sknn.network.base import Inputs
 
 @dataclass
 class Table:
-    """Encoded rows and targets on the device; `numeric` may be a scipy CSR matrix, whose rows are made dense when used.
+    """Encoded rows and targets.
 
-    Shapes: numeric (N, ...), codes (N, c) or None, target (N, K), weight (N,) or None.
+    Attributes
+    ----------
+    numeric : Tensor of shape (N, ...), or CSR matrix
+        A sparse matrix stays on the CPU; its rows are made dense when they are used.
+    codes : Tensor of shape (N, c), optional
+        The categories that the network embeds.
+    target : Tensor of shape (N, K)
+    weight : Tensor of shape (N,), optional
+    n_choices : int, default=2
+        Values that a label can take: the number of mutually exclusive classes, or 2 for a label of 0 or 1.
     """
 
     numeric: Any
     codes: Tensor | None
     target: Tensor
     weight: Tensor | None = None
-    n_choices: int = 2  # of a label: the classes that exclude each other, or yes and no
+    n_choices: int = 2
 
     def __len__(self) -> int:
         return self.target.shape[0]
 
     @property
     def n_bytes(self) -> int:
-        """Of memory."""
+        """The memory that the table takes."""
         numeric = self.numeric if isinstance(self.numeric, Tensor) else self.numeric.data
         return sum(part.nbytes for part in (numeric, self.codes, self.target, self.weight) if part is not None)
 
     def inputs(self, rows: Tensor) -> Inputs:
-        """The inputs of rows, of any shape."""
+        """Return the network's inputs for rows with these indices (of any shape)."""
         return Inputs(self._numeric_rows(rows), None if self.codes is None else self.codes[rows])
 
     def _numeric_rows(self, rows: Tensor) -> Tensor:
         if isinstance(self.numeric, Tensor):
-            chosen = self.numeric.index_select(0, rows.flatten())  # a third of the time of indexing by a tensor
+            chosen = self.numeric.index_select(0, rows.flatten())  # three times as fast as indexing with a tensor
             return chosen.view(*rows.shape, *self.numeric.shape[1:])
         dense = self.numeric[rows.flatten().cpu().numpy()].toarray()
         return torch.from_numpy(dense).to(self.target.device).view(*rows.shape, -1)
 
     @property
     def width(self) -> int:
+        """Values of a row in `numeric`."""
         return self.numeric.shape[1:].numel() if isinstance(self.numeric, Tensor) else self.numeric.shape[1]
 
 
 class EncodedRows:
-    """Some rows of a table, as skorch's callbacks hand them around.
+    """Some rows of a table: the X that skorch's callbacks see.
 
-    `held_out` tells that each row is to be predicted by the members that did not train on it.
+    Parameters
+    ----------
+    table : Table
+    index : Tensor of shape (n,)
+    held_out : bool, default=False
+        Whether each row is predicted by those members only that did not train on it.
     """
 
     def __init__(self, table: Table, index: Tensor, held_out: bool = False) -> None:

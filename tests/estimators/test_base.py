@@ -566,7 +566,7 @@ def test_many_rows_are_predicted_block_by_block_as_few_are(kind, monkeypatch, ca
     table = {"array": X.to_numpy(), "frame": X, "sparse": sp.csr_matrix(X)}[kind]
     clf = NeuralClassifier(**QUICK).fit(table, y)
     whole = clf.predict_proba(table)
-    monkeypatch.setattr("sknn.estimators.prediction.ENCODED_NUMBERS", 1)
+    monkeypatch.setattr("sknn.estimators.prediction.ENCODED_VALUES", 1)
     monkeypatch.setattr("sknn.estimators.prediction.FEWEST_ROWS", 100)
     monkeypatch.setattr("sknn.estimators.prediction.PREDICTED_NUMBERS", 1)
     np.testing.assert_allclose(clf.predict_proba(table), whole, atol=1e-12)

@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import InvalidParameterError, StrOptions, v
 from sklearn.utils.fixes import parse_version
 
 from sknn import NeuralClassifier, NeuralRegressor
-from sknn.estimators.parameters import constraints_of, describe, names, parameter
+from sknn.estimators.parameters import Use, constraints_of, describe, names, names_used_for, parameter
 
 ESTIMATORS = [NeuralClassifier, NeuralRegressor]
 PAIRS = [(NeuralClassifier, MLPClassifier), (NeuralRegressor, MLPRegressor)]
@@ -26,11 +26,12 @@ X, Y = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]
 def test_a_field_becomes_a_constraint_and_an_entry_of_the_docstring():
     @dataclasses.dataclass
     class Example:
-        size: int = parameter(3, [int], "int", "Its size. " * 20, positional=True)
-        name: str = parameter("a", [str], "str", "Its name.")
+        size: int = parameter(3, [int], "int", "Its size. " * 20, use=Use.NETWORK, positional=True)
+        name: str = parameter("a", [str], "str", "Its name.", use=Use.TRAINING)
         plain: int = 0
 
     assert constraints_of(Example) == {"size": [int], "name": [str]}
+    assert names_used_for(Example, Use.NETWORK) == ["size"]
     lines = describe(Example).split("\n")
     assert lines[0] == "size : int, default=3"
     assert lines[-3:] == ["", "    name : str, default='a'", "        Its name."]

@@ -10,8 +10,8 @@ from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.exceptions import FitFailedWarning
 
+import sknn.model_selection.grouping as grouping
 import sknn.model_selection.joblib_backend as batched_fits
-import sknn.training.build as assembly
 import sknn.training.joint as together
 from sknn import NeuralClassifier
 from sknn import model_selection as ours
@@ -88,7 +88,7 @@ def test_a_time_out_in_what_candidates_share_ends_the_search(moment, error_score
 
 
 def test_a_time_out_is_not_taken_for_an_error_of_what_cannot_be_hashed(monkeypatch, alarm):
-    calls = ring_in(monkeypatch, alarm, assembly.joblib, "hash")
+    calls = ring_in(monkeypatch, alarm, grouping.joblib, "hash")
     with pytest.raises(OutOfTimeError):
         ours.GridSearchCV(CLF, GRID, cv=2).fit(X, y)
     assert (alarm.count, len(calls)) == (1, 2)  # tried again, and there was no error then

@@ -252,7 +252,7 @@ def test_numbers_that_do_not_fit_the_network_are_refused():
     state["_net"] = copy.deepcopy(state["_net"])
     name, array = next(iter(state["_net"]["arrays"].items()))
     state["_net"]["arrays"][name] = array[:, :1]
-    with pytest.raises(ValueError, match=rf"^{name} has to be float32 of shape \(3, .*; got float32 of \(3, 1"):
+    with pytest.raises(ValueError, match=rf"^{name} has to be float32 of shape \(3, .*; got float32 of shape \(3, 1"):
         NeuralRegressor().__setstate__(state)
 
 
