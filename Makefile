@@ -1,5 +1,5 @@
-# Two commands do all their own set-up, in .venv:  make demo  and  make test.
-# The set-up runs again only when pyproject.toml or constraints.txt has changed.
+# `make demo` and `make test` create their own environment in .venv.
+# They update it only if pyproject.toml or constraints.txt has changed.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,8 +7,8 @@ OLDEST := .venv-oldest
 TENSORFLOW := .venv-tensorflow
 PIP_FLAGS := --quiet --quiet --disable-pip-version-check --no-input
 
-# The floors of pyproject.toml.  torch stays at the version of constraints.txt, the one whose build for the CPU the
-# project's machines have: an older one would bring several GB of CUDA packages.  pyparsing is of the age of matplotlib 3.9.
+# The oldest versions that pyproject.toml allows.  torch has the version of constraints.txt, because older ones would
+# bring several GB of CUDA packages.  pyparsing has the age of matplotlib 3.9.
 OLDEST_VERSIONS := numpy==2.0.0 scipy==1.13.0 scikit-learn==1.7.0 skorch==1.1.0 torch==2.13.0 pandas==2.2.2 \
 	matplotlib==3.9.0 polars==1.0.0 pyarrow==16.1.0 hypothesis==6.100.0 numpydoc==1.8.0 pytest==8.2.0 \
 	pytest-timeout==2.3.1 safetensors==0.4.3 tensorboard==2.18.0 pyparsing==3.1.2 joblib==1.4.0 threadpoolctl==3.1.0 \
@@ -19,37 +19,37 @@ OLDEST_VERSIONS := numpy==2.0.0 scipy==1.13.0 scikit-learn==1.7.0 skorch==1.1.0 
 .PHONY: demo test test-all lint bench test-oldest test-tensorflow clean
 .DEFAULT_GOAL := help
 
-help:  ## What there is to make
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
+help:  ## List the commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 26
 
-demo: $(VENV)/.ready  ## Train on real data, compare with baselines, draw, save and load again
+demo: $(VENV)/.ready  ## Train on real data, compare with baselines, draw, save and load
 	@$(VENV)/bin/python examples/demo.py
 
-test: $(VENV)/.ready  ## The tests, and the examples in the docstrings and the documentation
+test: $(VENV)/.ready  ## Run the tests, and the examples in docstrings and documentation
 	@$(VENV)/bin/python -m pytest
 
-test-all: $(VENV)/.ready  ## The tests with those that take long
+test-all: $(VENV)/.ready  ## Run all tests, including the slow ones
 	@$(VENV)/bin/python -m pytest -m 'not tensorflow'
 
-lint: $(VENV)/.ready  ## Style and types
+lint: $(VENV)/.ready  ## Check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-test-oldest: $(OLDEST)/.ready  ## All tests with the oldest versions that are supported
+test-oldest: $(OLDEST)/.ready  ## Run all tests with the oldest supported versions
 	@$(OLDEST)/bin/python -m pytest -m 'not tensorflow'
 
-test-tensorflow: $(TENSORFLOW)/.ready  ## The tests that need TensorFlow, in an environment with it (1.4 GB)
+test-tensorflow: $(TENSORFLOW)/.ready  ## Run the tests that need TensorFlow, in an environment of 1.4 GB
 	@$(TENSORFLOW)/bin/python -m pytest -m tensorflow tests/export tests/test_cli.py
 
-bench: $(VENV)/.ready  ## Speed and memory beside the peers; writes docs/benchmarks.md
+bench: $(VENV)/.ready  ## Compare speed and memory with other libraries; writes docs/benchmarks.md
 	@$(VENV)/bin/python -m benchmarks
 
-clean:  ## Remove the environments and everything that was made
+clean:  ## Remove the environments and all generated files
 	rm -rf $(VENV) $(OLDEST) $(TENSORFLOW) demo dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find sknn tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# An environment that was there before the stamp is kept, and brought up to date.
+# An existing environment is kept and updated.
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (the first time takes a minute or two) ..."
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)

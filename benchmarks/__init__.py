@@ -1,1 +1,1 @@
-"""What we claim about speed and memory, measured: `make bench`."""
+"""Benchmarks of speed and memory, run by `make bench`, and of accuracy."""

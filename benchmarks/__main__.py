@@ -1,4 +1,4 @@
-"""Run all benchmarks, each in a process of its own, and write what they find into docs/benchmarks.md."""
+"""Run each benchmark in a separate process, and write the results into docs/benchmarks.md."""
 
 import json
 import os
@@ -21,6 +21,7 @@ CODE = "import json, sys; from benchmarks import {0}; print(json.dumps({0}.measu
 
 
 def run(name):
+    """Run a benchmark on one thread; return its results."""
     print(f"{name} ...", flush=True)
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     done = subprocess.run(
@@ -35,7 +36,7 @@ def run(name):
 
 
 def machine():
-    """The processor's name, and the versions."""
+    """Return the processor's name, its number of cores, and the versions of the libraries."""
     names = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     versions = f"torch {torch.__version__}, scikit-learn {sklearn.__version__}, skorch {skorch.__version__}"
     return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores; {versions}"
@@ -45,45 +46,48 @@ def _lines(path):
     return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
-def rows_of(header, rows):
+def markdown_table(header, rows):
+    """Return a Markdown table whose columns are right-aligned, except the first."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def page(training, watching, prediction, growth):
-    """The part of the page between the marks."""
-    peers = ("scikit_learn", "skorch", "written_by_hand")
+    """Return the generated part of the page."""
+    peers = ("scikit_learn", "skorch", "torch_loop")
     cases = [
         [name, f"{c['step_us']:,.0f} µs", *(f"{c[peer]:.1f}x" for peer in peers), f"{c['products']:.0%}"]
         for name, c in training["cases"].items()
     ]
-    header = ["case", "a step", "scikit-learn", "skorch", "loop of torch", "of it, products"]
-    more = [[name, f"{ratio:.2f}x"] for name, ratio in training["variations"].items()]
-    watched = [[name, f"{w['takes']:.2f}x", f"{w['ms_per_epoch']:.2f} ms"] for name, w in watching.items()]
+    header = ["case", "sknn, per step", "scikit-learn", "skorch", "torch loop", "matrix products"]
+    variations = [[name, f"{ratio:.2f}x"] for name, ratio in training["variations"].items()]
+    watched = [[name, f"{w['relative_time']:.2f}x", f"{w['ms_per_epoch']:.2f} ms"] for name, w in watching.items()]
     predicted = [
         [label, f"{prediction[key]['one_row_us']:.0f} µs", f"{prediction[key]['many_rows_ms']:.1f} ms"]
         for label, key in (("sknn", "ours"), ("scikit-learn", "scikit_learn"))
     ]
     memory = growth["memory"]
+    fit_memory = f"`fit` needs {memory['fit_mb']:.0f} MB of additional memory"
     return f"""Measured on: {machine()}. One thread.
 
-{rows_of(header, cases)}
+{markdown_table(header, cases)}
 
-{rows_of(["the first case with", "takes"], more)}
+{markdown_table(["first case with", "relative time"], variations)}
 
-{rows_of(["the reference program's network, 200 epochs, with", "takes", "more per epoch"], watched)}
+{markdown_table(["reference program's network, 200 epochs, with", "relative time", "extra time per epoch"], watched)}
 
-{rows_of(["`predict_proba`", "one row", "100,000 rows"], predicted)}
+{markdown_table(["`predict_proba`", "one row", "100,000 rows"], predicted)}
 
-Memory beyond a float32 table of {memory["table_mb"]:.0f} MB, with 8 members: {memory["fit_mb"]:.0f} MB to fit (with
-the encoded table), {memory["predict_mb"]:.0f} MB to predict all of its rows.
+For a float32 table of {memory["table_mb"]:.0f} MB and 8 members, {fit_memory} (including the encoded table), and
+predicting all rows needs {memory["predict_mb"]:.0f} MB.
 
-![Seconds of an epoch by number of rows](benchmarks.svg)
+![Seconds per epoch by number of rows](benchmarks.svg)
 """
 
 
 def draw(growth, path):
-    rows, seconds = zip(*((int(n), s) for n, s in growth["seconds_of_an_epoch"].items()), strict=True)
+    """Plot the seconds per epoch by the number of rows."""
+    rows, seconds = zip(*((int(n), s) for n, s in growth["seconds_per_epoch"].items()), strict=True)
     fig, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
     ax.loglog(rows, seconds, "o-", color="tab:blue", label="measured")
     ax.loglog(rows, [seconds[-1] / rows[-1] * n for n in rows], ":", color="grey", label="proportional to the rows")

@@ -1,11 +1,11 @@
-"""Accuracy on real tables, beside the peers and with each default changed.
+"""Accuracy on real tables, compared with other models, and with each default changed.
 
     python -m benchmarks.accuracy FOLDER RESULTS.jsonl --models sknn,hgb,mlp --seeds 0,1,2
     python -m benchmarks.accuracy FOLDER RESULTS.jsonl --show
 
 FOLDER holds a table per task, `NAME.parquet` with a column `target`, and `manifest.csv` with the columns `name` and
-`task` ('regression', or anything else for classification).  Every model sees the same split: at most `--rows` training
-rows and 10,000 test rows, stratified by class.  RESULTS gets a line for each task, model and seed.
+`task` ('regression', or anything else for classification).  All models use the same split: at most `--rows` training
+rows and 10,000 test rows, stratified by class.  Each task, model and seed adds a line to RESULTS.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sknn import NeuralClassifier, NeuralRegressor
 
-# Each default, changed to what is usual elsewhere.
+# Each default, changed to the usual value of other libraries.
 CHANGES = {
     "one member": {"ensemble_size": 1},
     "twelve members": {"ensemble_size": 12},
@@ -50,13 +50,13 @@ CHANGES = {
 }
 
 
-def encoded(estimator):
-    """What a careful user of scikit-learn puts before an estimator that takes numbers only."""
-    numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
-    labels = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=50, sparse_output=False)
+def with_preprocessing(estimator):
+    """Return a pipeline that imputes, scales and one-hot encodes before an estimator that takes only numbers."""
+    numeric = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+    categorical = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=50, sparse_output=False)
     columns = make_column_transformer(
-        (numbers, make_column_selector(dtype_include="number")),
-        (labels, make_column_selector(dtype_exclude="number")),
+        (numeric, make_column_selector(dtype_include="number")),
+        (categorical, make_column_selector(dtype_exclude="number")),
     )
     return make_pipeline(columns, estimator)
 
@@ -65,35 +65,35 @@ def scaled_target(estimator):
     return TransformedTargetRegressor(estimator, transformer=StandardScaler())
 
 
-def make(name, classifies, seed):
-    """An estimator by its name."""
+def make(name, is_classification, seed):
+    """Return the estimator with this name."""
     if name == "hgb":
-        boosting = HistGradientBoostingClassifier if classifies else HistGradientBoostingRegressor
+        boosting = HistGradientBoostingClassifier if is_classification else HistGradientBoostingRegressor
         return boosting(random_state=seed, categorical_features="from_dtype")
     if name == "mlp":
-        return encoded(
-            MLPClassifier(random_state=seed) if classifies else scaled_target(MLPRegressor(random_state=seed))
+        return with_preprocessing(
+            MLPClassifier(random_state=seed) if is_classification else scaled_target(MLPRegressor(random_state=seed))
         )
     if name == "linear":
-        return encoded(LogisticRegression(max_iter=2000) if classifies else RidgeCV())
+        return with_preprocessing(LogisticRegression(max_iter=2000) if is_classification else RidgeCV())
     change = dict(CHANGES.get(name, {}))
-    if not classifies:
+    if not is_classification:
         change.pop("label_smoothing", None)
-    return (NeuralClassifier if classifies else NeuralRegressor)(random_state=seed, **change)
+    return (NeuralClassifier if is_classification else NeuralRegressor)(random_state=seed, **change)
 
 
 def calibration_error(p, codes, n_bins=15):
-    """Mean distance of confidence and accuracy, over bins of confidence."""
-    confidence, right = p.max(1), p.argmax(1) == codes
+    """Return the mean difference between confidence and accuracy, over bins of confidence."""
+    confidence, correct = p.max(1), p.argmax(1) == codes
     bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
     parts = [(bins == b) for b in np.unique(bins)]
-    return float(sum(part.mean() * abs(confidence[part].mean() - right[part].mean()) for part in parts))
+    return float(sum(part.mean() * abs(confidence[part].mean() - correct[part].mean()) for part in parts))
 
 
 def measure(path, task, name, seed, n_rows):
-    """One fit, its cost, and its scores on the test rows."""
-    frame, classifies = pd.read_parquet(path), task != "regression"
-    y = frame.pop("target").astype(str if classifies else float).to_numpy()
+    """Fit once; return the CPU seconds and the scores on the test rows."""
+    frame, is_classification = pd.read_parquet(path), task != "regression"
+    y = frame.pop("target").astype(str if is_classification else float).to_numpy()
     if name == "hgb":
         frame = frame.astype(dict.fromkeys(frame.select_dtypes(exclude="number"), "category"))
     n_test = min(10_000, len(y) // 4)
@@ -102,13 +102,13 @@ def measure(path, task, name, seed, n_rows):
         test_size=n_test,
         train_size=min(n_rows, len(y) - n_test),
         random_state=seed,
-        stratify=y if classifies else None,
+        stratify=y if is_classification else None,
     )
-    estimator, started = make(name, classifies, seed), time.process_time()
+    estimator, started = make(name, is_classification, seed), time.process_time()
     estimator.fit(frame.iloc[train], y[train])
     result = {"task": path.stem, "model": name, "seed": seed, "n_train": len(train)}
     result["cpu_s"] = time.process_time() - started
-    if not classifies:
+    if not is_classification:
         return result | {"loss": root_mean_squared_error(y[test], estimator.predict(frame.iloc[test]))}
     p = np.clip(estimator.predict_proba(frame.iloc[test]).astype(float), 1e-7, 1)
     p /= p.sum(1, keepdims=True)
@@ -118,7 +118,7 @@ def measure(path, task, name, seed, n_rows):
 
 
 def show(results, baseline="sknn"):
-    """The models beside the baseline, on the tasks and seeds that both have."""
+    """Print each model compared with the baseline, on the tasks and seeds that both have."""
     table = results.pivot_table(index=["task", "seed"], columns="model")
     lines = []
     for name in results.model.unique():
@@ -146,7 +146,7 @@ def main():
     parser.add_argument("--models", default="sknn", help=f"sknn, hgb, mlp, linear, 'changes', or: {', '.join(CHANGES)}")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--rows", type=int, default=5000)
-    parser.add_argument("--show", action="store_true", help="only show what is in the results")
+    parser.add_argument("--show", action="store_true", help="only show the results, without new fits")
     args = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")

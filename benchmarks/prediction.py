@@ -1,4 +1,7 @@
-"""What a prediction costs beside scikit-learn's MLP: one row, wall time, and 100,000 rows, CPU time, on one thread."""
+"""Time of a prediction compared with scikit-learn's MLP, on one thread.
+
+One row is measured in wall time, 100,000 rows in CPU time.
+"""
 
 import time
 import warnings
@@ -12,26 +15,26 @@ CALLS = 500
 
 
 def one_row(estimators, X):
-    """Median microseconds of a call of each, which take turns."""
-    taken = []
+    """Return the median microseconds of a call for each estimator; the estimators are called in turn."""
+    durations = []
     for i in range(CALLS):
         row = X[i : i + 1]
         moments = [time.perf_counter()]
         for estimator in estimators:
             estimator.predict_proba(row)
             moments.append(time.perf_counter())
-        taken.append(np.diff(moments))
-    return (np.median(taken, 0) * 1e6).tolist()
+        durations.append(np.diff(moments))
+    return (np.median(durations, 0) * 1e6).tolist()
 
 
 def many_rows(estimator, X):
-    """Milliseconds of a call, the best of three."""
-    taken = []
+    """Return the milliseconds of a call, the best of three after a first one that warms up."""
+    durations = []
     for _ in range(4):
         started = time.process_time()
         estimator.predict_proba(X)
-        taken.append(time.process_time() - started)
-    return min(taken[1:]) * 1e3
+        durations.append(time.process_time() - started)
+    return min(durations[1:]) * 1e3
 
 
 def measure():

@@ -1,7 +1,8 @@
-"""What a fit costs beside its peers: the same network, batches, epochs and Adam, one thread, CPU time.
+"""CPU time of a fit compared with other libraries: the same network, batches, epochs and Adam, on one thread.
 
-Peers take turns within a round, and the figure is the median over rounds of (their time / ours) of the same round, so
-that a busy machine slows both sides.  `products` are the matrix products alone, the floor for any implementation.
+All libraries run in turn within a round.  A figure is the median over rounds of (their time / our time) in the same
+round, so a busy machine slows all of them alike.  `products` is the time of the matrix products alone, which is the
+lower limit for any implementation.
 """
 
 import time
@@ -19,7 +20,7 @@ from torch import nn
 from sknn import NeuralClassifier, NeuralRegressor
 
 ROUNDS = 5
-VARIED_ROUNDS = 25  # of what differs by a few percent
+VARIATION_ROUNDS = 25  # more rounds, because variations differ by a few percent
 RATE = 1e-3
 
 # rows, columns, classes (0: regression), hidden layers, batch, epochs
@@ -39,6 +40,7 @@ VARIATIONS = {
 
 
 def table(rows, columns, classes):
+    """Return a scaled classification task, or a regression task if there are 0 classes."""
     if classes:
         informative = min(columns, 10)
         X, y = make_classification(rows, columns, n_informative=informative, n_classes=classes, random_state=0)
@@ -72,14 +74,14 @@ def scikit_learn(X, y, classes, hidden, batch, epochs):
     return (MLPClassifier if classes else MLPRegressor)(hidden_layer_sizes=hidden, random_state=0, **settings).fit(X, y)
 
 
-def modules(columns, hidden, outputs):
+def torch_network(columns, hidden, outputs):
     pairs = pairwise([columns, *hidden])
     layers = [layer for pair in pairs for layer in (nn.Linear(*pair), nn.ReLU())]
     return nn.Sequential(*layers, nn.Linear(hidden[-1], outputs))
 
 
 def skorch(X, y, classes, hidden, batch, epochs):
-    net = modules(X.shape[1], hidden, classes or 1)
+    net = torch_network(X.shape[1], hidden, classes or 1)
     settings = {"optimizer": torch.optim.Adam, "lr": RATE, "batch_size": batch, "max_epochs": epochs, "verbose": 0}
     settings |= {"train_split": None, "iterator_train__shuffle": True}
     if classes:
@@ -87,9 +89,9 @@ def skorch(X, y, classes, hidden, batch, epochs):
     return NeuralNetRegressor(net, **settings).fit(X, y[:, None])
 
 
-def written_by_hand(X, y, classes, hidden, batch, epochs):
-    """A training loop of torch as one writes it with care: rows sliced in memory, the fused optimiser."""
-    net = modules(X.shape[1], hidden, classes or 1)
+def torch_loop(X, y, classes, hidden, batch, epochs):
+    """Train with a careful torch loop: rows are sliced in memory, and the optimiser is fused."""
+    net = torch_network(X.shape[1], hidden, classes or 1)
     optimizer = torch.optim.Adam(net.parameters(), lr=RATE, fused=True)
     rows, target = torch.from_numpy(X), torch.from_numpy(y)
     for _ in range(epochs):
@@ -104,6 +106,7 @@ def written_by_hand(X, y, classes, hidden, batch, epochs):
 
 @torch.inference_mode()
 def products(X, y, classes, hidden, batch, epochs):
+    """Compute only the matrix products of a training."""
     widths = [X.shape[1], *hidden, classes or 1]
     operands = [(torch.randn(batch, i), torch.randn(i, o), torch.randn(batch, o)) for i, o in pairwise(widths)]
     for _ in range(epochs * -(-len(X) // batch)):
@@ -120,15 +123,15 @@ def seconds(function, *args, **kwargs):
 
 
 def rounds(functions, n=ROUNDS):
-    """CPU seconds of each function, (rounds, functions); the first round warms up and is left out."""
+    """Return the CPU seconds of each function, (rounds, functions), without a first round that warms up."""
     return np.array([[seconds(f) for f in functions] for _ in range(n + 1)][1:])
 
 
 def compare(rows, columns, classes, hidden, batch, epochs):
-    """Our time of a step in microseconds, and how many times longer the others take."""
+    """Return our time per step in microseconds, and the relative time of each other library."""
     X, y = table(rows, columns, classes)
     args = X, y, classes, hidden, batch, epochs
-    peers = [ours, scikit_learn, skorch, written_by_hand, products]
+    peers = [ours, scikit_learn, skorch, torch_loop, products]
     times = rounds([lambda peer=peer: peer(*args) for peer in peers])
     ratios = np.median(times / times[:, :1], 0)
     step = np.median(times[:, 0]) / (epochs * -(-rows // batch)) * 1e6
@@ -137,11 +140,11 @@ def compare(rows, columns, classes, hidden, batch, epochs):
 
 
 def variations():
-    """How many times longer the first case takes with more members, dropout, or validation."""
+    """Return the relative time of the first case with more members, dropout, or validation."""
     rows, columns, classes, *shape = next(iter(CASES.values()))
     X, y = table(rows, columns, classes)
     settings = [{}, *VARIATIONS.values()]
-    times = rounds([lambda more=more: ours(X, y, classes, *shape, **more) for more in settings], n=VARIED_ROUNDS)
+    times = rounds([lambda more=more: ours(X, y, classes, *shape, **more) for more in settings], n=VARIATION_ROUNDS)
     return dict(zip(VARIATIONS, np.median(times / times[:, :1], 0)[1:].tolist(), strict=True))
 
 

@@ -1,7 +1,7 @@
-"""The tour that `make demo` gives: neural networks against baselines on real tables, in about a minute.
+"""The program of `make demo`: compare neural networks with baselines on real tables, in about a minute.
 
-It prints a table of scores for each data set, draws the training curves into demo/training.png, and saves a model that
-is loaded again and predicts.
+It prints a table of scores for each data set, draws the training curves into demo/training.png, and saves, loads and
+uses a model.
 """
 
 import time
@@ -33,22 +33,22 @@ FOLDER = Path("demo")
 FOLDS = 5
 
 
-# --- Real tables that need no download ----------------------------------------------------------------------------
+# --- Real tables, included in scikit-learn ------------------------------------------------------------------------
 
 
 def tumours():
-    """Breast cancer, Wisconsin: is a tumour malignant or benign?"""
+    """Return the Wisconsin breast cancer data: is a tumour malignant or benign?"""
     data = load_breast_cancer(as_frame=True)
     return data.data, data.target_names[data.target]
 
 
 def wines():
-    """Which of three growers made the wine?"""
+    """Return the wine data: which of three growers made the wine?"""
     return load_wine(return_X_y=True, as_frame=True)
 
 
 def patients():
-    """Diabetes a year on, with the sex as a string and every tenth blood value missing, as tables come."""
+    """Return the diabetes data, with the sex as a string and a tenth of the blood values missing, as in real tables."""
     X, y = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
     X["sex"] = X["sex"].map({1.0: "female", 2.0: "male"})
     blood = ["s1", "s2", "s3", "s4", "s5", "s6"]
@@ -59,64 +59,64 @@ def patients():
 # --- Scores -------------------------------------------------------------------------------------------------------
 
 
-def by_hand(model):
-    """What the others need before they take a raw table."""
-    numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
-    prepared = make_column_transformer(
-        (numbers, make_column_selector(dtype_include="number")),
+def with_preprocessing(model):
+    """Return a pipeline that lets a baseline use a raw table: impute, scale and one-hot encode."""
+    numeric = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+    preprocessing = make_column_transformer(
+        (numeric, make_column_selector(dtype_include="number")),
         (OneHotEncoder(handle_unknown="ignore"), make_column_selector(dtype_exclude="number")),
     )
-    return make_pipeline(prepared, model)
+    return make_pipeline(preprocessing, model)
 
 
 CLASSIFIERS = {
-    "always the most frequent": DummyClassifier(strategy="prior"),
-    "logistic regression": by_hand(LogisticRegression(max_iter=1000)),
-    "scikit-learn's MLP": by_hand(MLPClassifier(max_iter=500, random_state=0)),
+    "most frequent class": DummyClassifier(strategy="prior"),
+    "logistic regression": with_preprocessing(LogisticRegression(max_iter=1000)),
+    "scikit-learn's MLP": with_preprocessing(MLPClassifier(max_iter=500, random_state=0)),
     "sknn, one network": NeuralClassifier(ensemble_size=1, random_state=0),
-    "sknn, as it comes": NeuralClassifier(random_state=0),
+    "sknn, default": NeuralClassifier(random_state=0),
 }
 REGRESSORS = {
-    "always the mean": DummyRegressor(),
-    "ridge regression": by_hand(Ridge()),
-    "scikit-learn's MLP": by_hand(MLPRegressor(max_iter=500, random_state=0)),
+    "mean of y": DummyRegressor(),
+    "ridge regression": with_preprocessing(Ridge()),
+    "scikit-learn's MLP": with_preprocessing(MLPRegressor(max_iter=500, random_state=0)),
     "sknn, one network": NeuralRegressor(ensemble_size=1, random_state=0),
-    "sknn, as it comes": NeuralRegressor(random_state=0),
+    "sknn, default": NeuralRegressor(random_state=0),
 }
-# The name in the table, scikit-learn's scorer, and the factor that undoes a scorer's sign.
+# Name in the table, scikit-learn's scorer, and the factor that undoes the scorer's sign.
 CLASSIFIER_SCORES = [("accuracy", "accuracy", 1), ("log loss", "neg_log_loss", -1)]
 REGRESSOR_SCORES = [("R²", "r2", 1), ("RMSE", "neg_root_mean_squared_error", -1)]
 
 
 def compare(title, X, y, models, scores):
-    """Print a table of cross-validated scores, a line per model as soon as it is known."""
+    """Print a table of cross-validated scores, a line per model as soon as it is scored."""
     rows, columns = X.shape
-    holes = int(X.isna().to_numpy().sum())
-    print(f"\n  {title}: {rows} rows, {columns} columns" + (f", {holes} missing values" if holes else ""))
+    n_missing = int(X.isna().to_numpy().sum())
+    print(f"\n  {title}: {rows} rows, {columns} columns" + (f", {n_missing} missing values" if n_missing else ""))
     print(f"  {'':<26}{scores[0][0]:>10}{scores[1][0]:>10}{'fit':>11}")
     splitter = StratifiedKFold if scores is CLASSIFIER_SCORES else KFold
     folds = splitter(FOLDS, shuffle=True, random_state=0)
     for name, model in models.items():
-        found = cross_validate(model, X, y, cv=folds, scoring={label: scorer for label, scorer, _ in scores})
-        values = "".join(f"{sign * found[f'test_{label}'].mean():>10.3f}" for label, _, sign in scores)
-        print(f"  {name:<26}{values}{found['fit_time'].mean():>9.2f} s", flush=True)
+        results = cross_validate(model, X, y, cv=folds, scoring={label: scorer for label, scorer, _ in scores})
+        values = "".join(f"{sign * results[f'test_{label}'].mean():>10.3f}" for label, _, sign in scores)
+        print(f"  {name:<26}{values}{results['fit_time'].mean():>9.2f} s", flush=True)
 
 
-# --- A picture of the training ------------------------------------------------------------------------------------
+# --- Training curves and saving -----------------------------------------------------------------------------------
 
 
 def draw(clf, path):
-    """Loss and accuracy by epoch: a thin line per network until it stops, a dot where its weights are taken from."""
+    """Plot loss and accuracy by epoch: a thin line per network, and a dot at the epoch whose weights it keeps."""
     display = TrainingCurveDisplay.from_estimator(clf, kind=["loss", "accuracy"])
     display.ax_[0].set_yscale("log")
     display.ax_[1].set_ylim(0.9, 1.005)
-    display.figure_.suptitle("Breast cancer: networks that train side by side (thin lines), and their mean")
+    display.figure_.suptitle("Breast cancer: the networks of an ensemble (thin lines), and their mean")
     display.figure_.savefig(path, dpi=150)
     plt.close(display.figure_)
 
 
 def save_and_load(clf, path):
-    """Write the fitted model to a file without code in it, and read it again."""
+    """Save the fitted model to a file that holds no code, and load it."""
     save(clf, path)
     return load(path)
 
@@ -124,12 +124,12 @@ def save_and_load(clf, path):
 def main():
     started = time.perf_counter()
     FOLDER.mkdir(exist_ok=True)
-    print(f"\n  sknn on real tables: mean of {FOLDS} folds, one thread.")
-    print("  Accuracy and R²: higher is better.  Log loss and RMSE: lower is better.  Fit: seconds of a fold.")
-    print("  The baselines get imputed, scaled, one-hot encoded tables; sknn takes the tables as they are.")
+    print(f"\n  sknn on real tables: mean over {FOLDS} folds, one thread.")
+    print("  Accuracy and R²: higher is better.  Log loss and RMSE: lower is better.  Fit: seconds per fold.")
+    print("  The baselines get imputed, scaled, one-hot encoded tables; sknn gets the raw tables.")
     compare("Breast cancer, malignant or benign", *tumours(), CLASSIFIERS, CLASSIFIER_SCORES)
     compare("Wine, three growers", *wines(), CLASSIFIERS, CLASSIFIER_SCORES)
-    compare("Diabetes, with strings and gaps", *patients(), REGRESSORS, REGRESSOR_SCORES)
+    compare("Diabetes, with strings and missing values", *patients(), REGRESSORS, REGRESSOR_SCORES)
 
     X, y = tumours()
     X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
@@ -141,9 +141,8 @@ def main():
     loaded = save_and_load(clf, path)
     print(f"  Saved model:      demo/model.sknn, {path.stat().st_size / 1e6:.1f} MB")
     same = np.array_equal(loaded.predict_proba(X_test), clf.predict_proba(X_test))
-    print(
-        f"  Loaded again:     {'the same probabilities' if same else 'OTHER PROBABILITIES'} for {len(X_test)} new rows"
-    )
+    probabilities = "the same probabilities" if same else "DIFFERENT PROBABILITIES"
+    print(f"  Loaded model:     {probabilities} for {len(X_test)} new rows")
     print("\n  new row     prediction    probability    truth")
     for i, p in enumerate(loaded.predict_proba(X_test.head(5))):
         print(f"  {i + 1:<12}{loaded.classes_[p.argmax()]:<14}{p.max():<15.3f}{y_test[i]}")
@@ -152,6 +151,6 @@ def main():
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore", ConvergenceWarning)  # of scikit-learn's MLP, which ends at max_iter on some folds
+    warnings.simplefilter("ignore", ConvergenceWarning)  # scikit-learn's MLP reaches max_iter on some folds
     with threadpool_limits(1):
         main()

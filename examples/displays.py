@@ -1,4 +1,4 @@
-"""scikit-learn's displays of a network, and our own among them, on one figure: demo/displays.png."""
+"""A figure with displays of sknn and scikit-learn for a network: demo/displays.png."""
 
 from pathlib import Path
 
@@ -21,13 +21,13 @@ RATES = np.logspace(-4, -1, 7)
 
 
 def draw(X, y, path):
-    """Four displays, which take an estimator of ours as they take any."""
+    """Draw four displays; scikit-learn's take a network like any estimator."""
     X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.4, random_state=0, stratify=y)
     clf = NeuralClassifier(**NETWORK).fit(X_train, y_train)
     figure, axes = plt.subplots(2, 2, figsize=(9, 7.2), layout="constrained")
     training, validation, calibration, confusion = axes.flat
     TrainingCurveDisplay.from_estimator(clf, ax=training)
-    with batched_fits():  # all 35 networks train together
+    with batched_fits():  # trains the networks of all 35 fits jointly
         ValidationCurveDisplay.from_estimator(
             NeuralClassifier(**NETWORK),
             X_train,
@@ -52,7 +52,7 @@ def draw(X, y, path):
 
 def main(folder=Path("demo")):
     X, y = load_breast_cancer(return_X_y=True)
-    draw(X[:, :3], y, folder / "displays.png")  # with all columns there is little to see: nearly all is right
+    draw(X[:, :3], y, folder / "displays.png")  # three columns, because with all of them there are few errors to see
     print(f"Picture: {folder / 'displays.png'}")
 
 

@@ -1,4 +1,4 @@
-"""FLAML: the network as a learner of its own among the others of an AutoML search."""
+"""AutoML with FLAML: a network among FLAML's learners."""
 
 import warnings
 
@@ -11,7 +11,7 @@ from sknn import NeuralClassifier
 
 
 class NeuralLearner(SKLearnEstimator):
-    """What FLAML needs to know of an estimator: its class, and where to search."""
+    """A learner for FLAML: the estimator's class, and the search space."""
 
     def __init__(self, task="binary", **config):
         super().__init__(task, **config)
@@ -34,14 +34,14 @@ X_train, X_test, y_train, y_test = train_test_split(*load_breast_cancer(return_X
 automl = AutoML()
 automl.add_learner("sknn", NeuralLearner)
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of other libraries
+    warnings.simplefilter("ignore")  # other libraries give warnings
     automl.fit(
         X_train,
         y_train,
         task="classification",
         estimator_list=["sknn", "lgbm"],
         max_iter=6,
-        time_budget=600,  # seconds; six trials take a few
+        time_budget=600,  # seconds; six trials need only a few
         metric="log_loss",
         eval_method="cv",
         n_splits=3,

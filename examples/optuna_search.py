@@ -1,4 +1,4 @@
-"""Optuna: as a search of scikit-learn's kind, asking for many candidates at once, and pruning single fits."""
+"""Three ways to search with Optuna: OptunaSearchCV, joint training of several trials, and pruning."""
 
 import warnings
 
@@ -22,7 +22,7 @@ space = search_space(net, n_samples=len(y), kind="optuna")
 search = OptunaSearchCV(net, space, n_trials=5, cv=3, random_state=0, scoring="neg_log_loss").fit(X, y)
 print(f"OptunaSearchCV: log loss {-search.best_score_:.3f}")
 
-# Ask for several candidates, train them together, tell their scores: the sampler learns, a round is one training.
+# Ask Optuna for several trials, train them jointly, and tell it their scores, so that the sampler learns every round.
 study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
 for _ in range(3):
     trials = [study.ask(space) for _ in range(8)]
@@ -30,7 +30,7 @@ for _ in range(3):
     scores = GridSearchCV(net, grid, cv=3, scoring="neg_log_loss", refit=False).fit(X, y).cv_results_["mean_test_score"]
     for trial, score in zip(trials, scores, strict=True):
         study.tell(trial, score)
-print(f"ask and tell, 3 rounds of 8: log loss {-study.best_value:.3f}")
+print(f"ask and tell, 3 rounds of 8 trials: log loss {-study.best_value:.3f}")
 
 X_train, X_val, y_train, y_val = train_test_split(X, y, stratify=y, random_state=0)
 

@@ -17,17 +17,17 @@ QUANTILES = (0.1, 0.5, 0.9)
 
 
 def draw(reg, X, y, path):
-    """New rows, from the lowest to the highest prediction, with the interval of each and what came true."""
+    """Plot the intervals and true values of new rows, sorted by predicted median."""
     low, median, high = reg.predict(X).T
     order = np.argsort(median)
-    places = np.arange(len(order))
+    position = np.arange(len(order))
     inside = ((y >= low) & (y <= high)).to_numpy()[order]
     figure, ax = plt.subplots(figsize=(8.5, 4.2), layout="constrained")
-    ax.fill_between(places, low[order], high[order], color="#2a6f97", alpha=0.2, linewidth=0, label="10 % to 90 %")
-    ax.plot(places, median[order], color="#2a6f97", linewidth=2, label="median")
+    ax.fill_between(position, low[order], high[order], color="#2a6f97", alpha=0.2, linewidth=0, label="10 % to 90 %")
+    ax.plot(position, median[order], color="#2a6f97", linewidth=2, label="median")
     truth = y.to_numpy()[order]
-    ax.plot(places[inside], truth[inside], ".", color="#40464f", label="truth, inside")
-    ax.plot(places[~inside], truth[~inside], ".", color="#e07a2f", label="truth, outside")
+    ax.plot(position[inside], truth[inside], ".", color="#40464f", label="truth, inside")
+    ax.plot(position[~inside], truth[~inside], ".", color="#e07a2f", label="truth, outside")
     ax.set(xlabel="new patients, by predicted median", ylabel="progression of diabetes after a year")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.12))
@@ -42,11 +42,11 @@ def main():
     reg = NeuralRegressor(loss="quantile", quantile=QUANTILES, hidden_layer_sizes=(64, 64), random_state=0)
     reg.fit(X_train, y_train)
     intervals = pd.DataFrame(reg.predict(X_test), columns=["10 %", "50 %", "90 %"], index=y_test.index)
-    print("Quantiles of the first new rows, and what came true:\n")
+    print("Predicted quantiles and true values of the first new rows:\n")
     print(intervals.assign(truth=y_test).head().round(1).to_string(index=False), "\n")
     inside = y_test.between(intervals["10 %"], intervals["90 %"]).mean()
-    print(f"Share of new rows inside their interval: {inside:.2f} (80 % asked for)")
-    print(f"D2 pinball score: {reg.score(X_test, y_test):.3f} (0 is the best constant)")
+    print(f"Share of new rows inside their interval: {inside:.2f} (expected: 80 %)")
+    print(f"D2 pinball score: {reg.score(X_test, y_test):.3f} (the best constant has 0)")
     path = Path("demo", "quantiles.png")
     draw(reg, X_test, y_test, path)
     print(f"Picture: {path}")

@@ -1,4 +1,4 @@
-"""A raw table, with strings, categories and missing values, in a Pipeline, cross-validation and a grid search."""
+"""A raw table with strings, categories and missing values in cross-validation, a Pipeline and a grid search."""
 
 import numpy as np
 from sklearn.compose import make_column_transformer
@@ -11,7 +11,7 @@ from sknn import NeuralRegressor
 
 
 def table():
-    """Diabetes a year on: the sex as a string, the age as a category, and holes in the blood values."""
+    """Return the diabetes data with the sex as a string, the age as a category, and missing blood values."""
     X, y = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
     X["sex"] = X["sex"].map({1.0: "female", 2.0: "male"})
     X["age"] = (X["age"] // 10 * 10).astype(int).astype(str).add("s").astype("category")
@@ -36,11 +36,11 @@ def main():
         verbose_feature_names_out=False,
     ).set_output(transform="pandas")
     pipeline = make_pipeline(squares, reg).fit(X_train, y_train)
-    print(f"Pipeline with squares of two columns, R2 of new rows: {pipeline.score(X_test, y_test):.3f}")
+    print(f"Pipeline with squares of two columns, R2 on new rows: {pipeline.score(X_test, y_test):.3f}")
 
     grid = {"hidden_layer_sizes": [(64,), (64, 64)], "dropout": [0.0, 0.3]}
     search = GridSearchCV(reg, grid, cv=3).fit(X_train, y_train)
-    print(f"GridSearchCV chose {search.best_params_}, R2 of new rows: {search.score(X_test, y_test):.3f}")
+    print(f"GridSearchCV chose {search.best_params_}, R2 on new rows: {search.score(X_test, y_test):.3f}")
     return search
 
 

@@ -1,4 +1,4 @@
-"""The reference program: a binary classifier with dropout, early stopping and two metrics, on made and on real data."""
+"""Reference program: a binary classifier with dropout, early stopping and two metrics, on synthetic and real data."""
 
 from sklearn.datasets import load_breast_cancer, make_classification
 from sklearn.metrics import accuracy_score, roc_auc_score
@@ -8,7 +8,7 @@ from sknn import NeuralClassifier
 
 
 def classifier():
-    """Layers of 64 and 32 with dropout, Adam, log loss; at most 50 epochs, ended by early stopping."""
+    """Return a network of layers 64 and 32 with dropout, trained by Adam for at most 50 epochs with early stopping."""
     return NeuralClassifier(
         hidden_layer_sizes=(64, 32),
         activation="relu",
@@ -27,7 +27,7 @@ def classifier():
 
 
 def report(clf, X_test, y_test):
-    """Print a line for every tenth epoch, and the scores of new rows."""
+    """Print a line for every tenth epoch, and the scores on new rows."""
     print("  epoch   training loss   validation loss   validation accuracy   validation ROC AUC")
     for record in [*clf.history_[::10], clf.history_[-1]]:
         print(
@@ -39,28 +39,28 @@ def report(clf, X_test, y_test):
     print(f"  {len(X_test)} new rows: accuracy {accuracy:.3f}, ROC AUC {area:.3f}\n")
 
 
-def on_made_data():
-    """1,000 rows of 20 numbers, 20 % of them held out by the fit itself, and probabilities for 5 new rows."""
+def run_on_synthetic_data():
+    """Fit on 1,000 rows of 20 numbers, of which `fit` holds out 20 %; predict probabilities for 5 new rows."""
     X, y = make_classification(n_samples=1200, n_features=20, random_state=0)
     X, X_new, y, y_new = X[:1000], X[1000:], y[:1000], y[1000:]
     clf = classifier().fit(X, y)
-    print(f"Made data: {X.shape[0]} rows, {X.shape[1]} columns; stopped after {clf.n_iter_} epochs")
+    print(f"Synthetic data: {X.shape[0]} rows, {X.shape[1]} columns; stopped after {clf.n_iter_} epochs")
     report(clf, X_new, y_new)
-    print("  probability of class 1 in five new rows:", clf.predict_proba(X_new[:5])[:, 1].round(3).tolist(), "\n")
+    print("  probability of class 1 for five new rows:", clf.predict_proba(X_new[:5])[:, 1].round(3).tolist(), "\n")
     return clf, X_new
 
 
-def on_real_data():
-    """Breast cancer, with rows of our own to validate on: 70 % train, 15 % validate, 15 % test."""
+def run_on_real_data():
+    """Fit on the breast cancer data, split into 70 % for training, 15 % for validation and 15 % for testing."""
     X, y = load_breast_cancer(return_X_y=True, as_frame=True)
     X_train, X_rest, y_train, y_rest = train_test_split(X, y, train_size=0.7, stratify=y, random_state=0)
     X_val, X_test, y_val, y_test = train_test_split(X_rest, y_rest, train_size=0.5, stratify=y_rest, random_state=0)
     clf = classifier().fit(X_train, y_train, X_val=X_val, y_val=y_val)
-    print(f"Breast cancer: {len(X_train)} rows train, {len(X_val)} validate, {len(X_test)} test")
+    print(f"Breast cancer: {len(X_train)} training rows, {len(X_val)} validation rows, {len(X_test)} test rows")
     report(clf, X_test, y_test)
     return clf, X_test
 
 
 if __name__ == "__main__":
-    on_made_data()
-    on_real_data()
+    run_on_synthetic_data()
+    run_on_real_data()

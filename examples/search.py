@@ -1,4 +1,4 @@
-"""Tune a whole pipeline: grid, random and successive halving, then an honest estimate by nested cross-validation."""
+"""Tune a pipeline by grid search, random search and successive halving; score it by nested cross-validation."""
 
 import time
 
@@ -29,13 +29,15 @@ one_fit = time.perf_counter() - started
 grid = {"neuralclassifier__learning_rate_init": [1e-3, 3e-3, 1e-2], "neuralclassifier__dropout": [0.0, 0.2, 0.4]}
 started = time.perf_counter()
 search = GridSearchCV(pipe, grid, cv=folds, scoring="neg_log_loss").fit(X, y)
-fits = 9 * folds.n_splits + 1  # the last one with all rows
-print(f"grid: {fits} fits at the price of {(time.perf_counter() - started) / one_fit:.0f}")
+fits = 9 * folds.n_splits + 1  # the last one is the refit with all rows
+print(f"grid: {fits} fits in the time of {(time.perf_counter() - started) / one_fit:.0f}")
 print(f"  log loss {-search.best_score_:.4f} with {search.best_params_}")
 
 space = search_space(pipe, n_samples=len(y))
 search = RandomizedSearchCV(pipe, space, n_iter=8, cv=folds, scoring="neg_log_loss", random_state=0).fit(X, y)
-print(f"random: log loss {-search.best_score_:.4f}, {len(np.unique(search.cv_results_['group']))} group of networks")
+print(
+    f"random: log loss {-search.best_score_:.4f}, groups trained jointly: {len(np.unique(search.cv_results_['group']))}"
+)
 
 halving = HalvingRandomSearchCV(
     pipe,

@@ -1,7 +1,7 @@
-"""Fits as runs of MLflow, in a database file: one by a callback, then a whole search by one line.
+"""Log a fit to MLflow with a callback, and a whole search with autologging.  The runs are in a database file.
 
-Then type `mlflow ui --backend-store-uri sqlite:///mlflow.db` (of the package mlflow; mlflow-skinny has no pages to
-show) and open the address that it prints.
+To see them, type `mlflow ui --backend-store-uri sqlite:///mlflow.db` and open the address that it prints.  This needs
+the package mlflow; mlflow-skinny has no user interface.
 """
 
 import mlflow
@@ -22,13 +22,13 @@ def main():
     mlflow.set_tracking_uri("sqlite:///mlflow.db")
     clf = NeuralClassifier(hidden_layer_sizes=(32,), max_iter=30, metrics=["accuracy"], random_state=0)
 
-    # A long training, which can be watched while it goes on.
+    # A callback logs during the training.
     watched = NeuralClassifier(**clf.get_params() | {"callbacks": [MLflowTracker("breast cancer", name="watched")]})
     watched.fit(X, y)
     model = mlflow.sklearn.load_model(mlflow.last_logged_model().model_uri)
     print("The stored model predicts the same:", np.array_equal(model.predict_proba(X), watched.predict_proba(X)))
 
-    # Whatever is fitted from here on.
+    # Autologging logs every fit from here on.
     sknn.autolog()
     mlflow.set_experiment("breast cancer")
     pipeline = make_pipeline(StandardScaler(), clf)

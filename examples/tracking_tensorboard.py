@@ -1,7 +1,7 @@
-"""A few fits in TensorBoard, side by side.
+"""Log several fits to TensorBoard and compare them.
 
-Then type `tensorboard --logdir runs` and open the address that it prints: curves under SCALARS, weights under
-DISTRIBUTIONS and HISTOGRAMS, the network under GRAPHS, and the table of parameters and results under HPARAMS.
+To see them, type `tensorboard --logdir runs` and open the address that it prints.  Curves are under SCALARS, weights
+under DISTRIBUTIONS and HISTOGRAMS, the network under GRAPHS, parameters and results under HPARAMS.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ def main():
         clf.fit(X, y)
         print(f"dropout {dropout}: validation loss {clf.history_[-1]['valid_loss']:.3f}")
 
-    # Training on: with a name, the epochs of all calls go into one run.
+    # With a name, the epochs of all calls of `partial_fit` go into one run.
     clf = NeuralClassifier(hidden_layer_sizes=(32,), random_state=0, callbacks=[TensorBoardTracker("runs", "stream")])
     for start in range(0, len(X), 100):
         clf.partial_fit(X[start : start + 100], y[start : start + 100], classes=[0, 1])

@@ -1,6 +1,6 @@
-"""A fit as a run of Weights & Biases, without a network connection.
+"""Log a fit to Weights & Biases without a network connection.
 
-Then type `wandb sync wandb/offline-run-*` to upload what is there; without `mode`, a run is uploaded while it trains.
+To upload the run, type `wandb sync wandb/offline-run-*`.  Without `mode`, a run is uploaded during the training.
 """
 
 from pathlib import Path

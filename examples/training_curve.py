@@ -1,4 +1,4 @@
-"""How a training went and what it made: curves, layers, and the table of layers; pictures in demo/."""
+"""Draw the training curves and the layers of a network into demo/, and print its table of layers."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ NETWORK = {"hidden_layer_sizes": (64, 32), "ensemble_size": 4, "n_iter_no_change
 
 
 def draw(clf, folder):
-    """The curves of all that was recorded, and the layers with their weights."""
+    """Draw the curves of all recorded values, and the layers with their weights."""
     folder.mkdir(parents=True, exist_ok=True)
     curves = TrainingCurveDisplay.from_estimator(clf, kind="all")
     curves.ax_[0].set_yscale("log")
@@ -30,7 +30,7 @@ def main(folder=Path("demo")):
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
     clf = NeuralClassifier(**NETWORK, metrics=["accuracy"]).fit(X_train, y_train)
-    print(f"{clf.n_iter_} epochs; accuracy on new rows {clf.score(X_test, y_test):.3f}\n")
+    print(f"{clf.n_iter_} epochs, accuracy on new rows {clf.score(X_test, y_test):.3f}\n")
     print(summary(clf), "\n")
     draw(clf, folder)
     return clf

@@ -1,12 +1,12 @@
-"""What holds for all tests: one thread per process, and no window for a plot; and Ctrl-C wherever they are started."""
+"""Settings for all tests: one thread per process and no plot windows; and a fixture for Ctrl-C."""
 
 import os
 import signal
 
 import pytest
 
-# Set before anything is imported that would read it.
-# Networks as small as those of the tests are slower on two threads than on one, and far slower if something else runs.
+# Set these before importing the libraries that read them.  The small networks of the tests are slower on two threads
+# than on one, and far slower if the machine is busy.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 os.environ["MPLBACKEND"] = "Agg"
@@ -14,7 +14,7 @@ os.environ["MPLBACKEND"] = "Agg"
 
 @pytest.fixture
 def ctrl_c_raises():
-    """SIGINT raises KeyboardInterrupt, also in a process that was started in the background and ignores it."""
+    """Let SIGINT raise KeyboardInterrupt, even if the process was started in the background and ignores SIGINT."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

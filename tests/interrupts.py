@@ -1,9 +1,10 @@
-"""Presses Ctrl-C at lines of a fit, which has to end with a usable model, or to leave things as they were.
+"""Interrupt fits at random lines: a fit must return a usable model, or leave the estimator unchanged.
 
-    python -m tests.interrupts CASE PLACES [SEED]
+    python -m tests.interrupts CASE N_INTERRUPTS [SEED]
 
-It is a program of its own, for a trace function strikes also where no signal can: between the end of a `with` block and
-its `__exit__`.  A lock is left locked then, and a setting changed, which would end or hang the tests that follow.
+This runs in a process of its own.  A trace function can interrupt at lines where a signal can't: between the end of a
+`with` block and its `__exit__`.  Then a lock stays locked or a setting stays changed, which would break or hang later
+tests.
 """
 
 import sys
@@ -17,7 +18,7 @@ import sknn
 from sknn import NeuralClassifier
 from sknn.utils.warnings import warn
 
-OURS = tuple(module.__file__.removesuffix("__init__.py") for module in (sknn, skorch))
+SOURCE_PATHS = tuple(module.__file__.removesuffix("__init__.py") for module in (sknn, skorch))
 X, Y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2
 TINY = {
     "hidden_layer_sizes": (4,),
@@ -47,14 +48,17 @@ CASES = {
 }
 
 
-class PressedAtLine:
-    """Raises KeyboardInterrupt at the n-th line of our code, as Python's handler of Ctrl-C does between two lines."""
+class InterruptAtLine:
+    """A trace function that raises KeyboardInterrupt at the n-th line of sknn's and skorch's code.
+
+    Python's handler of Ctrl-C also raises it between two lines.
+    """
 
     def __init__(self, n):
         self.n, self.lines, self.where = n, 0, None
 
     def __call__(self, frame, event, arg):
-        if not frame.f_code.co_filename.startswith(OURS) or frame.f_code in (warn.__code__,):
+        if not frame.f_code.co_filename.startswith(SOURCE_PATHS) or frame.f_code in (warn.__code__,):
             return None
         if event == "line":
             self.lines += 1
@@ -64,12 +68,12 @@ class PressedAtLine:
         return self
 
 
-def run(fit, clf, presses):
-    """Fit with a press of Ctrl-C; return what is raised, and the warnings."""
+def run(fit, clf, interrupt):
+    """Fit with this trace function; return the exception or None, and the warnings."""
     before = sys.gettrace()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        sys.settrace(presses)
+        sys.settrace(interrupt)
         try:
             fit(clf)
             raised = None
@@ -84,39 +88,40 @@ def results(clf):
     return (clf.predict_proba(X).tolist(), clf.loss_curve_) if clf.__sklearn_is_fitted__() else None
 
 
-def check(case, places):
+def check(case, lines):
+    """Interrupt the case at each of these lines, and check the result."""
     make, fit = CASES[case]
     with warnings.catch_warnings(action="ignore"):
         complete = results(fit(make()))
-    for n in places:
+    for n in lines:
         clf = make()
         before = results(clf)
-        presses = PressedAtLine(n)
-        raised, told = run(fit, clf, presses)
-        if presses.where is None:
+        interrupt = InterruptAtLine(n)
+        raised, messages = run(fit, clf, interrupt)
+        if interrupt.where is None:
             continue
         if raised is None:
-            assert told == ["Training interrupted by user."], presses.where
-            assert clf.net_.stopped_by_ == "user", presses.where
-            assert len(clf.loss_curve_) == len(clf.history_) == len(clf.net_.history), presses.where
-            assert np.isfinite(clf.predict_proba(X)).all(), presses.where
+            assert messages == ["Training interrupted by user."], interrupt.where
+            assert clf.net_.stopped_by_ == "user", interrupt.where
+            assert len(clf.loss_curve_) == len(clf.history_) == len(clf.net_.history), interrupt.where
+            assert np.isfinite(clf.predict_proba(X)).all(), interrupt.where
         else:
-            assert type(raised) is KeyboardInterrupt, presses.where
-            assert results(clf) in (before, complete), presses.where  # the very last lines come after the fit
+            assert type(raised) is KeyboardInterrupt, interrupt.where
+            assert results(clf) in (before, complete), interrupt.where  # complete if the interrupt came after the fit
         with warnings.catch_warnings(action="ignore"):
-            assert np.isfinite(fit(clf).predict_proba(X)).all(), presses.where
+            assert np.isfinite(fit(clf).predict_proba(X)).all(), interrupt.where
 
 
-def number_of_lines(case):
+def count_lines(case):
     make, fit = CASES[case]
-    counted = PressedAtLine(0)
-    run(fit, make(), counted)
-    return counted.lines
+    counter = InterruptAtLine(0)
+    run(fit, make(), counter)
+    return counter.lines
 
 
-def main(case, n_places, seed=0):
-    print(f"{case}: {n_places} places")
-    check(case, np.random.default_rng(int(seed)).integers(1, number_of_lines(case), int(n_places)).tolist())
+def main(case, n_interrupts, seed=0):
+    print(f"{case}: {n_interrupts} interrupts")
+    check(case, np.random.default_rng(int(seed)).integers(1, count_lines(case), int(n_interrupts)).tolist())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Bad input: each kind gets an error that names the parameter or the data, the value, and the way out."""
+"""Bad input: errors name the parameter or the data, the value, and the way out."""
 
 import re
 import warnings
@@ -30,7 +30,7 @@ def raises(text, error=ValueError):
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf])
-def test_infinity_in_the_table(value):
+def test_infinity_in_a_table_is_refused(value):
     bad = X.copy()
     bad[3, 2] = value
     text = "Input X contains infinity or a value too large for dtype('float64'), in column 2."
@@ -54,18 +54,18 @@ def test_infinity_in_the_table(value):
     ],
     ids=["no rows", "no columns", "frame without rows", "frame without columns", "one dimension", "complex"],
 )
-def test_tables_of_no_use(table, text):
+def test_unusable_tables_are_refused(table, text):
     with raises(text):
         NeuralClassifier(**QUICK).fit(table, np.arange(len(table)) % 2)
 
 
-def test_dates_are_neither_numbers_nor_categories():
+def test_a_column_of_dates_is_refused():
     frame = pd.DataFrame({"when": pd.date_range("2020-01-01", periods=120), "x": X[:, 0]})
     with raises("Column 'when' has the dtype datetime64"):
         NeuralClassifier(**QUICK).fit(frame, y)
 
 
-def test_columns_of_one_name():
+def test_duplicate_column_names_are_refused():
     frame = pd.DataFrame(X[:, :3], columns=["a", "b", "a"])
     with raises("X has several columns named ['a']; give each a name of its own"):
         NeuralClassifier(**QUICK).fit(frame, y)
@@ -74,14 +74,14 @@ def test_columns_of_one_name():
         clf.predict(frame)
 
 
-def test_a_table_without_a_value_gives_a_constant_prediction():
+def test_a_table_of_missing_values_gives_a_constant_prediction():
     frame = pd.DataFrame({"a": pd.Series([None] * 120, dtype="str"), "b": pd.Categorical([None] * 120)})
     clf = NeuralClassifier(**QUICK | dict(early_stopping=False, max_iter=20, learning_rate_init=0.05)).fit(frame, y)
     p = clf.predict_proba(pd.DataFrame({"a": ["x", None], "b": ["y", "z"]}))[:, 1]
     assert p[0] == p[1] == pytest.approx(y.mean(), abs=0.05)
 
 
-def test_columns_missing_extra_or_in_another_order():
+def test_missing_extra_or_reordered_columns_are_refused():
     frame = pd.DataFrame(X[:, :3], columns=["a", "b", "c"])
     clf = NeuralClassifier(**QUICK).fit(frame, y)
     with raises("Feature names seen at fit time, yet now missing:\n- c"):
@@ -95,14 +95,14 @@ def test_columns_missing_extra_or_in_another_order():
         clf.predict(X[:, :2])
 
 
-def test_strings_where_numbers_were():
+def test_strings_in_a_numeric_column_are_refused_by_predict():
     frame = pd.DataFrame({"a": X[:, 0], "b": X[:, 1]})
     clf = NeuralClassifier(**QUICK).fit(frame, y)
     with raises("Column 'a' held numbers in fit"):
         clf.predict(pd.DataFrame({"a": ["x"], "b": [1.0]}))
 
 
-def test_an_unfitted_estimator_says_so():
+def test_an_unfitted_estimator_is_refused():
     with pytest.raises(AttributeError, match="NeuralClassifier has no history_ before fit"):
         _ = NeuralClassifier().history_
     with pytest.raises(Exception, match="is not fitted yet"):
@@ -123,12 +123,12 @@ def test_an_unfitted_estimator_says_so():
     ],
     ids=["continuous", "nan", "none", "short", "multioutput"],
 )
-def test_targets_of_no_use(target, text):
+def test_unusable_targets_are_refused(target, text):
     with raises(text):
         NeuralClassifier(**QUICK).fit(X, target)
 
 
-def test_values_that_a_loss_cannot_take():
+def test_targets_outside_the_range_of_a_loss_are_refused():
     X, y = load_diabetes(return_X_y=True)
     with raises("y holds -1, but this loss needs values zero or more"):
         NeuralRegressor(loss="poisson", **QUICK).fit(X, np.r_[-1, y[1:]])
@@ -148,12 +148,12 @@ def test_values_that_a_loss_cannot_take():
     ],
     ids=["negative", "zero", "short", "nan"],
 )
-def test_weights_of_no_use(weight, text):
+def test_unusable_weights_are_refused(weight, text):
     with raises(text):
         NeuralClassifier(**QUICK).fit(X, y, sample_weight=weight)
 
 
-def test_validation_rows_need_their_target():
+def test_x_val_without_y_val_is_refused_and_vice_versa():
     with raises("the target y_val is None"):
         NeuralClassifier(**QUICK).fit(X, y, X_val=X)
     with raises("y_val was given without X_val"):
@@ -178,14 +178,14 @@ NAMED = pd.DataFrame(X[:, :3], columns=["a", "b", "c"])
     ],
     ids=["number", "names", "no names", "fewer", "order", "other", "numbered", "sparse", "lists"],
 )
-def test_validation_rows_need_the_columns_of_the_others(table, validation, difference):
+def test_validation_rows_with_other_columns_are_refused(table, validation, difference):
     with raises(difference) as error:
         NeuralClassifier(**QUICK).fit(table, y, X_val=validation, y_val=y)
     assert "In a Pipeline, only X goes through the steps before" in str(error.value)
     assert "transform_input=['X_val']" in str(error.value)
 
 
-def test_validation_rows_in_other_containers_are_the_same_columns():
+def test_validation_rows_may_come_in_another_container():
     for table, validation in [
         (NAMED, pl.from_pandas(NAMED)),
         (X, X.tolist()),
@@ -197,7 +197,7 @@ def test_validation_rows_in_other_containers_are_the_same_columns():
 
 
 @pytest.mark.parametrize("routing", [False, True])
-def test_a_pipeline_that_leaves_validation_rows_as_they_are_is_told(routing):
+def test_a_pipeline_that_does_not_transform_validation_rows_is_refused(routing):
     X, y = load_breast_cancer(return_X_y=True, as_frame=True)
     with sklearn.config_context(enable_metadata_routing=routing):
         net = NeuralClassifier(**QUICK)
@@ -209,18 +209,18 @@ def test_a_pipeline_that_leaves_validation_rows_as_they_are_is_told(routing):
         assert "and 27 others, and X has 30 columns without names" in str(error.value)
 
 
-def test_a_pipeline_that_transforms_validation_rows_gives_them_to_the_network():
+def test_a_pipeline_can_transform_validation_rows():
     X, y = load_breast_cancer(return_X_y=True, as_frame=True)
-    rows, held = (X[:300], y[:300]), (X[300:], y[300:])
+    train, valid = (X[:300], y[:300]), (X[300:], y[300:])
     with sklearn.config_context(enable_metadata_routing=True):
         net = NeuralClassifier(**QUICK).set_fit_request(X_val=True, y_val=True)
         pipeline = make_pipeline(StandardScaler(), net, transform_input=["X_val"])
-        pipeline.fit(*rows, X_val=held[0], y_val=held[1])
+        pipeline.fit(*train, X_val=valid[0], y_val=valid[1])
     scaler = StandardScaler().fit(X[:300])
-    by_hand = NeuralClassifier(**QUICK).fit(
+    expected = NeuralClassifier(**QUICK).fit(
         scaler.transform(X[:300]), y[:300], X_val=scaler.transform(X[300:]), y_val=y[300:]
     )
-    assert pipeline[-1].validation_scores_ == by_hand.validation_scores_
+    assert pipeline[-1].validation_scores_ == expected.validation_scores_
 
 
 # --- Parameters ---------------------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ def test_a_pipeline_that_transforms_validation_rows_gives_them_to_the_network():
     ],
     ids=lambda v: next(iter(v)) if isinstance(v, dict) else "",
 )
-def test_parameters_of_no_use(params, text):
+def test_invalid_parameters_are_refused(params, text):
     with raises(text):
         NeuralClassifier(**QUICK | params).fit(X, y)
 
@@ -268,24 +268,24 @@ def test_parameters_of_no_use(params, text):
     ],
     ids=["solver instance", "solver function", "module instance", "module signature", "module result"],
 )
-def test_objects_of_no_use(params, text):
+def test_objects_of_the_wrong_type_are_refused(params, text):
     with pytest.raises((TypeError, ValueError), match=re.escape(text)):
         NeuralClassifier(**QUICK | params).fit(X, y)
 
 
 @pytest.mark.parametrize("quantile", [(0.9, 0.1), (0.0, 0.5), 1.5, (0.5, 0.5)], ids=str)
-def test_quantiles_of_no_use(quantile):
+def test_invalid_quantiles_are_refused(quantile):
     with raises("must hold increasing numbers between 0 and 1"):
         NeuralRegressor(loss="quantile", quantile=quantile, **QUICK).fit(X, X[:, 0])
 
 
-def test_several_quantiles_of_several_outputs():
+def test_several_quantiles_with_several_outputs_are_refused():
     with raises("holds several quantiles, which works for one output only"):
         NeuralRegressor(loss="quantile", quantile=(0.1, 0.9), **QUICK).fit(X, X[:, :2])
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"),
+    ("name", "suggestion"),
     [
         ("acc", "accuracy"),
         ("auc", "roc_auc"),
@@ -297,17 +297,17 @@ def test_several_quantiles_of_several_outputs():
         ("balanced_acuracy", "balanced_accuracy"),
     ],
 )
-def test_what_metrics_are_called_elsewhere(name, meant):
+def test_metric_names_of_other_libraries_get_a_suggestion(name, suggestion):
     for params in ({"metrics": [name]}, {"metrics": name}, {"scoring": name}):
         with raises(f"{name!r} is not a valid scoring value") as error:
             NeuralClassifier(**QUICK | params).fit(X, y)
-        assert str(error.value).endswith(f" Did you mean {meant!r}?")
+        assert str(error.value).endswith(f" Did you mean {suggestion!r}?")
 
 
-# --- What goes wrong on the way -----------------------------------------------------------------------------------
+# --- During training ----------------------------------------------------------------------------------------------
 
 
-def test_a_loss_that_is_never_finite():
+def test_a_loss_that_is_never_finite_is_an_error():
     with raises("The training loss became NaN or infinite in epoch 1. Try a smaller learning_rate_init"):
         NeuralRegressor(loss=lambda z, y: (z - y).square() * torch.nan, **QUICK).fit(X, X[:, 0])
 
@@ -315,18 +315,18 @@ def test_a_loss_that_is_never_finite():
 def test_a_loss_that_becomes_nan_keeps_the_best_weights():
     calls = []
 
-    def explodes(z, y):
+    def nan_after_60_calls(z, y):
         calls.append(1)
         return (z - y).square() * (torch.nan if len(calls) > 60 else 1.0)
 
     params = QUICK | dict(max_iter=200, ensemble_size=1, early_stopping=False)
     with pytest.warns(UserWarning, match="became NaN or infinite.*weights of the best epoch before are kept"):
-        reg = NeuralRegressor(loss=explodes, **params).fit(X, X[:, 0])
+        reg = NeuralRegressor(loss=nan_after_60_calls, **params).fit(X, X[:, 0])
     assert np.isfinite(reg.predict(X)).all()
     assert 1 < reg.n_iter_ < 200
 
 
-def test_an_explosion_names_the_parameter_that_prevents_it():
+def test_divergence_names_the_parameter_that_prevents_it():
     params = QUICK | dict(solver="sgd", learning_rate_init=1.0, scaling=None, max_iter=5, early_stopping=False)
     with pytest.raises(ValueError, match=r"became NaN or infinite.*max_grad_norm=1\.0"):
         NeuralRegressor(**params).fit(X, 1e4 * X[:, 0])
@@ -334,7 +334,7 @@ def test_an_explosion_names_the_parameter_that_prevents_it():
     assert np.isfinite(clipped.predict(X)).all()
 
 
-def test_gradient_clipping_saves_what_would_explode():
+def test_gradient_clipping_prevents_divergence():
     params = QUICK | dict(solver="sgd", learning_rate_init=1.0, scaling=None, max_iter=5, early_stopping=False)
     with pytest.raises(ValueError, match="became NaN or infinite"):
         NeuralRegressor(**params).fit(X, 1e4 * X[:, 0])
@@ -342,24 +342,24 @@ def test_gradient_clipping_saves_what_would_explode():
     assert np.isfinite(clipped.predict(X)).all()
 
 
-def test_a_module_with_another_output_than_the_target_asks_for():
+def test_a_module_with_a_wrong_output_shape_is_refused():
     for module in (lambda i, o: torch.nn.Linear(i, o + 2), lambda i, o: torch.nn.Sequential(torch.nn.Flatten(0))):
         with pytest.raises(ValueError, match=r"gives an output of shape .*this target needs|without parameters"):
             NeuralRegressor(module=module, **QUICK).fit(X, X[:, 0])
 
 
-def test_images_with_missing_numbers():
+def test_images_with_missing_values_are_refused():
     images = np.zeros((40, 1, 4, 4))
     images[3] = np.nan
 
-    def param_buffer(in_features, out_features):
+    def flatten_and_linear(in_features, out_features):
         return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, out_features))
 
     with raises("Input X contains NaN"):
-        NeuralClassifier(module=param_buffer, **QUICK).fit(images, y[:40])
+        NeuralClassifier(module=flatten_and_linear, **QUICK).fit(images, y[:40])
 
 
-def test_a_module_that_writes_into_its_input_leaves_the_users_array_alone():
+def test_a_module_that_writes_into_its_input_does_not_change_the_users_array():
     def inplace(in_features, out_features):
         return torch.nn.Sequential(torch.nn.ReLU(inplace=True), torch.nn.Flatten(), torch.nn.Linear(16, out_features))
 
@@ -371,12 +371,12 @@ def test_a_module_that_writes_into_its_input_leaves_the_users_array_alone():
 
 
 @pytest.mark.parametrize("name", ["log_loss", "rmse"])
-def test_early_stopping_does_not_watch_what_is_better_where_it_is_smaller(name):
+def test_scoring_by_a_metric_for_which_lower_is_better_is_refused(name):
     with raises(f"scoring='{name}' is better where it is smaller; use scoring='loss'"):
         NeuralRegressor(scoring=name, **QUICK).fit(X, X[:, 0])
 
 
-def test_metrics_that_do_not_apply():
+def test_metrics_that_do_not_fit_the_target_are_refused():
     with raises("'roc_auc' does not apply to this kind of target; for several classes use 'roc_auc_ovr'"):
         NeuralClassifier(metrics=["roc_auc"], **QUICK).fit(X, np.arange(120) % 3)
     with raises("'rmse' does not apply to this kind of target"):
@@ -385,21 +385,21 @@ def test_metrics_that_do_not_apply():
         NeuralClassifier(metrics=["acuracy"], **QUICK).fit(X, y)
 
 
-def test_names_of_other_libraries():
+def test_activation_names_of_other_libraries_get_a_suggestion():
     with raises("Did you mean activation='silu'?"):
         NeuralClassifier(activation="swish", **QUICK).fit(X, y)
     with raises("Did you mean activation='relu'?"):
         NeuralClassifier(activation="ReLU", **QUICK).fit(X, y)
 
 
-def test_numbers_beside_strings_in_lists_stay_numbers():
+def test_numeric_columns_stay_numeric_beside_strings_in_lists():
     rows = [[0.1 * i, "ab"[i % 2]] for i in range(60)]
     clf = NeuralClassifier(**QUICK).fit(rows, [i // 30 for i in range(60)])
     assert clf.module_.layers[0].in_features == 2
 
 
 @pytest.mark.parametrize("units", [(10**7, 10**7), (10**10, 10**10), (3 * 10**5, 3 * 10**5)], ids=str)
-def test_a_network_that_no_memory_holds_is_refused_before_memory_is_asked_for(units):
+def test_a_network_larger_than_memory_is_refused_before_allocation(units):
     params = QUICK | dict(hidden_layer_sizes=units, ensemble_size="auto")
     text = (
         rf"^hidden_layer_sizes={re.escape(str(units))} with ensemble_size='auto' makes 12 networks of [\d,]+ weights; "
@@ -410,14 +410,14 @@ def test_a_network_that_no_memory_holds_is_refused_before_memory_is_asked_for(un
         NeuralClassifier(**params).fit(X, y)
 
 
-def test_too_little_memory_names_the_batch_size_to_try():
+def test_out_of_memory_suggests_a_batch_size():
     class Greedy(torch.nn.Module):
         def __init__(self, in_features, out_features):
             super().__init__()
             self.out = torch.nn.Linear(in_features, out_features)
 
         def forward(self, x):
-            torch.empty(1 << 60)  # the allocator's own error
+            torch.empty(1 << 60)  # raises the allocator's own error
             return self.out(x)
 
     with raises("batch_size=16 and ensemble_size=2 does not fit in the device's memory. Try batch_size=8", MemoryError):

@@ -1,4 +1,4 @@
-"""Every example runs as a user runs it, and gives what it says."""
+"""Run every example as a user does, and check its output."""
 
 import os
 import runpy
@@ -15,32 +15,32 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def run(name, folder, ignored=()):
-    """What the program prints, run in a folder of its own with warnings as errors, but for those `ignored`."""
+    """Run the program in this folder, with warnings as errors except `ignored`; return what it prints."""
     filters = [part for each in ("error", *ignored) for part in ("-W", each)]
     settings = {"MPLBACKEND": "Agg", "MLFLOW_DISABLE_TELEMETRY": "true", "WANDB_ERROR_REPORTING": "false"}
     return printed(*filters, EXAMPLES / name, cwd=folder, env=os.environ | settings)
 
 
 def load(name):
-    """The functions of an example."""
+    """Return the functions of an example."""
     return runpy.run_path(str(EXAMPLES / name))
 
 
-def test_every_example_is_tested_here():
+def test_every_example_has_a_test_here():
     source = Path(__file__).read_text()
 
     assert [path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in source] == []
 
 
-def test_reference_program_stops_early_and_gives_probabilities(tmp_path):
+def test_reference_program_stops_early_and_prints_its_splits(tmp_path):
     printed = run("reference_program.py", tmp_path)
 
-    assert "Made data: 1000 rows, 20 columns; stopped after" in printed
-    assert "Breast cancer: 398 rows train, 85 validate, 86 test" in printed
+    assert "Synthetic data: 1000 rows, 20 columns; stopped after" in printed
+    assert "Breast cancer: 398 training rows, 85 validation rows, 86 test rows" in printed
 
 
 def test_reference_program_is_better_than_a_guess_and_records_its_metrics():
-    clf, X_new = load("reference_program.py")["on_made_data"]()
+    clf, X_new = load("reference_program.py")["run_on_synthetic_data"]()
     probabilities = clf.predict_proba(X_new[:5])
 
     assert clf.n_iter_ < 50
@@ -57,7 +57,7 @@ def test_raw_table_searches_over_strings_and_missing_values(tmp_path):
     assert "GridSearchCV chose {'dropout':" in printed
 
 
-def test_raw_table_has_columns_of_every_kind():
+def test_raw_table_has_strings_categories_and_missing_values():
     X, _ = load("raw_table.py")["table"]()
 
     assert X["sex"].map(type).eq(str).all()
@@ -65,7 +65,7 @@ def test_raw_table_has_columns_of_every_kind():
     assert X["s1"].isna().any()
 
 
-def test_convolutional_network_reads_digits():
+def test_convolutional_network_classifies_digits():
     clf, X_test, y_test = load("custom_module.py")["main"]()
 
     assert clf.score(X_test, y_test) > 0.95
@@ -87,7 +87,7 @@ def demo(tmp_path, monkeypatch):
 
 
 def test_demo_compares_models_in_a_table(demo, capsys):
-    models = {name: demo["REGRESSORS"][name] for name in ("always the mean", "ridge regression")}
+    models = {name: demo["REGRESSORS"][name] for name in ("mean of y", "ridge regression")}
     demo["compare"]("Diabetes", *demo["patients"](), models, demo["REGRESSOR_SCORES"])
     lines = capsys.readouterr().out.splitlines()
     r2 = [float(line[26:].split()[0]) for line in lines[-2:]]
@@ -107,16 +107,16 @@ def test_demo_draws_the_training_and_saves_a_model_that_predicts_the_same(demo, 
     np.testing.assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))
 
 
-def test_search_costs_less_than_its_fits(tmp_path):
+def test_search_compares_three_searches(tmp_path):
     printed = run("search.py", tmp_path)
 
-    assert "grid: 46 fits at the price of" in printed
-    assert "1 group of networks" in printed
+    assert "grid: 46 fits in the time of" in printed
+    assert "groups trained jointly: 1" in printed
     assert "halving: [4, 2, 1] candidates with [5, 10, 20] epochs" in printed
     assert float(printed.split("nested cross-validation: accuracy ")[1]) > 0.9
 
 
-def test_optuna_search_in_three_ways(tmp_path):
+def test_optuna_searches_in_three_ways(tmp_path):
     printed = run("optuna_search.py", tmp_path)
 
     losses = [float(line.split("log loss ")[1]) for line in printed.splitlines() if "log loss" in line]
@@ -125,25 +125,25 @@ def test_optuna_search_in_three_ways(tmp_path):
     assert "of 12 trials ended early" in printed
 
 
-def test_flaml_search_takes_the_network_as_a_learner(tmp_path):
+def test_flaml_uses_the_network_as_a_learner(tmp_path):
     printed = run("flaml_search.py", tmp_path)
 
     assert "'sknn'" in printed
     assert float(printed.split("accuracy ")[1]) > 0.9
 
 
-@pytest.mark.parametrize(("name", "pictures"), [("training_curve.py", 2), ("displays.py", 1)])
-def test_displays_are_drawn_and_closed(name, pictures, tmp_path):
+@pytest.mark.parametrize(("name", "n_pictures"), [("training_curve.py", 2), ("displays.py", 1)])
+def test_displays_are_drawn_and_closed(name, n_pictures, tmp_path):
     open_before = plt.get_fignums()
     load(name)["main"](tmp_path / "pictures")
     drawn = list((tmp_path / "pictures").glob("*.png"))
 
-    assert len(drawn) == pictures
+    assert len(drawn) == n_pictures
     assert all(10_000 < path.stat().st_size < 100_000 for path in drawn)
     assert plt.get_fignums() == open_before
 
 
-def test_tracking_in_tensorboard_makes_a_run_for_each_fit(tmp_path):
+def test_tensorboard_gets_a_run_for_each_fit(tmp_path):
     printed = run("tracking_tensorboard.py", tmp_path)
 
     runs = [folder.name for folder in (tmp_path / "runs").iterdir()]
@@ -151,7 +151,7 @@ def test_tracking_in_tensorboard_makes_a_run_for_each_fit(tmp_path):
     assert all(f"  {name}\n" in printed for name in runs)
 
 
-def test_tracking_in_weights_and_biases_needs_no_connection(tmp_path):
+def test_weights_and_biases_needs_no_connection(tmp_path):
     printed = run("tracking_wandb.py", tmp_path)
 
     (folder,) = (tmp_path / "wandb").glob("offline-run-*")
@@ -159,16 +159,16 @@ def test_tracking_in_weights_and_biases_needs_no_connection(tmp_path):
     assert f"Now type: wandb sync wandb/{folder.name}" in printed
 
 
-# MLflow's own: of its queries by sqlalchemy, of its digest of a pandas table, and at its import.
-OF_MLFLOW = [
+# Warnings from MLflow: from its sqlalchemy queries, from its digest of a pandas table, and at its import.
+MLFLOW_WARNINGS = [
     "ignore::DeprecationWarning:mlflow.store.tracking.sqlalchemy_store",
     "ignore::DeprecationWarning:mlflow.data.digest_utils",
     "ignore::UserWarning:mlflow.types.type_hints",
 ]
 
 
-def test_tracking_in_mlflow_logs_a_fit_and_a_search(tmp_path):
-    printed = run("tracking_mlflow.py", tmp_path, OF_MLFLOW)
+def test_mlflow_logs_a_fit_and_a_search(tmp_path):
+    printed = run("tracking_mlflow.py", tmp_path, MLFLOW_WARNINGS)
 
     assert "The stored model predicts the same: True" in printed
     assert [line.split()[0] for line in printed.splitlines()[2:4]] == ["watched", "RandomizedSearchCV"]
@@ -176,10 +176,10 @@ def test_tracking_in_mlflow_logs_a_fit_and_a_search(tmp_path):
     assert (tmp_path / "mlflow.db").exists()
 
 
-def test_onnx_pipeline_predicts_without_torch_what_predict_gives(tmp_path):
+def test_onnx_graph_predicts_the_same_as_the_model(tmp_path):
     printed = run("onnx_pipeline.py", tmp_path)
 
     assert "Inputs: age (double), sex (string)" in printed
     assert float(printed.split("Largest difference from predict: ")[1].split()[0]) < 1e-3
-    assert "12 levels, most often 'clinic 11'" in printed
+    assert "12 levels, most frequent 'clinic 11'" in printed
     assert (tmp_path / "diabetes.onnx").stat().st_size > 10_000

@@ -1,4 +1,4 @@
-"""Ctrl-C at any line of a fit: it ends with a usable model, or goes through and leaves things as they were."""
+"""Ctrl-C at any line of a fit: the fit returns a usable model, or raises KeyboardInterrupt and changes nothing."""
 
 import pytest
 
@@ -6,14 +6,14 @@ from tests.common import python
 from tests.interrupts import CASES
 
 
-def check(case, n_places, seed):
-    done = python("-m", "tests.interrupts", case, n_places, seed)
+def check(case, n_interrupts, seed):
+    done = python("-m", "tests.interrupts", case, n_interrupts, seed)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{case}: {n_places} places\n"
+    assert done.stdout == f"{case}: {n_interrupts} interrupts\n"
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_interrupt_is_never_lost_and_never_turns_into_another_error(case):
+def test_an_interrupt_is_never_lost_and_never_becomes_another_error(case):
     check(case, 25, 0)
 
 

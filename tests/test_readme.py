@@ -1,7 +1,7 @@
-"""The code in README.md and the guides runs, and prints what is shown there.
+"""Run the code of README.md and the guides, and compare its output with the output shown there.
 
-The blocks of a page run in order, in one namespace.  A text block right after a python block shows what that block
-prints; `...` there stands for anything, as in a doctest.
+The blocks of a page run in order, in one namespace.  A text block directly after a python block shows that block's
+output; `...` matches anything, as in a doctest.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 def blocks(page):
-    """The line at which each python block starts, its code, and what it is said to print."""
+    """Return the first line number, the code and the shown output of each python block."""
     text = (ROOT / page).read_text()
     return [(text.count("\n", 0, m.start()) + 2, m[1], m[2]) for m in BLOCK.finditer(text)]
 
 
-def printed_by(page, line, code, namespace):
-    """Run a block as if it stood at its place in the page; return what it prints."""
+def run_block(page, line, code, namespace):
+    """Run a block with the page's line numbers; return its output."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         exec(compile("\n" * (line - 1) + code, page, "exec"), namespace)
@@ -33,24 +33,24 @@ def printed_by(page, line, code, namespace):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_code_of_a_page_prints_what_is_shown(page, tmp_path, monkeypatch):
+def test_the_code_of_a_page_prints_the_shown_output(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    namespace, wrong = {"__name__": "__main__"}, []
+    namespace, errors = {"__name__": "__main__"}, []
     for line, code, shown in blocks(page):
-        printed = printed_by(page, line, code, namespace)
+        printed = run_block(page, line, code, namespace)
         if not doctest.OutputChecker().check_output(shown or "", printed, FLAGS):
-            wrong.append(f"{page}, line {line}: shows\n{shown or 'nothing'}\nbut prints\n{printed or 'nothing'}")
+            errors.append(f"{page}, line {line}: shows\n{shown or 'nothing'}\nbut prints\n{printed or 'nothing'}")
 
-    assert wrong == []
+    assert errors == []
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_has_no_python_block_that_is_not_run(page):
+def test_every_python_block_of_a_page_is_run(page):
     assert len(blocks(page)) == (ROOT / page).read_text().count("```python") > 0
 
 
 @pytest.mark.parametrize("page", [*PAGES, "docs/design.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/tracking.md"])
-def test_links_to_files_lead_somewhere(page):
+def test_linked_files_exist(page):
     path = ROOT / page
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text())
 

@@ -1,4 +1,4 @@
-"""The reference program: a network such as every tutorial builds, told in this package's words."""
+"""The reference program: the network of many tutorials, with sknn's parameters."""
 
 import numpy as np
 from sklearn.datasets import load_breast_cancer, make_classification
@@ -25,7 +25,7 @@ PROGRAM = dict(
 )
 
 
-def test_a_thousand_rows_of_twenty_features():
+def test_the_program_on_synthetic_data_records_metrics_and_stops_early():
     X, y = make_classification(1000, 20, random_state=0)
     clf = NeuralClassifier(**PROGRAM).fit(X, y)
     epochs = clf.history_
@@ -33,17 +33,17 @@ def test_a_thousand_rows_of_twenty_features():
     for name in ("train_loss", "valid_loss", "train_accuracy", "valid_accuracy", "train_roc_auc", "valid_roc_auc"):
         assert all(np.isfinite(epoch[name]) for epoch in epochs), name
     assert epochs[-1]["valid_roc_auc"] > 0.9
-    # Patience: the best validation loss came at most 5 + 1 epochs before the end.
+    # Early stopping: the best validation loss came 5 + 1 epochs before the end.
     losses = [epoch["valid_loss"] for epoch in epochs]
     assert clf.n_iter_ == 50 or clf.n_iter_ - 1 - int(np.argmin(losses)) == 6
-    new = np.random.default_rng(1).normal(size=(5, 20))
-    probabilities = clf.predict_proba(new)
+    X_new = np.random.default_rng(1).normal(size=(5, 20))
+    probabilities = clf.predict_proba(X_new)
     assert probabilities.shape == (5, 2)
     np.testing.assert_allclose(probabilities.sum(1), 1)
     assert clf.coefs_[1].shape == (64, 32)
 
 
-def test_real_data_split_into_training_validation_and_test_rows():
+def test_the_program_on_real_data_restores_the_best_epoch():
     X, y = load_breast_cancer(return_X_y=True, as_frame=True)
     X_train, X_rest, y_train, y_rest = train_test_split(X, y, test_size=0.3, stratify=y, random_state=0)
     X_val, X_test, y_val, y_test = train_test_split(X_rest, y_rest, test_size=0.5, stratify=y_rest, random_state=0)
@@ -51,6 +51,6 @@ def test_real_data_split_into_training_validation_and_test_rows():
     clf = NeuralClassifier(**PROGRAM).fit(X_train, y_train, X_val=X_val, y_val=y_val)
     assert accuracy_score(y_test, clf.predict(X_test)) > 0.93
     assert roc_auc_score(y_test, clf.predict_proba(X_test)[:, 1]) > 0.98
-    # The best epoch was restored: what it scored on the validation rows is what the model scores now.
+    # The best epoch was restored: the model has its recorded score on the validation rows.
     best = min(clf.history_, key=lambda epoch: epoch["valid_loss"])
     assert accuracy_score(y_val, clf.predict(X_val)) == np.float32(best["valid_accuracy"])

@@ -26,7 +26,7 @@ from sknn.utils.random import member_generator
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
-# What a net knows of its trainings, besides the weights.
+# The attributes of a net that are stored, besides its weights and members.
 NET_ATTRIBUTES = ("stopped_by_", "keeps_optimizer", "member_history_", "batch_size")
 
 
@@ -184,7 +184,7 @@ def _empty_custom(
     """Return a custom network.  The first member is built and compared with the arrays before the others are built."""
     if built._features is not None and in_features != built._features.n_numeric_:
         raise ValueError(
-            f"the encoders give {built._features.n_numeric_} features, and the module is to take {in_features}"
+            f"the encoders give {built._features.n_numeric_} features, and the module expects {in_features}"
         )
     first = build_module(built.module, in_features, built._network_outputs(), 0)
     network = CustomNetwork([first], dtype, in_features)
