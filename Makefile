@@ -5,13 +5,15 @@ PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
 TENSORFLOW := .venv-tensorflow
+# A test process on each core, each with one thread: threads of several processes would wait for one another.
+PYTEST := -m pytest --numprocesses auto --dist loadfile
 PIP_FLAGS := --quiet --quiet --disable-pip-version-check --no-input
 
 # The oldest versions that pyproject.toml allows.  torch has the version of constraints.txt, because older ones would
 # bring several GB of CUDA packages.  pyparsing has the age of matplotlib 3.9.
 OLDEST_VERSIONS := numpy==2.0.0 scipy==1.13.0 scikit-learn==1.7.0 skorch==1.1.0 torch==2.13.0 pandas==2.2.2 \
 	matplotlib==3.9.0 polars==1.0.0 pyarrow==16.1.0 hypothesis==6.100.0 numpydoc==1.8.0 pytest==8.2.0 \
-	pytest-timeout==2.3.1 safetensors==0.4.3 tensorboard==2.18.0 pyparsing==3.1.2 joblib==1.4.0 threadpoolctl==3.1.0 \
+	pytest-timeout==2.3.1 pytest-xdist==3.6.1 safetensors==0.4.3 tensorboard==2.18.0 pyparsing==3.1.2 joblib==1.4.0 threadpoolctl==3.1.0 \
 	dask==2025.1.0 distributed==2025.1.0 optuna==4.0.0 optuna-integration==4.0.0 flaml==2.3.0 lightgbm==4.5.0 \
 	tqdm==4.66.0 xgboost-cpu==2.1.3 onnx==1.20.1 onnxruntime==1.32.0 skl2onnx==1.20.0 onnxscript==0.6.2 skops==0.12.0 \
 	rich==13.7.0 wandb==0.22.3 mlflow-skinny==3.10.1 sqlalchemy==2.0.40 alembic==1.14.0 cloudpickle==3.0.0
@@ -26,10 +28,10 @@ demo: $(VENV)/.ready  ## Train on real data, compare with baselines, draw, save 
 	@$(VENV)/bin/python examples/demo.py
 
 test: $(VENV)/.ready  ## Run the tests, and the examples in docstrings and documentation
-	@$(VENV)/bin/python -m pytest
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python $(PYTEST)
 
 test-all: $(VENV)/.ready  ## Run all tests, including the slow ones
-	@$(VENV)/bin/python -m pytest -m 'not tensorflow'
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python $(PYTEST) -m 'not tensorflow'
 
 lint: $(VENV)/.ready  ## Check style and types
 	$(VENV)/bin/ruff check .
@@ -37,7 +39,7 @@ lint: $(VENV)/.ready  ## Check style and types
 	$(VENV)/bin/mypy
 
 test-oldest: $(OLDEST)/.ready  ## Run all tests with the oldest supported versions
-	@$(OLDEST)/bin/python -m pytest -m 'not tensorflow'
+	@OMP_NUM_THREADS=1 $(OLDEST)/bin/python $(PYTEST) -m 'not tensorflow'
 
 test-tensorflow: $(TENSORFLOW)/.ready  ## Run the tests that need TensorFlow, in an environment of 1.4 GB
 	@$(TENSORFLOW)/bin/python -m pytest -m tensorflow tests/export tests/test_cli.py

@@ -107,6 +107,7 @@ def test_demo_draws_the_training_and_saves_a_model_that_predicts_the_same(demo, 
     np.testing.assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))
 
 
+@pytest.mark.slow
 def test_search_compares_three_searches(tmp_path):
     printed = run("search.py", tmp_path)
 
@@ -116,6 +117,7 @@ def test_search_compares_three_searches(tmp_path):
     assert float(printed.split("nested cross-validation: accuracy ")[1]) > 0.9
 
 
+@pytest.mark.slow
 def test_optuna_searches_in_three_ways(tmp_path):
     printed = run("optuna_search.py", tmp_path)
 
@@ -125,6 +127,7 @@ def test_optuna_searches_in_three_ways(tmp_path):
     assert "of 12 trials ended early" in printed
 
 
+@pytest.mark.slow
 def test_flaml_uses_the_network_as_a_learner(tmp_path):
     printed = run("flaml_search.py", tmp_path)
 
@@ -143,6 +146,7 @@ def test_displays_are_drawn_and_closed(name, n_pictures, tmp_path):
     assert plt.get_fignums() == open_before
 
 
+@pytest.mark.slow
 def test_tensorboard_gets_a_run_for_each_fit(tmp_path):
     printed = run("tracking_tensorboard.py", tmp_path)
 
@@ -151,6 +155,7 @@ def test_tensorboard_gets_a_run_for_each_fit(tmp_path):
     assert all(f"  {name}\n" in printed for name in runs)
 
 
+@pytest.mark.slow
 def test_weights_and_biases_needs_no_connection(tmp_path):
     printed = run("tracking_wandb.py", tmp_path)
 
@@ -167,6 +172,7 @@ MLFLOW_WARNINGS = [
 ]
 
 
+@pytest.mark.slow
 def test_mlflow_logs_a_fit_and_a_search(tmp_path):
     printed = run("tracking_mlflow.py", tmp_path, MLFLOW_WARNINGS)
 
