@@ -1,7 +1,7 @@
 """Neural networks that behave like any scikit-learn estimator.
 
-The public names are loaded when they are first asked for (Scientific Python's SPEC 1,
-https://scientific-python.org/specs/spec-0001), so that a program that only predicts does not wait for torch.
+The public names are imported when they are first used (Scientific Python's SPEC 1,
+https://scientific-python.org/specs/spec-0001), so that a program that only uses OnnxPredictor does not import torch.
 """
 
 import importlib
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 _SUBMODULES = ("callbacks", "export", "inspection", "model_selection", "persistence")
-_HOMES = {
+_MODULES = {
     "NeuralClassifier": "sknn.estimators.classifier",
     "NeuralRegressor": "sknn.estimators.regressor",
     "OnnxPredictor": "sknn.onnx_predictor",
@@ -55,9 +55,9 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+    value = globals()[name] = getattr(importlib.import_module(_MODULES[name]), name)
     return value
 
 

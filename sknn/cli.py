@@ -1,7 +1,7 @@
 """The command line: `sknn export`, or `python -m sknn export`.
 
-A command is a function that adds its arguments to a parser, and one that runs them.  Exit codes: 0; 1 for a command
-that failed, with one line on stderr; 2 for arguments that make no sense.
+A command consists of a function that adds its arguments to a parser, and a function that runs it. Exit codes: 0 for
+success; 1 for a failed command, with one line on stderr; 2 for invalid arguments.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        By default those of the process.
+        By default the arguments of the process.
 
     Returns
     -------
@@ -36,13 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises
     ------
     SystemExit
-        With 2 for arguments that make no sense, with 0 after ``--help`` and ``--version``.
+        With code 2 for invalid arguments, with code 0 after ``--help`` and ``--version``.
     """
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
-    except Exception as error:  # whatever goes wrong is one line, and no traceback
-        print(f"sknn {options.command}: error: {_one_line(error)}", file=sys.stderr)
+    except Exception as error:  # print every error as one line without a traceback
+        print(f"sknn {options.command}: error: {_format_error(error)}", file=sys.stderr)
         return 1
     return 0
 
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _one_line(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
@@ -68,28 +68,31 @@ def _add_export(commands: Any) -> None:
     parser = commands.add_parser(
         "export",
         help="write a saved model for another runtime",
-        description="Write a saved model for another runtime.\nIt is checked against the model before it is written.",
+        description="Write a saved model for another runtime.\nIts predictions are compared with the model's first.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", type=Path, help="a file that sknn.save has written")
+    parser.add_argument("model", type=Path, help="a file written by sknn.save")
     parser.add_argument(
         "--to",
         required=True,
         choices=list(FORMATS),
         help="onnx: a file for ONNX Runtime and sknn.OnnxPredictor; savedmodel: a folder for TensorFlow; pt2: a "
-        "torch.export program, of a lone estimator only",
+        "torch.export program (not for pipelines)",
     )
     parser.add_argument(
         "--sample",
         type=Path,
         metavar="FILE",
-        help="rows of the training table, .csv or .parquet: the inputs get the types of their columns, and the result "
-        "is checked with them. A pipeline needs it; a lone estimator knows its columns, and takes numbers as float64 "
-        "and categories as strings without it",
+        help="rows of the training table, .csv or .parquet. The types of their columns become those of the inputs, and "
+        "the exported model is checked with them. Required for a pipeline. Without it, a single estimator takes "
+        "numbers as float64 and categories as strings",
     )
     parser.add_argument(
-        "--output", type=Path, metavar="PATH", help="where to write; by default beside the model, with another ending"
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help="file or folder to write; by default beside the model, with another suffix",
     )
     parser.set_defaults(run=_export)
 
@@ -97,13 +100,13 @@ def _add_export(commands: Any) -> None:
 def _export(options: argparse.Namespace) -> None:
     from sknn.persistence.files import as_path
 
-    write, ending = FORMATS[options.to]
+    write, suffix = FORMATS[options.to]
     model = sknn.load(as_path(options.model), device="cpu")
-    output = options.output or options.model.with_name(options.model.stem + ending)
+    output = options.output or options.model.with_name(options.model.stem + suffix)
     if output.exists() and output.samefile(options.model):
-        raise ValueError(f"--output {output} is the model itself; name another file")
+        raise ValueError(f"--output {output} is the model file; use another path")
     if options.to != "savedmodel":
-        as_path(output)  # refuses a folder
+        as_path(output)  # raises an error for a folder
     sample = None if options.sample is None else _read_sample(options.sample, model)
     output.parent.mkdir(parents=True, exist_ok=True)
     write(model, sample, output)
@@ -111,11 +114,11 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _read_sample(path: Path, model: Any) -> Any:
-    """The model's columns of a file; an array if it was fitted without names."""
+    """Return the model's columns of a file, or an array for a model that was fitted without column names."""
     from sknn.export.onnx.steps import columns_of_fit
 
     if path.suffix not in READERS:
-        raise ValueError(f"--sample {path}: the file has to end in {' or '.join(READERS)}")
+        raise ValueError(f"--sample {path}: the name of the file has to end in {' or '.join(READERS)}")
     try:
         import pandas as pd
     except ImportError as error:
@@ -131,7 +134,7 @@ def _to_onnx(model: Any, sample: Any, output: Path) -> None:
 
 
 def _to_saved_model(model: Any, sample: Any, output: Path) -> None:
-    # TensorFlow's news about processors: only here, where the process is ours.
+    # Silence TensorFlow's messages about processors. Only the command line may do so, because it owns the process.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     from sknn.export import to_saved_model

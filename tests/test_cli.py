@@ -1,4 +1,4 @@
-"""The command line, as a shell sees it: what it prints, where, and with which exit code."""
+"""The command line: output, errors and exit codes."""
 
 import importlib
 import json
@@ -33,13 +33,13 @@ LABELS = rng.choice(["u", "v"], 60)
 
 
 def run(*arguments, folder, **environment):
-    """A real process, with warnings as errors."""
+    """Run the command line in a new process, with warnings as errors."""
     return python("-W", "error", "-m", "sknn", *arguments, cwd=folder, env=os.environ | environment)
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """A folder with a saved estimator, a pipeline, one fitted on an array, and the table."""
+    """Return a folder with a saved estimator, a pipeline, an estimator fitted on an array, and two tables."""
     folder = tmp_path_factory.mktemp("models")
     columns = make_column_transformer((StandardScaler(), ["size", "shelf"]), (OneHotEncoder(), ["city"]))
     sknn.save(NeuralClassifier(**TINY).fit(FRAME, LABELS), folder / "model.sknn")
@@ -51,10 +51,10 @@ def models(tmp_path_factory):
     return folder
 
 
-# --- In a process of its own --------------------------------------------------------------------------------------
+# --- In a new process ---------------------------------------------------------------------------------------------
 
 
-def test_a_model_becomes_an_onnx_file_with_the_types_of_a_table(models, tmp_path):
+def test_a_model_is_exported_with_the_types_of_a_table(models, tmp_path):
     done = run("export", models / "model.sknn", "--to", "onnx", "--sample", models / "table.csv", "--output",
                tmp_path / "new" / "m.onnx", folder=tmp_path)  # fmt: skip
 
@@ -62,11 +62,11 @@ def test_a_model_becomes_an_onnx_file_with_the_types_of_a_table(models, tmp_path
     assert done.stdout == f"{tmp_path / 'new' / 'm.onnx'}: NeuralClassifier with 3 columns\n"
     predictor, model = OnnxPredictor(tmp_path / "new" / "m.onnx"), sknn.load(models / "model.sknn")
     np.testing.assert_allclose(predictor.predict_proba(FRAME), model.predict_proba(FRAME), atol=1e-6)
-    assert [one["type"] for one in predictor.metadata["features"]] == ["double", "string", "int64"]
+    assert [feature["type"] for feature in predictor.metadata["features"]] == ["double", "string", "int64"]
     assert predictor.metadata["data"]["n_rows"] == 60
 
 
-def test_a_failure_is_one_line_and_exit_code_1(tmp_path):
+def test_an_error_is_one_line_and_exit_code_1(tmp_path):
     done = run("export", "nothing.sknn", "--to", "onnx", folder=tmp_path)
 
     assert (done.returncode, done.stdout) == (1, "")
@@ -82,7 +82,7 @@ def test_a_failure_is_one_line_and_exit_code_1(tmp_path):
         (["exprot"], "invalid choice: 'exprot'"),
     ],
 )
-def test_arguments_that_make_no_sense_are_exit_code_2(arguments, message, tmp_path):
+def test_invalid_arguments_are_exit_code_2(arguments, message, tmp_path):
     done = run(*arguments, folder=tmp_path)
 
     assert (done.returncode, done.stdout) == (2, "")
@@ -90,7 +90,7 @@ def test_arguments_that_make_no_sense_are_exit_code_2(arguments, message, tmp_pa
     assert message in done.stderr
 
 
-def test_help_and_version_come_at_once(tmp_path):
+def test_help_and_version_do_not_import_torch(tmp_path):
     (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
     path = os.pathsep.join([str(tmp_path), str(Path(sknn.__file__).parent.parent)])
     shown = run("export", "--help", folder=tmp_path, PYTHONPATH=path, COLUMNS="80")
@@ -101,27 +101,27 @@ def test_help_and_version_come_at_once(tmp_path):
     assert run("--version", folder=tmp_path, PYTHONPATH=path).stdout == f"sknn {sknn.__version__}\n"
 
 
-def test_the_script_is_the_same_as_the_module():
+def test_the_installed_script_runs_the_same_function_as_the_module():
     project = Path(sknn.__file__).parent.parent / "pyproject.toml"
     module, _, function = tomllib.loads(project.read_text())["project"]["scripts"]["sknn"].partition(":")
 
     assert getattr(importlib.import_module(module), function) is main
 
 
-# --- In this one --------------------------------------------------------------------------------------------------
+# --- In this process ----------------------------------------------------------------------------------------------
 
 
-def test_a_lone_estimator_knows_its_columns_but_not_the_data(models, capsys):
+def test_a_single_estimator_needs_no_sample(models, capsys):
     assert main(["export", str(models / "model.sknn"), "--to", "onnx"]) == 0
 
     predictor, model = OnnxPredictor(models / "model.onnx"), sknn.load(models / "model.sknn")
     np.testing.assert_allclose(predictor.predict_proba(FRAME), model.predict_proba(FRAME), atol=1e-6)
-    assert [one["type"] for one in predictor.metadata["features"]] == ["double", "string", "double"]
+    assert [feature["type"] for feature in predictor.metadata["features"]] == ["double", "string", "double"]
     assert predictor.metadata["data"] is None
     assert capsys.readouterr().out == f"{models / 'model.onnx'}: NeuralClassifier with 3 columns\n"
 
 
-def test_an_estimator_of_an_array_knows_its_columns_too(models):
+def test_an_estimator_that_was_fitted_on_an_array_needs_no_sample(models):
     assert main(["export", str(models / "array.sknn"), "--to", "onnx"]) == 0
 
     X, model = FRAME[["size", "shelf"]].to_numpy(), sknn.load(models / "array.sknn")
@@ -138,7 +138,7 @@ def test_a_pipeline_is_exported_with_a_sample(models):
 
 
 @pytest.mark.parametrize("sample", [[], ["--sample", "table.csv"]])
-def test_a_program_of_torch_has_the_ending_pt2(models, sample, monkeypatch):
+def test_a_torch_program_has_the_suffix_pt2(models, sample, monkeypatch):
     monkeypatch.chdir(models)
     assert main(["export", "model.sknn", "--to", "pt2", *sample]) == 0
 
@@ -173,7 +173,7 @@ def test_a_saved_model_is_a_folder(models, sample, tmp_path):
         (["table.csv", "--to", "onnx"], "'table.csv' can't be loaded: it"),
         (
             ["model.sknn", "--to", "onnx", "--sample", "table.xlsx"],
-            "--sample table.xlsx: the file has to end in .csv or",
+            "--sample table.xlsx: the name of the file has to end in .csv or",
         ),
         (["model.sknn", "--to", "onnx", "--sample", "nothing.csv"], "nothing.csv: No such file or directory"),
         (
@@ -186,7 +186,7 @@ def test_a_saved_model_is_a_folder(models, sample, tmp_path):
         ),
     ],
 )
-def test_what_cannot_be_exported_is_said_in_one_line(models, arguments, message, monkeypatch, capsys):
+def test_export_errors_are_one_line(models, arguments, message, monkeypatch, capsys):
     monkeypatch.chdir(models)
     Path("empty.csv").write_text("label\n")
 
@@ -197,7 +197,7 @@ def test_what_cannot_be_exported_is_said_in_one_line(models, arguments, message,
     assert message in err
 
 
-def test_what_is_not_installed_is_named_with_its_extra(models, monkeypatch, capsys):
+def test_a_missing_package_is_named_with_its_extra(models, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
 
     assert main(["export", str(models / "model.sknn"), "--to", "savedmodel"]) == 1
@@ -207,27 +207,27 @@ def test_what_is_not_installed_is_named_with_its_extra(models, monkeypatch, caps
 
 
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])
-def test_a_folder_is_no_place_for_a_file(models, kind, monkeypatch, capsys):
+def test_a_folder_as_output_is_refused(models, kind, monkeypatch, capsys):
     monkeypatch.chdir(models)
 
     assert main(["export", "model.sknn", "--to", kind, "--output", "."]) == 1
     assert (
         capsys.readouterr().err
-        == "sknn export: error: path='.' is a folder; name a file in it, such as 'model.sknn'.\n"
+        == "sknn export: error: path='.' is a folder; use the path of a file, such as 'model.sknn'.\n"
     )
 
 
-def test_a_folder_is_no_model(models, monkeypatch, capsys):
+def test_a_folder_as_model_is_refused(models, monkeypatch, capsys):
     monkeypatch.chdir(models)
 
     assert main(["export", ".", "--to", "onnx"]) == 1
     assert "path='.' is a folder" in capsys.readouterr().err
 
 
-def test_a_model_is_never_overwritten_by_what_it_is_exported_to(models, tmp_path, capsys):
+def test_an_export_never_overwrites_the_model(models, tmp_path, capsys):
     path = tmp_path / "model.pt2"
     path.write_bytes((models / "model.sknn").read_bytes())
 
     assert main(["export", str(path), "--to", "pt2"]) == 1
-    assert "is the model itself; name another file" in capsys.readouterr().err
+    assert "is the model file; use another path" in capsys.readouterr().err
     assert sknn.load(path).n_features_in_ == 3

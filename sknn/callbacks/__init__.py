@@ -1,4 +1,4 @@
-"""Training callbacks that skorch lacks."""
+"""Training callbacks in addition to those of skorch."""
 
 from sknn.callbacks.pruning import OptunaPruning
 from sknn.callbacks.time_budget import TimeBudget

@@ -1,10 +1,10 @@
-"""A training that ends early if its trial of Optuna is not promising."""
+"""End a training if its Optuna trial is not promising."""
 
 from typing import Any
 
 from skorch.callbacks import Callback
 
-from sknn.history.records import record_of
+from sknn.history.records import make_record
 
 
 class OptunaPruning(Callback):
@@ -14,22 +14,22 @@ class OptunaPruning(Callback):
     ----------
     trial : optuna.Trial
     monitor : str, default='valid_loss'
-        The record of `history_` that is reported.  It has to go the way of the study's `direction`: the default suits
+        The value of `history_` to report. It has to fit the study's `direction`: the default is for
         `direction='minimize'`.
 
     Raises
     ------
     optuna.TrialPruned
-        Out of `fit`, when the trial should be pruned.
+        In `fit`, if the trial should be pruned.
     ImportError
         If Optuna is not installed.
     KeyError
-        If there is no such record, as there is no validation loss without `early_stopping` or `X_val`.
+        If `monitor` is not recorded; for example, there is no validation loss without `early_stopping` or `X_val`.
 
     Notes
     -----
-    An estimator with callbacks trains on its own, also in a search.  Over several folds, report the mean of their
-    scores instead, after each fold.
+    An estimator with callbacks is not trained jointly with others in a search. To prune a cross-validation, report the
+    mean score after each fold instead of using this callback.
     """
 
     def __init__(self, trial: Any, monitor: str = "valid_loss") -> None:
@@ -40,9 +40,9 @@ class OptunaPruning(Callback):
             from optuna import TrialPruned
         except ImportError as error:
             raise ImportError("OptunaPruning needs Optuna; install it with: pip install 'sknn[optuna]'") from error
-        record = record_of(net.history[-1])
+        record = make_record(net.history[-1])
         if self.monitor not in record:
-            raise KeyError(f"monitor={self.monitor!r} is not recorded; there are {', '.join(record)}.")
+            raise KeyError(f"monitor={self.monitor!r} is not recorded; use one of {', '.join(record)}.")
         self.trial.report(record[self.monitor], len(net.history))
         if self.trial.should_prune():
             raise TrialPruned(f"Pruned in epoch {len(net.history)}, at {self.monitor} {record[self.monitor]:.4g}.")

@@ -1,4 +1,4 @@
-"""A training that ends in time."""
+"""End a training within a time budget."""
 
 import time
 from numbers import Real
@@ -11,12 +11,12 @@ from sknn.training.lbfgs import LBFGSNet
 
 
 class TimeBudget(Callback):
-    """Ends a training before it has taken so many seconds, with the best model so far.
+    """Ends a training within a number of seconds, with the best model so far.
 
     Parameters
     ----------
     seconds : float
-        Wall time for the epochs; what comes before them (encoding the table) and after does not count.
+        Wall time for the epochs. Steps before them (encoding the table) and after them do not count.
 
     Attributes
     ----------
@@ -26,14 +26,14 @@ class TimeBudget(Callback):
     Raises
     ------
     ValueError
-        At the begin of the training, if `seconds` is not positive, or with solver='lbfgs'.
+        At the beginning of the training, if `seconds` is not positive, or with solver='lbfgs'.
 
     Notes
     -----
-    A training ends when another epoch, as long as the longest so far, would not end in time; the first epoch is always
-    taken.  With validation rows (`early_stopping` or `X_val`) each member gets back the weights of its best epoch, else
-    the last weights are kept.  A cosine schedule is spread over `max_iter` epochs, however many there is time for: with
-    a budget that is much shorter, choose a smaller `max_iter`, or `learning_rate="constant"`.
+    A training ends if another epoch, as long as the longest so far, would exceed the budget. The first epoch is always
+    trained. With validation rows (`early_stopping` or `X_val`) each member keeps the weights of its best epoch, else
+    its last weights. A cosine schedule is spread over `max_iter` epochs, even if the budget only suffices for a few:
+    use a smaller `max_iter` then, or `learning_rate="constant"`.
 
     Examples
     --------
@@ -41,9 +41,9 @@ class TimeBudget(Callback):
     >>> from sknn import NeuralClassifier
     >>> from sknn.callbacks import TimeBudget
     >>> X, y = load_iris(return_X_y=True)
-    >>> patient = NeuralClassifier(callbacks=[TimeBudget(600)], random_state=0).fit(X, y)
-    >>> hurried = NeuralClassifier(callbacks=[TimeBudget(1e-6)], random_state=0).fit(X, y)
-    >>> hurried.n_iter_, patient.n_iter_ > 1
+    >>> long = NeuralClassifier(callbacks=[TimeBudget(600)], random_state=0).fit(X, y)
+    >>> short = NeuralClassifier(callbacks=[TimeBudget(1e-6)], random_state=0).fit(X, y)
+    >>> short.n_iter_, long.n_iter_ > 1
     (1, True)
     """
 
@@ -59,7 +59,7 @@ class TimeBudget(Callback):
             raise ValueError(f"seconds={self.seconds!r} of TimeBudget must be a positive number of seconds.")
         if isinstance(net, LBFGSNet):
             raise ValueError(
-                "TimeBudget does not work with solver='lbfgs', whose iterations callbacks see when they are over; use "
+                "TimeBudget does not work with solver='lbfgs', which calls callbacks after the last iteration; use "
                 "max_iter or max_fun."
             )
         self.started_ = self.epoch_started_ = time.monotonic()

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from sknn.history.diagnosis import TrainingWarning, advice, diagnose
-from sknn.history.records import frame_of, records_of
+from sknn.history.diagnosis import TrainingWarning, diagnose, find_advice
+from sknn.history.records import make_frame, make_records
 from sknn.network.base import EnsembleNetwork
 from sknn.network.layers import Linear
 from sknn.network.mlp import MLP
@@ -78,7 +78,7 @@ class FittedAttributes:
             warn(f"{lost} The weights of the best epoch before are kept.")
         elif complete:
             waits = [state.epochs_without_improvement for state in net.member_states_]
-            hint = advice(diagnose(net.history[len(net.history) - self.n_iter_ :]), waits)
+            hint = find_advice(diagnose(net.history[len(net.history) - self.n_iter_ :]), waits)
             if hint is not None:
                 warn(hint, TrainingWarning)
         if complete and net.unconverged_members_ and net.stopped_by_ is None:
@@ -127,7 +127,7 @@ class FittedAttributes:
         `sknn.history.diagnosis.diagnose`.
         """
         net = self._fitted_net("history_")
-        return records_of(net.history, net.member_history_)
+        return make_records(net.history, net.member_history_)
 
     def history_frame(self, members: bool = False) -> Any:
         """The history as a table.
@@ -147,7 +147,7 @@ class FittedAttributes:
         ImportError
             If pandas is not installed.
         """
-        return frame_of(self.history_, members)
+        return make_frame(self.history_, members)
 
     @property
     def coefs_(self) -> list[np.ndarray]:

@@ -239,13 +239,13 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
 
     @contextlib.contextmanager
     def _followed(self, X: Any, y: Any, complete: bool) -> Iterator[list]:
-        """Return the callbacks of a training, within the contexts of those that follow the whole fit (trackers)."""
+        """Yield the callbacks of a training; a callback with the method `track_fit` logs the whole fit."""
         callbacks = self._training_callbacks()
         with contextlib.ExitStack() as frames:
             for callback in callbacks:
-                follow = getattr(callback[1] if isinstance(callback, tuple) else callback, "follow", None)
-                if follow is not None:
-                    frames.enter_context(follow(self, X, y, complete))
+                track_fit = getattr(callback[1] if isinstance(callback, tuple) else callback, "track_fit", None)
+                if track_fit is not None:
+                    frames.enter_context(track_fit(self, X, y, complete))
             yield callbacks
 
     def _fit_encoders(self, rows: Rows, classes: Any = None) -> None:

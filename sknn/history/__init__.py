@@ -1,1 +1,1 @@
-"""The records of a training, and their diagnosis."""
+"""The records of a training, their diagnosis, and their curves."""

@@ -1,7 +1,7 @@
-"""The losses of a training as HTML: a small picture in SVG, made without matplotlib.
+"""The losses of a training as HTML: a small SVG picture, made without matplotlib.
 
 Text and axes take the colour of the page, and the lines are neither light nor dark, so that the picture suits light and
-dark pages alike.  It needs nothing from elsewhere.
+dark pages. It loads no other files.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ STYLE = "display: block; max-width: 100%; height: auto; font: 11px sans-serif"
 
 
 class Frame:
-    """Where epochs and losses lie in the picture."""
+    """Coordinates of epochs and losses in the picture."""
 
     def __init__(self, epochs: np.ndarray, values: np.ndarray) -> None:
         self.epochs = float(epochs[0]), float(epochs[-1])
@@ -33,29 +33,29 @@ class Frame:
 
 
 def training_html(records: Iterable[Mapping[str, Any]], n_iter: int) -> str:
-    """The losses of a training, and the epochs that were best in the last `n_iter`, as HTML."""
+    """Return a picture of the losses, with the best epochs among the last `n_iter`, as HTML."""
     curves = TrainingCurves(records)
     losses = {part: curves.curve(f"{part}_loss").mean for part in PARTS if f"{part}_loss" in curves.names}
     values = np.concatenate(list(losses.values()))
     frame = Frame(curves.epochs, values[np.isfinite(values)])
     best = sorted({epoch for epoch in curves.best_epochs(n_iter) if epoch is not None})
     lines = [_line(frame, curves.epochs, values, part) for part, values in losses.items()]
-    shapes = "".join([*_axes(frame), *lines, *_marks(frame, best), *_key(list(losses), best)])
-    words = _in_words(curves, losses)
+    shapes = "".join([*_axes(frame), *lines, *_best_epochs(frame, best), *_legend(list(losses), best)])
+    summary = _summary(curves, losses)
     return (
-        f'<details open="open" class="sknn-training"><summary>{words}</summary>'
+        f'<details open="open" class="sknn-training"><summary>{summary}</summary>'
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" style="{STYLE}" '
-        f'fill="currentColor" role="img" aria-label="{words}">{shapes}</svg></details>'
+        f'fill="currentColor" role="img" aria-label="{summary}">{shapes}</svg></details>'
     )
 
 
 def _share(value: float, low: float, high: float) -> float:
-    """How far a value has come from low to high; half of it if they are the same."""
-    width = high / 2 - low / 2  # halves, so that the difference of the largest floats is one
+    """Return where a value lies between low (0) and high (1); 0.5 if they are equal."""
+    width = high / 2 - low / 2  # halves, since the difference of the largest floats overflows
     return (value / 2 - low / 2) / width if width > 0 else 0.5
 
 
-def _in_words(curves: TrainingCurves, losses: dict[str, np.ndarray]) -> str:
+def _summary(curves: TrainingCurves, losses: dict[str, np.ndarray]) -> str:
     n = len(curves.epochs)
     members = f" of {curves.n_members} members" if curves.n_members > 1 else ""
     ends = [f"{PARTS[part]} {values[-1]:.3g}" for part, values in losses.items() if np.isfinite(values[-1])]
@@ -67,7 +67,7 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
 
 
 def _axes(frame: Frame) -> list[str]:
-    """Lines below and left of the curves, and where they begin and end."""
+    """Draw the axes, with the first and last epoch and the smallest and largest loss."""
     bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
     path = f'<path d="M{LEFT - 8} {TOP}V{bottom + 8}H{right}" fill="none" stroke="currentColor" stroke-opacity="0.5"/>'
     first, *last = sorted(set(frame.epochs))
@@ -77,34 +77,34 @@ def _axes(frame: Frame) -> list[str]:
 
 
 def _line(frame: Frame, epochs: np.ndarray, values: np.ndarray, part: str) -> str:
-    """A curve, interrupted where there is no value; a value that stands alone is a dot, by the line's round ends."""
-    steps, goes_on = [], False
+    """Draw a curve with gaps at missing values; a single value is a dot, because the line has round ends."""
+    commands, is_connected = [], False
     for epoch, value in zip(epochs, values, strict=True):
-        if is_there := bool(np.isfinite(value)):
+        if is_finite := bool(np.isfinite(value)):
             point = f"{frame.x(epoch):.1f} {frame.y(value):.1f}"
-            steps.append(f"L{point}" if goes_on else f"M{point}h0")
-        goes_on = is_there
-    return f'<path d="{"".join(steps)}" {_stroke(part, width=2 if len(epochs) > 1 else 6)}/>'
+            commands.append(f"L{point}" if is_connected else f"M{point}h0")
+        is_connected = is_finite
+    return f'<path d="{"".join(commands)}" {_stroke(part, width=2 if len(epochs) > 1 else 6)}/>'
 
 
 def _stroke(part: str, width: int = 2) -> str:
     return f'fill="none" stroke="{COLOURS[part]}" stroke-width="{width}" stroke-linecap="round"{DASHES[part]}'
 
 
-def _marks(frame: Frame, best: list[int]) -> list[str]:
-    """A triangle on the axis for each epoch that was a member's best."""
+def _best_epochs(frame: Frame, best: list[int]) -> list[str]:
+    """Draw a triangle on the axis for each best epoch of a member."""
     bottom = HEIGHT - BOTTOM + 8
     return [f'<path d="M{frame.x(epoch):.1f} {bottom - 7}l4 7h-8z" fill="{COLOURS["valid"]}"/>' for epoch in best]
 
 
-def _key(parts: list[str], best: list[int]) -> list[str]:
-    """What is what, above the curves."""
+def _legend(parts: list[str], best: list[int]) -> list[str]:
+    """Draw the legend above the curves."""
     shapes = []
     for i, part in enumerate(parts):
         x = LEFT + 110 * i
         shapes += [f'<path d="M{x} 12h24" {_stroke(part)}/>', _text(x + 30, 16, f"{PARTS[part]} loss", "start")]
     if best:
         x = LEFT + 110 * len(parts)
-        mark = f'<path d="M{x + 12} 8l4 7h-8z" fill="{COLOURS["valid"]}"/>'
-        shapes += [mark, _text(x + 22, 16, "best epoch" + "s" * (len(best) > 1), "start")]
+        triangle = f'<path d="M{x + 12} 8l4 7h-8z" fill="{COLOURS["valid"]}"/>'
+        shapes += [triangle, _text(x + 22, 16, "best epoch" + "s" * (len(best) > 1), "start")]
     return shapes

@@ -1,4 +1,4 @@
-"""Displays of trainings and networks, and a network's layers as a table."""
+"""Displays of trainings and networks, and a table of a network's layers."""
 
 from sknn.inspection.network_display import NetworkDisplay
 from sknn.inspection.network_summary import NetworkSummary, summary

@@ -1,12 +1,12 @@
-"""Where displays draw: matplotlib, asked for when it is needed, and axes of ours or of the caller."""
+"""Axes for displays: new ones or the caller's. matplotlib is imported when it is needed."""
 
 from typing import Any
 
 import numpy as np
 
 
-def pyplot(caller: str) -> Any:
-    """matplotlib.pyplot, or an ImportError that tells how to install it."""
+def import_pyplot(caller: str) -> Any:
+    """Return matplotlib.pyplot, or raise an ImportError that says how to install it."""
     try:
         from matplotlib import pyplot as plt
     except ImportError as error:
@@ -14,22 +14,24 @@ def pyplot(caller: str) -> Any:
     return plt
 
 
-def new_panels(plt: Any, n: int) -> list[Any]:
-    """So many axes on a new figure, in rows of two."""
+def new_axes(plt: Any, n: int) -> list[Any]:
+    """Return n axes on a new figure, in rows of two."""
     columns = min(n, 2)
     rows = -(-n // columns)
     size = (5.2 * columns, 3.2 * rows + 0.4)
     axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")[1]
-    for spare in axes.flat[n:]:
-        spare.remove()
+    for unused in axes.flat[n:]:
+        unused.remove()
     return list(axes.flat[:n])
 
 
-def given_panels(ax: Any, names: list[str]) -> list[Any]:
-    """The caller's axes, one for each of these panels."""
+def check_axes(ax: Any, panels: list[str]) -> list[Any]:
+    """Return the caller's axes, one for each panel."""
     axes = list(np.ravel(ax))
     if not all(hasattr(each, "plot") for each in axes):
-        raise TypeError(f"ax={ax!r} must be axes of matplotlib, or several of them in a list or an array.")
-    if len(axes) != len(names):
-        raise ValueError(f"ax holds {len(axes)} axes for {len(names)} panels ({', '.join(names)}); pass one for each.")
+        raise TypeError(f"ax={ax!r} must be axes of matplotlib, or a list or array of them.")
+    if len(axes) != len(panels):
+        raise ValueError(
+            f"ax holds {len(axes)} axes for {len(panels)} panels ({', '.join(panels)}); pass one for each."
+        )
     return axes

@@ -1,36 +1,37 @@
-"""The layers of a network, each with its shape and how its weights are spread."""
+"""Draw the layers of a network, with shapes and histograms of the weights."""
 
 from typing import Any, Self
 
 import numpy as np
 
-from sknn.inspection.axes import pyplot
-from sknn.inspection.network_summary import LayerSummary, NetworkSummary, TensorSummary, shape_text, summary
+from sknn.inspection.axes import import_pyplot
+from sknn.inspection.network_summary import LayerSummary, NetworkSummary, TensorSummary, format_shape, summary
 
 COLOUR = "#0072B2"
 FAINT = "#767676"
-HEIGHT = 0.8  # of a histogram, where a line of text has 1
-INCHES = 0.25  # of a line
-BAND = (42.0, 62.0)  # from where to where histograms go, of a width of 100
-ENDS = {"parameters": 75.0, "mean": 82.0, "std": 88.0, "max": 94.0, "near 0": 101.0}  # of the columns of numbers
+HISTOGRAM_HEIGHT = 0.8  # lines
+LINE_INCHES = 0.25
+# Positions on a horizontal axis from 0 to about 100: the histograms, and the right ends of the columns of numbers.
+HISTOGRAM_RANGE = (42.0, 62.0)
+COLUMN_ENDS = {"parameters": 75.0, "mean": 82.0, "std": 88.0, "max": 94.0, "near 0": 101.0}
 TEXT: dict[str, Any] = {"va": "center", "fontsize": "small"}
 
 
 class NetworkDisplay:
     """The layers of a network from the input downwards, with a histogram of each trained tensor.
 
-    A histogram goes from minus the tensor's largest absolute weight ('max') to plus that, over all members.  A spike at
-    0 is weights that do nothing; the numbers beside it are those of `summary`.
+    A histogram covers the weights of all members, from minus to plus the largest absolute weight of the tensor ('max').
+    A spike at 0 means weights without effect. The numbers beside it are those of `summary`.
 
     Parameters
     ----------
     network : NetworkSummary
-        As `sknn.inspection.summary` gives it.
+        The result of `sknn.inspection.summary`.
 
     Raises
     ------
     TypeError
-        If `network` is none.
+        If `network` is not a NetworkSummary.
 
     Attributes
     ----------
@@ -42,7 +43,7 @@ class NetworkDisplay:
     See Also
     --------
     summary : The same as a table.
-    TrainingCurveDisplay : How the training went.
+    TrainingCurveDisplay : The losses and metrics of the training.
 
     Examples
     --------
@@ -61,8 +62,8 @@ class NetworkDisplay:
     def __init__(self, network: NetworkSummary) -> None:
         if not isinstance(network, NetworkSummary):
             raise TypeError(
-                f"network must be what sknn.inspection.summary(estimator) gives, got a {type(network).__name__}; of an "
-                "estimator draw it by NetworkDisplay.from_estimator(estimator)."
+                f"network must be the result of sknn.inspection.summary(estimator), got a {type(network).__name__}; "
+                "use NetworkDisplay.from_estimator(estimator) to draw the network of an estimator."
             )
         self.network = network
 
@@ -74,8 +75,8 @@ class NetworkDisplay:
         ----------
         estimator : NeuralClassifier or NeuralRegressor
             Fitted; also a pipeline that ends in one, or a search whose best estimator is one.
-        X : like the X of the network's `fit`, optional
-            Shows what shapes the layers of a custom `module` make of a row.
+        X : like the X of its `fit`, optional
+            Rows that show the output shapes of a custom `module`.
         ax, color
             As in `plot`.
 
@@ -88,7 +89,7 @@ class NetworkDisplay:
         sklearn.exceptions.NotFittedError
             If it is not fitted.
         """
-        pyplot(f"{cls.__name__}.from_estimator")
+        import_pyplot(f"{cls.__name__}.from_estimator")
         return cls(summary(estimator, X)).plot(ax, color=color)
 
     def plot(self, ax: Any = None, *, color: Any = COLOUR) -> Self:
@@ -97,9 +98,9 @@ class NetworkDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            By default that of a new figure, as high as the layers ask for.
+            By default axes of a new figure, with a height for the number of layers.
         color : matplotlib colour, default='#0072B2'
-            Of the histograms.
+            Colour of the histograms.
 
         Returns
         -------
@@ -110,51 +111,51 @@ class NetworkDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        plt = pyplot(f"{type(self).__name__}.plot")
+        plt = import_pyplot(f"{type(self).__name__}.plot")
         layers = self.network.layers
         n_lines = sum(1 + len(layer.tensors) for layer in layers)
         if ax is None:
-            ax = plt.subplots(figsize=(7.5, INCHES * n_lines + 0.8), layout="constrained")[1]
+            ax = plt.subplots(figsize=(7.5, LINE_INCHES * n_lines + 0.8), layout="constrained")[1]
         self.ax_, self.figure_ = ax, ax.figure
         self.lines_: list[Any] = []
         line = 0
         for layer in layers:
             _write_layer(ax, line, layer)
-            for place, tensor in enumerate(layer.tensors, line + 1):
-                self.lines_.append(_draw_tensor(ax, place, layer, tensor, color))
+            for tensor_line, tensor in enumerate(layer.tensors, line + 1):
+                self.lines_.append(_draw_tensor(ax, tensor_line, layer, tensor, color))
             line += 1 + len(layer.tensors)
         _finish(ax, n_lines, self.network.title)
         return self
 
 
 def _write_layer(ax: Any, line: int, layer: LayerSummary) -> None:
-    """A layer's name, kind and output; one that learns nothing is faint."""
-    shape = "" if layer.output_shape is None else f" → {shape_text(layer.output_shape)}"
+    """Write a layer's name, kind and output shape; faint if it has no trained tensors."""
+    shape = "" if layer.output_shape is None else f" → {format_shape(layer.output_shape)}"
     style = {"weight": "bold"} if layer.tensors else {"color": FAINT}
     ax.text(0, line, f"{layer.name}  {layer.short_kind}{shape}", **TEXT, **style)
 
 
 def _draw_tensor(ax: Any, line: int, layer: LayerSummary, tensor: TensorSummary, color: Any) -> Any:
-    """A tensor's shape, histogram and numbers."""
-    ax.text(3, line, f"{tensor.name}  {shape_text(tensor.shape)}", **TEXT)
-    of_weights = [f"{value:.3f}" for value in (tensor.mean, tensor.std, tensor.largest)]
-    numbers = [f"{tensor.n_parameters:,}", *of_weights, f"{tensor.near_zero:.1%}"]
-    for number, end in zip(numbers, ENDS.values(), strict=True):
-        ax.text(end, line, number, ha="right", **TEXT)
-    bottom, shares = line + HEIGHT / 2, tensor.histogram / tensor.histogram.max()
-    x, y = np.linspace(*BAND, len(shares) + 1), bottom - HEIGHT * np.append(shares, shares[-1])
+    """Draw a tensor's shape, histogram and statistics, and return the histogram's outline."""
+    ax.text(3, line, f"{tensor.name}  {format_shape(tensor.shape)}", **TEXT)
+    statistics = [f"{value:.3f}" for value in (tensor.mean, tensor.std, tensor.largest)]
+    cells = [f"{tensor.n_parameters:,}", *statistics, f"{tensor.near_zero:.1%}"]
+    for cell, end in zip(cells, COLUMN_ENDS.values(), strict=True):
+        ax.text(end, line, cell, ha="right", **TEXT)
+    bottom, shares = line + HISTOGRAM_HEIGHT / 2, tensor.histogram / tensor.histogram.max()
+    x, y = np.linspace(*HISTOGRAM_RANGE, len(shares) + 1), bottom - HISTOGRAM_HEIGHT * np.append(shares, shares[-1])
     ax.fill_between(x, bottom, y, step="post", color=color, alpha=0.35, linewidth=0)
     return ax.plot(x, y, drawstyle="steps-post", color=color, linewidth=0.9, label=f"{layer.name}.{tensor.name}")[0]
 
 
 def _finish(ax: Any, n_lines: int, title: str) -> None:
-    """Heads of the columns, the line at 0, and nothing of an axis."""
-    for head, end in ENDS.items():
-        ax.text(end, -1, head, ha="right", color=FAINT, **TEXT)
-    places = np.linspace(*BAND, 3)
-    for head, place in zip(["-max", "0", "+max"], places, strict=True):
-        ax.text(place, -1, head, ha="center", color=FAINT, **TEXT)
-    ax.plot([places[1]] * 2, [-0.5, n_lines - 0.5], color=FAINT, linewidth=0.6, zorder=0)
-    ax.set(xlim=(0, ENDS["near 0"]), ylim=(n_lines - 0.3, -1.5))
+    """Write the titles of the columns, draw the line at 0, and hide the axes."""
+    for column, end in COLUMN_ENDS.items():
+        ax.text(end, -1, column, ha="right", color=FAINT, **TEXT)
+    ticks = np.linspace(*HISTOGRAM_RANGE, 3)
+    for label, x in zip(["-max", "0", "+max"], ticks, strict=True):
+        ax.text(x, -1, label, ha="center", color=FAINT, **TEXT)
+    ax.plot([ticks[1]] * 2, [-0.5, n_lines - 0.5], color=FAINT, linewidth=0.6, zorder=0)
+    ax.set(xlim=(0, COLUMN_ENDS["near 0"]), ylim=(n_lines - 0.3, -1.5))
     ax.set_title(title, loc="left", fontsize="medium")
     ax.set_axis_off()

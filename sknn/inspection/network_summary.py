@@ -1,4 +1,4 @@
-"""A network's layers as a table: shapes, numbers of parameters, and how the trained weights are spread."""
+"""A table of a network's layers: shapes, numbers of parameters, and statistics of the trained weights."""
 
 import copy
 from dataclasses import dataclass
@@ -10,25 +10,25 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from sknn.inspection.estimators import fitted_network
+from sknn.inspection.fitted_estimator import find_fitted_estimator
 from sknn.network.base import EnsembleNetwork, Entry
 from sknn.network.custom import CustomNetwork
 from sknn.network.mlp import MLP
 
-NEAR_ZERO = 0.01  # of the root mean square: of normally spread weights 0.8 % are below it
-BINS = 41  # odd, so that the middle one is around 0
+NEAR_ZERO = 0.01  # relative to the root mean square; 0.8 % of normally distributed weights are below it
+BINS = 41  # odd, so that the middle one contains 0
 TITLES = ["layer", "kind", "output", "tensor", "shape", "parameters", "mean", "std", "near 0"]
-WIDEST = 30  # letters of a kind
-TEXTS = 5  # of the columns are texts, the others numbers
+MAX_KIND_LENGTH = 30
+N_TEXT_COLUMNS = 5  # the other columns hold numbers
 
 
 @dataclass(frozen=True)
 class TensorSummary:
     """A trained tensor of a layer.
 
-    `shape` and `n_parameters` are of one member, the statistics over all.  `near_zero` is the share of weights below
-    1 % of the tensor's root mean square; `histogram` counts them in equal bins from -`largest` to `largest`, the
-    largest absolute weight.
+    `shape` and `n_parameters` are those of one member, the statistics those of all members. `near_zero` is the share of
+    weights below 1 % of the tensor's root mean square. `largest` is the largest absolute weight. `histogram` counts the
+    weights in equal bins from -`largest` to `largest`.
     """
 
     name: str
@@ -41,14 +41,14 @@ class TensorSummary:
     histogram: np.ndarray
 
     def cells(self) -> list[str]:
-        """What a table shows of it."""
-        numbers = [f"{self.n_parameters:,}", f"{self.mean:.4f}", f"{self.std:.4f}", f"{self.near_zero:.1%}"]
-        return [self.name, shape_text(self.shape), *numbers]
+        """Return its cells in a table."""
+        statistics = [f"{self.mean:.4f}", f"{self.std:.4f}", f"{self.near_zero:.1%}"]
+        return [self.name, format_shape(self.shape), f"{self.n_parameters:,}", *statistics]
 
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """A layer: its name in `module_`, what it is, the shape of what it makes of a row, and what it has learned."""
+    """A layer: its name in `module_`, its kind, its output shape for a row, and its trained tensors."""
 
     name: str
     kind: str
@@ -57,25 +57,25 @@ class LayerSummary:
 
     @property
     def n_parameters(self) -> int:
-        """Trained numbers of one member."""
+        """Trained parameters of one member."""
         return sum(tensor.n_parameters for tensor in self.tensors)
 
     @property
     def short_kind(self) -> str:
-        """Its kind, cut where it would push everything else aside."""
-        return self.kind if len(self.kind) <= WIDEST else f"{self.kind[: WIDEST - 3]}..."
+        """The kind, cut if it is too long for a table."""
+        return self.kind if len(self.kind) <= MAX_KIND_LENGTH else f"{self.kind[: MAX_KIND_LENGTH - 3]}..."
 
     def lines(self) -> list[list[str]]:
-        """Its lines in a table, with its own cells in the first."""
-        own = [self.name, self.short_kind, shape_text(self.output_shape)]
+        """Return its lines in a table, one for each tensor, with the cells of the layer in the first."""
+        cells = [self.name, self.short_kind, format_shape(self.output_shape)]
         if not self.tensors:
-            return [own + [""] * (len(TITLES) - len(own))]
-        return [(["", "", ""] if i else own) + tensor.cells() for i, tensor in enumerate(self.tensors)]
+            return [cells + [""] * (len(TITLES) - len(cells))]
+        return [(["", "", ""] if i else cells) + tensor.cells() for i, tensor in enumerate(self.tensors)]
 
 
 @dataclass(frozen=True, repr=False)
 class NetworkSummary:
-    """What a network consists of; `str` makes a table of it.
+    """The layers of a network; `str` returns a table of them.
 
     Attributes
     ----------
@@ -83,14 +83,14 @@ class NetworkSummary:
         The estimator's class.
     n_members : int
     out_activation : str
-        What turns the last layer's outputs into predictions.
+        The function that turns the last layer's outputs into predictions.
     layers : list of LayerSummary
-        Each with `name`, `kind`, `output_shape` (None if it is not known), `n_parameters`, and `tensors`; these with
+        Each has `name`, `kind`, `output_shape` (None if unknown), `n_parameters`, and `tensors`; each tensor has
         `name`, `shape`, `n_parameters`, `mean`, `std`, `near_zero`, `largest` and `histogram`.
     n_fixed : int
-        Numbers of one member that are not trained: running means, bin edges.
+        Values of one member that are not trained, such as running means and bin edges.
     n_parameters : int
-        Numbers of one member that are.
+        Trained parameters of one member.
     """
 
     estimator: str
@@ -105,44 +105,45 @@ class NetworkSummary:
 
     @property
     def title(self) -> str:
-        """The estimator, its members, and how many parameters they have."""
-        each = f"{self.n_parameters:,} parameters"
+        """The estimator, and its numbers of members and parameters."""
+        parameters = f"{self.n_parameters:,} parameters"
         if self.n_members == 1:
-            return f"{self.estimator}: {each}"
-        return f"{self.estimator}: {self.n_members} members of {each}, {self.n_members * self.n_parameters:,} in all"
+            return f"{self.estimator}: {parameters}"
+        total = self.n_members * self.n_parameters
+        return f"{self.estimator}: {self.n_members} members of {parameters}, {total:,} in all"
 
     def __str__(self) -> str:
-        titles, *lines = _aligned([TITLES, *(line for layer in self.layers for line in layer.lines())])
-        rule = "-" * max(map(len, [titles, *lines]))
-        fixed = f"Not trained: {self.n_fixed:,} numbers. " if self.n_fixed else ""
+        titles, *lines = _align([TITLES, *(line for layer in self.layers for line in layer.lines())])
+        separator = "-" * max(map(len, [titles, *lines]))
+        fixed = f"Not trained: {self.n_fixed:,} values. " if self.n_fixed else ""
         notes = f"Output: {self.out_activation}. {fixed}Near 0: below {NEAR_ZERO:.0%} of the root mean square."
-        return "\n".join([self.title, rule, titles, rule, *lines, rule, notes])
+        return "\n".join([self.title, separator, titles, separator, *lines, separator, notes])
 
     __repr__ = __str__
 
 
 def summary(estimator: Any, X: Any = None) -> NetworkSummary:
-    """The layers of a fitted estimator's network: shapes, parameters, and statistics of the weights.
+    """Summarise the layers of a fitted estimator's network: shapes, parameters, and statistics of the weights.
 
     Parameters
     ----------
     estimator : NeuralClassifier or NeuralRegressor
         Fitted; also a pipeline that ends in one, or a search whose best estimator is one.
-    X : like the X of the network's `fit`, optional
-        With a custom `module`, the output shapes of its layers are those that its first row gets; without, they are not
-        known.  The built-in network does not need it.
+    X : like the X of its `fit`, optional
+        Rows, the first of which shows the output shapes of a custom `module`; without X they are unknown. The built-in
+        network does not need it.
 
     Returns
     -------
     NetworkSummary
-        `print` shows it as a table.
+        Printed as a table.
 
     Raises
     ------
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     TypeError
-        If there is no network in it.
+        If the estimator has no network.
 
     Examples
     --------
@@ -154,68 +155,68 @@ def summary(estimator: Any, X: Any = None) -> NetworkSummary:
     >>> print(summary(clf).title)
     NeuralClassifier: 2 members of 71 parameters, 142 in all
     """
-    fitted = fitted_network(estimator)
+    fitted = find_fitted_estimator(estimator)
     network = fitted.module_
     shapes = _output_shapes(network, None if X is None else _first_row(fitted, X))
-    body, tensors = _body(network), _tensors_of_layers(network)
+    module, tensors = _member_module(network), _summarise_tensors(network)
     layers = [
         LayerSummary(name or "module", _kind(layer, bool(tensors.get(name))), shapes.get(name), tensors.get(name, []))
-        for name, layer in body.named_modules()
+        for name, layer in module.named_modules()
         if name in tensors or not list(layer.children())
     ]
     fixed = sum(int(np.prod(entry.shape)) for entry in network.entries if not entry.trained)
     return NetworkSummary(type(fitted).__name__, network.n_members, fitted.out_activation_, layers, fixed)
 
 
-def _body(network: EnsembleNetwork) -> nn.Module:
-    """The module whose layers are those of a member."""
+def _member_module(network: EnsembleNetwork) -> nn.Module:
+    """Return the module that holds the layers of a member."""
     return network.members[0] if isinstance(network, CustomNetwork) else network
 
 
 def _kind(layer: nn.Module, has_tensors: bool) -> str:
-    """A layer's class, and what sets it apart if its tensors do not."""
+    """Return a layer's class, with its settings if it has no trained tensors."""
     details = "" if has_tensors else layer.extra_repr()
     return f"{type(layer).__name__}({details})" if details else type(layer).__name__
 
 
-def _tensors_of_layers(network: EnsembleNetwork) -> dict[str, list[TensorSummary]]:
-    """What each layer has learned, by its name."""
+def _summarise_tensors(network: EnsembleNetwork) -> dict[str, list[TensorSummary]]:
+    """Return the trained tensors of each layer, by its name."""
     names = {layer: name for name, layer in network.named_modules()}
     tensors: dict[str, list[TensorSummary]] = {}
     for entry in network.entries:
         if entry.trained:
-            owner, _, own_name = entry.name.rpartition(".")
+            owner, _, tensor_name = entry.name.rpartition(".")
             layer = owner if isinstance(network, CustomNetwork) else names[entry.owner]
-            tensors.setdefault(layer, []).append(_tensor(network, entry, own_name))
+            tensors.setdefault(layer, []).append(_summarise_tensor(network, entry, tensor_name))
     return tensors
 
 
-def _tensor(network: EnsembleNetwork, entry: Entry, name: str) -> TensorSummary:
+def _summarise_tensor(network: EnsembleNetwork, entry: Entry, name: str) -> TensorSummary:
     values = network.view(network.param_buffer.detach(), entry).double().cpu().numpy()
-    size = np.abs(values)
-    largest = float(size.max(initial=0))
+    magnitudes = np.abs(values)
+    largest = float(magnitudes.max(initial=0))
     return TensorSummary(
         f"{name} (frozen)" if network.is_frozen(entry) else name,
         entry.shape,
         int(np.prod(entry.shape)),
         mean=float(values.mean()),
         std=float(values.std()),
-        near_zero=float((size <= NEAR_ZERO * np.sqrt(np.mean(values**2))).mean()),
+        near_zero=float((magnitudes <= NEAR_ZERO * np.sqrt(np.mean(values**2))).mean()),
         largest=largest,
         histogram=np.histogram(values, BINS, (-(largest or 1.0), largest or 1.0))[0],
     )
 
 
 def _first_row(fitted: Any, X: Any) -> Tensor:
-    """The numbers of the first encoded row."""
-    numbers = fitted._encode(fitted._check_X(X[:1], reset=False)).numeric
-    return torch.from_numpy(numbers.toarray() if sp.issparse(numbers) else numbers)
+    """Return the numeric columns of the first row, encoded."""
+    numeric = fitted._encode(fitted._check_X(X[:1], reset=False)).numeric
+    return torch.from_numpy(numeric.toarray() if sp.issparse(numeric) else numeric)
 
 
 def _output_shapes(network: EnsembleNetwork, row: Tensor | None) -> dict[str, tuple[int, ...]]:
-    """The shape that each layer makes of a row, by its name; found out with a copy, which nobody else looks at."""
+    """Return the output shape of each layer for a row, by its name, from a prediction of a copy of the network."""
     copied = copy.deepcopy(network).eval()
-    axes = 1 if isinstance(network, CustomNetwork) else 2  # members and rows, before those of a row
+    n_axes = 1 if isinstance(network, CustomNetwork) else 2  # of rows, and of members, before those of a row
     if isinstance(copied, MLP):
         n_categories = len(copied.config["n_levels"])
         codes = torch.zeros(1, n_categories, dtype=torch.int64, device=copied.param_buffer.device)
@@ -225,30 +226,30 @@ def _output_shapes(network: EnsembleNetwork, row: Tensor | None) -> dict[str, tu
     else:
         return {}
     shapes: dict[str, tuple[int, ...]] = {}
-    for name, layer in _body(copied).named_modules():
-        layer.register_forward_hook(partial(_note_shape, shapes, name, axes))
+    for name, layer in _member_module(copied).named_modules():
+        layer.register_forward_hook(partial(_record_shape, shapes, name, n_axes))
     with torch.inference_mode():
-        _body(copied)(*inputs)
+        _member_module(copied)(*inputs)
     return shapes
 
 
-def _note_shape(shapes: dict, name: str, axes: int, layer: nn.Module, inputs: Any, output: Any) -> None:
-    first = output[0] if isinstance(output, tuple) else output  # a recurrent layer gives its state, too
+def _record_shape(shapes: dict, name: str, n_axes: int, layer: nn.Module, inputs: Any, output: Any) -> None:
+    first = output[0] if isinstance(output, tuple) else output  # a recurrent layer returns its state, too
     if isinstance(first, Tensor):
-        shapes[name] = tuple(first.shape[axes:])
+        shapes[name] = tuple(first.shape[n_axes:])
 
 
-def shape_text(shape: tuple[int, ...] | None) -> str:
-    """A shape as a reader writes it."""
+def format_shape(shape: tuple[int, ...] | None) -> str:
+    """Return a shape as text, such as '4 x 8'."""
     return "" if shape is None else " x ".join(map(str, shape))
 
 
-def _aligned(lines: list[list[str]]) -> list[str]:
-    """Lines of a table: texts to the left, numbers to the right."""
+def _align(lines: list[list[str]]) -> list[str]:
+    """Return the lines of a table, with texts aligned left and numbers right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return [
         "  ".join(
-            cell.ljust(width) if i < TEXTS else cell.rjust(width)
+            cell.ljust(width) if i < N_TEXT_COLUMNS else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines

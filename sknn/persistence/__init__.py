@@ -1,6 +1,6 @@
-"""Save and load: one file, weights as safetensors and everything else as JSON, of which nothing is ever run.
+"""Save and load estimators as one file: arrays as safetensors, everything else as JSON, and no code.
 
-`docs/saving.md` describes the format, what is in it, what is refused, and how its version is raised.
+`docs/saving.md` describes the format, its limits, and how to raise its version.
 """
 
 import json
@@ -23,7 +23,7 @@ from sknn.utils.device import resolve_device
 
 __all__ = ["FORMAT_VERSION", "TRUSTED_TYPES", "InvalidFileError", "load", "save"]
 
-# Raised when a file of the new kind would be misread by the sknn before; docs/saving.md has the recipe.
+# Raise it if older versions of sknn would misread a new file; docs/saving.md lists the steps.
 FORMAT_VERSION = 1
 
 TRUSTED_TYPES = [
@@ -34,11 +34,11 @@ TRUSTED_TYPES = [
     "sknn.preprocessing.targets.ClassEncoder",
     "sknn.preprocessing.targets.ValueEncoder",
 ]
-"""What `skops.io.load(file, trusted=TRUSTED_TYPES)` has to trust for an estimator of ours, none of which runs code."""
+"""Types of sknn's estimators for `skops.io.load(file, trusted=TRUSTED_TYPES)`; loading them runs no code."""
 
 
 def save(estimator: BaseEstimator, path: Any) -> None:
-    """Save a fitted network, or a pipeline of scikit-learn's around it, to one file that holds no code.
+    """Save a fitted estimator, or a scikit-learn pipeline with one, to one file that holds no code.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def save(estimator: BaseEstimator, path: Any) -> None:
         A fitted `NeuralClassifier` or `NeuralRegressor`, or a `Pipeline`, `ColumnTransformer`,
         `TransformedTargetRegressor`, `VotingClassifier`, ... of common steps; see docs/saving.md for the list.
     path : str or path-like
-        The file; '.sknn' is the usual extension. It is replaced as a whole, or left as it was if anything goes wrong.
+        The file; '.sknn' is the usual extension. An existing file is replaced as a whole, or kept if saving fails.
 
     Returns
     -------
@@ -55,18 +55,18 @@ def save(estimator: BaseEstimator, path: Any) -> None:
     Raises
     ------
     TypeError
-        For what can't be saved without code in the file, with the way to it and what to do.
+        If a part can't be saved without code in the file. The message names the part and the alternatives.
     ValueError
-        For what is too large, or nested too deeply, to be read again.
+        If the estimator is too large, or nested too deeply, for `load`.
     sklearn.exceptions.NotFittedError
-        Before `fit`.
+        If the estimator is not fitted.
     OSError
         If the file can't be written.
 
     Notes
     -----
-    Functions and objects of your own in the parameters `module`, `loss`, `solver`, `scoring`, `metrics` and `callbacks`
-    are not saved; `load` asks for them. A search is not saved, only its `best_estimator_`.
+    Your own functions and objects in the parameters `module`, `loss`, `solver`, `scoring`, `metrics` and `callbacks`
+    are not saved; pass them to `load`. A search can't be saved; save its `best_estimator_`.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def save(estimator: BaseEstimator, path: Any) -> None:
         document = {
             "format_version": FORMAT_VERSION,
             "written_by": _versions(),
-            "given": encoder.given,
+            "given": encoder.placeholders,
             "model": model,
         }
         data = pack(json.dumps(document, allow_nan=False), encoder.arrays)
@@ -102,88 +102,89 @@ def save(estimator: BaseEstimator, path: Any) -> None:
     write_atomically(file, data)
 
 
-def load(path: Any, device: str | None = None, **given: Any) -> Any:
-    """Load what `save` wrote, from anyone: nothing in the file is run, and no class is imported that it names.
+def load(path: Any, device: str | None = None, **params: Any) -> Any:
+    """Load an estimator that `save` wrote. Files from anyone are safe: no code in them is run, no class is imported.
 
     Parameters
     ----------
     path : str or path-like
     device : str, optional
-        Where the networks go: 'cpu', 'cuda', 'auto', ... By default where each one's own `device` parameter says, or to
-        the CPU if this machine has no such device.
-    **given
-        Parameters that the file does not hold because they are code, such as `module=MyNet` or `loss=my_loss`. The
-        message of the error without them names them.
+        Device of the networks: 'cpu', 'cuda', 'auto', ... By default the `device` parameter of each estimator, or the
+        CPU if this machine has no such device.
+    **params
+        Parameters that the file does not hold because they are code, such as `module=MyNet` or `loss=my_loss`. If one
+        is missing, the error message names it.
 
     Returns
     -------
     estimator
-        As it was: parameters, fitted attributes, history, and on the same device the same predictions bit for bit. Only
-        `n_jobs` of every estimator in it is None, as a file is to start no processes.
+        With the same parameters, fitted attributes and history, and on the same device the same predictions, bit for
+        bit. Only `n_jobs` is None in every estimator, so that a file starts no processes.
 
     Raises
     ------
     InvalidFileError
-        If the file is none of sknn's, damaged, forged or of a newer version, or asks for parameters that are not given.
+        If the file was not saved by sknn, is damaged, forged or of a newer version, or if a parameter is missing.
     OSError
-        If it can't be read.
+        If the file can't be read.
     """
     file = as_path(path)
-    chosen = None if device is None else resolve_device(device)
+    target_device = None if device is None else resolve_device(device)
     data = file.read_bytes()
     try:
         document, arrays = unpack(data)
-        estimator, networks = _model(parse_json(document), arrays, given)
-        for network in networks:
-            move_net(network.net_, chosen or _own_device(network))
+        model, estimators = _decode(parse_json(document), arrays, params)
+        for estimator in estimators:
+            move_net(estimator.net_, target_device or _saved_device(estimator))
     except ImportError:
         raise
-    except Exception as error:  # whatever a forged file leads to
+    except Exception as error:  # a forged file may cause any of them
         raise InvalidFileError(f"{str(path)!r} can't be loaded: it {_reason(error)}.") from error
-    return estimator
+    return model
 
 
-def _model(document: Any, arrays: dict[str, np.ndarray], given: dict[str, Any]) -> tuple[Any, list[Any]]:
-    """The estimator of a document, and its networks."""
+def _decode(document: Any, arrays: dict[str, np.ndarray], params: dict[str, Any]) -> tuple[Any, list[Any]]:
+    """Return the model of a document, and the estimators of sknn in it."""
     version = document["format_version"]
     if type(version) is not int or version < 1:
-        raise InvalidFileError(f"has the format version {version!r}, which there is not")
+        raise InvalidFileError(f"has the format version {version!r}, which does not exist")
     if version > FORMAT_VERSION:
         raise InvalidFileError(
-            f"was written by a newer sknn ({document['written_by']['sknn']}), in format version {version}, and this "
-            f"one reads up to {FORMAT_VERSION}; upgrade it: pip install --upgrade sknn"
+            f"was written by a newer sknn ({document['written_by']['sknn']}) in format version {version}; this one "
+            f"reads versions up to {FORMAT_VERSION}. Upgrade it: pip install --upgrade sknn"
         )
-    asked = document["given"]
-    if missing := [name for name in asked if name not in given]:
-        what = ", ".join(f"{name}={asked[name]}" for name in missing)
-        how = ", ".join(f"{name}=..." for name in missing)
-        raise InvalidFileError(f"does not hold the code of {what}; give it: load(path, {how})")
-    if foreign := sorted(set(given) - set(asked)):
-        raise InvalidFileError(f"does not ask for {', '.join(foreign)}; leave it out, and use set_params after")
-    decoder = Decoder(arrays, given)
-    estimator = decoder.decode(document["model"])
-    if not isinstance(estimator, BaseEstimator):
-        raise InvalidFileError(f"holds a {type(estimator).__name__} in the place of an estimator")
-    check_is_fitted(estimator)
-    return estimator, decoder.networks
+    required = document["given"]
+    if missing := [name for name in required if name not in params]:
+        values = ", ".join(f"{name}={required[name]}" for name in missing)
+        arguments = ", ".join(f"{name}=..." for name in missing)
+        raise InvalidFileError(f"does not hold the code of {values}; pass it: load(path, {arguments})")
+    if unknown := sorted(set(params) - set(required)):
+        raise InvalidFileError(f"has no placeholder for {', '.join(unknown)}; use set_params after loading instead")
+    decoder = Decoder(arrays, params)
+    model = decoder.decode(document["model"])
+    if not isinstance(model, BaseEstimator):
+        raise InvalidFileError(f"holds a {type(model).__name__} instead of an estimator")
+    check_is_fitted(model)
+    return model, decoder.estimators
 
 
-def _own_device(network: Any) -> torch.device:
+def _saved_device(estimator: Any) -> torch.device:
+    """Return the device of the estimator's parameter, or the CPU if this machine does not have it."""
     try:
-        return resolve_device(network.device)
+        return resolve_device(estimator.device)
     except ValueError:
         return torch.device("cpu")
 
 
 def _reason(error: Exception) -> str:
-    """An error as the end of a sentence that begins with 'it'."""
+    """Return an error as the end of a sentence that begins with 'it'."""
     if isinstance(error, InvalidFileError):
         return str(error)
-    return f"holds what does not fit together ({type(error).__name__}: {str(error).rstrip('.')})"
+    return f"is inconsistent ({type(error).__name__}: {str(error).rstrip('.')})"
 
 
 def _versions() -> dict[str, str]:
-    """Who wrote a file, for whoever has to find out why it does not load."""
+    """Return the versions that write a file, which may explain why it does not load later."""
     return {
         "sknn": sys.modules["sknn"].__version__,
         "python": platform.python_version(),

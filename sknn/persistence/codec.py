@@ -1,15 +1,14 @@
-"""Python values as JSON and arrays, and back: plain values, numpy's, and objects of a closed list of classes.
+"""Encode Python values as JSON and arrays, and decode them: plain values, numpy's, and objects of listed classes.
 
-null, true, 3, 0.5, "text" and [...] stand for themselves.  Everything else is an object of one key, its kind:
+null, true, 3, 0.5, "text" and [...] stand for themselves. Every other value is a JSON object with one key, its kind:
 
     {"tuple": [...]}  {"map": {"name": ...}}  {"pairs": [[key, value], ...]}  {"float": "nan"}
     {"array": {"tensor": name}}  {"objects": {"shape": [...], "values": [...]}}  {"scalar": ["float64", 0.5]}
     {"type": name}  {"dtype": "<f8"}  {"function": name}
     {"object": {"class": name, "state": ...}}  {"same": n}  {"given": name}
 
-An array lies among the container's tensors; what no tensor can hold as it is (strings, dates, another byte order) lies
-there as bytes, with its dtype.  `same` is the n-th object of the file once more, `given` a parameter that whoever loads
-the file has to give.
+An array is a tensor of the container. Arrays that safetensors does not support (strings, dates, other byte orders) are
+stored as bytes, with their dtype. `same` is the n-th object of the file again, `given` a parameter passed to `load`.
 """
 
 import math
@@ -22,91 +21,101 @@ import numpy as np
 
 from sknn.estimators.base import BaseNeural
 from sknn.persistence.classes import (
-    class_named,
-    function_named,
+    class_by_name,
+    function_by_name,
     name_of_class,
     name_of_function,
     name_of_type,
-    serializer_of,
-    type_named,
+    type_by_name,
 )
 from sknn.persistence.container import DTYPES, InvalidFileError
+from sknn.persistence.serializers import find_serializer
 
-MAX_DEPTH = 60  # of values in values: some ten pipelines in pipelines
-MAX_OBJECTS, MAX_NESTED = 10_000, 12  # a `ObjectCounter` counts them
-GIVEN = ("module", "loss", "solver", "scoring", "metrics", "callbacks")  # parameters of ours that may hold code
+MAX_DEPTH = 60  # of nested values: about ten nested pipelines
+MAX_OBJECTS, MAX_NESTED = 10_000, 12  # see ObjectCounter
+CODE_PARAMETERS = ("module", "loss", "solver", "scoring", "metrics", "callbacks")  # of sknn, which may hold code
 SMALL_DTYPE = re.compile(r"[<>|](?:[biufc]\d{1,2}|[mM]8(?:\[\w{1,9}\])?|O)")
-ARRAY_DTYPE = re.compile(rf"[<>|][US]\d{{1,8}}|{SMALL_DTYPE.pattern}")  # an array's strings lie in the file
-LONGEST_OF_NONE = 4096  # bytes of a string, in the dtype of an array that holds none
+ARRAY_DTYPE = re.compile(rf"[<>|][US]\d{{1,8}}|{SMALL_DTYPE.pattern}")  # long strings are fine: the file holds them
+MAX_EMPTY_ITEMSIZE = 4096  # bytes of a string in the dtype of an empty array
 SCALARS = {*DTYPES.values(), "str"}
 ADVICE = (
-    "give plain values (numbers, strings, lists, arrays) and scikit-learn's own classes, or use pickle and trust it"
+    "use plain values (numbers, strings, lists, arrays) and scikit-learn's own classes, or pickle, which runs the "
+    "code in a file"
 )
 
 Path = tuple[str, ...]
 
 
 class ObjectCounter:
-    """Counts objects, each as often as it occurs, and how deep they are nested.
+    """Counts the objects of a file, each as often as it occurs, and limits their number and nesting.
 
-    What walks through estimators meets one so often, so that a short file could keep it busy forever: objects that hold
-    another one twice, which holds another one twice, ...  scikit-learn's `repr`, which many an error message has in it,
-    takes twice as long for each level.
+    Without these limits a short file could keep a process busy forever: with an object that holds another one twice,
+    which holds another one twice, and so on, since scikit-learn visits an estimator as often as it occurs. And the time
+    of scikit-learn's `repr`, which is part of many error messages, doubles with each level of nesting.
     """
 
     def __init__(self) -> None:
-        self._open = [[0, 0]]  # of each object that is being read: the number of objects in it, and their height
+        self._open = [[0, 0]]  # for each unfinished object: the number of objects in it, and their nesting
         self._finished: list[list[int]] = []
 
     def begin(self) -> None:
+        """Begin an object; objects added before its end are in it."""
         self._open.append([1, 0])
 
     def end(self) -> None:
-        count, height = self._open.pop()
-        self._finished.append([count, height + 1])
-        self.again(-1)
+        """End the object that was begun last."""
+        count, nesting = self._open.pop()
+        self._finished.append([count, nesting + 1])
+        self.add(-1)
 
-    def again(self, number: int) -> None:
-        """Meet a finished object (once more), with all that is in it."""
-        count, height = self._finished[number]
+    def add(self, number: int) -> None:
+        """Add a finished object, with all objects in it, to the unfinished object."""
+        count, nesting = self._finished[number]
         outer = self._open[-1]
-        outer[0], outer[1] = outer[0] + count, max(outer[1], height)
+        outer[0], outer[1] = outer[0] + count, max(outer[1], nesting)
         if outer[0] > MAX_OBJECTS:
             raise ValueError(f"there are more than {MAX_OBJECTS} objects in it, each counted as often as it occurs")
         if outer[1] > MAX_NESTED:
-            raise ValueError(f"there are more than {MAX_NESTED} objects in one another")
+            raise ValueError(f"there are more than {MAX_NESTED} levels of nested objects")
+
+
+class Placeholder:
+    """Stands in a file for a parameter that is passed to `load`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
 
 class Encoder:
-    """Turns one value into a document; collects its arrays, and the parameters that are to be given when it is loaded.
+    """Encodes a value as a JSON document, and collects its arrays and placeholders.
 
     Attributes
     ----------
     arrays : dict of str to ndarray
-    given : dict of str to str
-        Names of parameters, and what they held.
+    placeholders : dict of str to str
+        Names of the parameters to pass to `load`, and descriptions of their values.
     """
 
     def __init__(self) -> None:
         self.arrays: dict[str, np.ndarray] = {}
-        self.given: dict[str, str] = {}
-        self._array_of: dict[int, dict] = {}  # so that one that occurs twice is stored once
-        self._number_of: dict[int, int | None] = {}  # of each object, None while it is being encoded
-        self._finished, self._census = 0, ObjectCounter()
-        self._alive: list[Any] = []  # so that no id is used twice
+        self.placeholders: dict[str, str] = {}
+        self._encoded_arrays: dict[int, dict] = {}  # by id: an array that occurs twice is stored once
+        self._object_numbers: dict[int, int | None] = {}  # by id; None while the object is being encoded
+        self._n_finished, self._counter = 0, ObjectCounter()
+        self._references: list[Any] = []  # keep objects alive, so that their ids stay unique
 
     def encode(self, value: Any, path: Path = ()) -> Any:
-        """The value as JSON.
+        """Return the value as JSON.
 
         Raises
         ------
         TypeError
-            For what can't be saved, with the way to it.
+            For a value that can't be saved, with the path to it.
         ValueError
-            For more objects, or more of them in one another, than are read again.
+            For more objects, or more nested ones, than `load` accepts.
         """
         if len(path) > MAX_DEPTH:
-            raise TypeError(f"{_where(path[:4])} is nested more than {MAX_DEPTH} deep")
+            raise TypeError(f"{_join(path[:4])} is nested more than {MAX_DEPTH} deep")
         kind = type(value)
         if kind in (NoneType, bool, int, str):
             return value
@@ -134,10 +143,10 @@ class Encoder:
         return self._object(value, path)
 
     def _items(self, values: Any, path: Path) -> list:
-        if values and type(values) is tuple and type(values[0]) is str:  # ("scale", StandardScaler(), ...)
+        """Encode items; a named one, like ("scale", StandardScaler(), ...), has its name in the path."""
+        if type(values) is tuple and _is_named(values):
             return [self.encode(item, path) for item in values]
-        names = [item[0] if type(item) is tuple and item and type(item[0]) is str else str(i)
-                 for i, item in enumerate(values)]  # fmt: skip
+        names = [item[0] if type(item) is tuple and _is_named(item) else str(i) for i, item in enumerate(values)]
         return [self.encode(item, (*path, name)) for name, item in zip(names, values, strict=True)]
 
     def _dict(self, values: dict, path: Path) -> dict:
@@ -151,11 +160,10 @@ class Encoder:
         return {"scalar": [name if name in SCALARS else self._refuse(value, path), self.encode(value.item(), path)]}
 
     def _array(self, array: np.ndarray, path: Path) -> dict:
-        if id(array) in self._array_of:
-            return self._array_of[id(array)]
-        self._alive.append(array)
-        self._array_of[id(array)] = content = self._array_content(array, path)
-        return content
+        if id(array) not in self._encoded_arrays:
+            self._references.append(array)
+            self._encoded_arrays[id(array)] = self._array_content(array, path)
+        return self._encoded_arrays[id(array)]
 
     def _array_content(self, array: np.ndarray, path: Path) -> dict:
         if array.dtype == object:
@@ -163,106 +171,104 @@ class Encoder:
             return {"objects": {"shape": list(array.shape), "values": values}}
         content: dict[str, Any] = {}
         array = array if array.flags.c_contiguous or array.flags.f_contiguous else array.copy(order="K")
-        by_columns = not array.flags.c_contiguous  # products may round by the order
-        stored = array.T if by_columns else array
-        if by_columns:
+        is_column_major = not array.flags.c_contiguous  # keep the order: the rounding of products may depend on it
+        stored = array.T if is_column_major else array
+        if is_column_major:
             content["order"] = "F"
         if array.dtype.name not in DTYPES.values() or not array.dtype.isnative:
-            is_known = ARRAY_DTYPE.fullmatch(array.dtype.str) and array.dtype.itemsize and array.dtype != np.longdouble
-            if not is_known or _promises_much(array):
-                self._refuse(array, path, f"an array of {array.dtype!r}")
-            content["dtype"] = array.dtype.str
-            stored = np.frombuffer(stored.tobytes(), np.uint8).reshape(*stored.shape, array.dtype.itemsize)
+            dtype = array.dtype
+            is_supported = ARRAY_DTYPE.fullmatch(dtype.str) and dtype.itemsize and dtype != np.longdouble
+            if not is_supported or _is_empty_with_long_strings(array):
+                self._refuse(array, path, f"an array of {dtype!r}")
+            content["dtype"] = dtype.str
+            stored = np.frombuffer(stored.tobytes(), np.uint8).reshape(*stored.shape, dtype.itemsize)
         return {"array": {"tensor": self._tensor(stored, path), **content}}
 
     def _tensor(self, stored: np.ndarray, path: Path) -> str:
-        """Put an array among the container's, and return its name there."""
+        """Add an array to the container's tensors, and return its name."""
         name, n = "/".join(path), 1
         while name in self.arrays:
-            name, n = f"{'/'.join(path)}#{n + 1}", n + 1
+            n += 1
+            name = f"{'/'.join(path)}#{n}"
         self.arrays[name] = stored
         return name
 
     def _object(self, value: Any, path: Path) -> dict:
-        number = self._number_of.get(id(value), -1)
+        number = self._object_numbers.get(id(value), -1)
         if number is None:
-            raise TypeError(f"{_where(path)} refers to itself, which can't be saved")
+            raise TypeError(f"{_join(path)} contains itself, which can't be saved")
         if number >= 0:
-            self._census.again(number)
+            self._counter.add(number)
             return {"same": number}
         name = name_of_class(type(value)) or self._refuse(value, path)
-        self._number_of[id(value)] = None
-        self._alive.append(value)
-        self._census.begin()
-        recipe = serializer_of(type(value))
-        try:
-            state = recipe.state_of(value)
-        except ValueError as error:
-            text = str(error).rstrip(".")
-            raise TypeError(f"{_where(path)} can't be loaded again: {text}; mend that, and save again") from error
-        if isinstance(value, BaseNeural):
-            state = self._without_code(state, path)
-            if "_built_with" in state:
-                state["_built_with"] = self._without_code(state["_built_with"], path)
-        content = {"class": name, "state": self.encode(state, path)}
-        self._number_of[id(value)] = self._finished
-        self._finished += 1
-        self._census.end()
+        self._object_numbers[id(value)] = None
+        self._references.append(value)
+        self._counter.begin()
+        content = {"class": name, "state": self.encode(self._state(value, path), path)}
+        self._object_numbers[id(value)] = self._n_finished
+        self._n_finished += 1
+        self._counter.end()
         return {"object": content}
 
-    def _without_code(self, params: dict[str, Any], path: Path) -> dict[str, Any]:
-        """Parameters, with placeholders for those that hold functions or objects of the user's."""
+    def _state(self, value: Any, path: Path) -> Any:
+        try:
+            state = find_serializer(type(value)).to_state(value)
+        except ValueError as error:
+            reason = str(error).rstrip(".")
+            raise TypeError(f"{_join(path)} could not be loaded again: {reason}; correct it, and save again") from error
+        if isinstance(value, BaseNeural):
+            state = self._with_placeholders(state, path)
+            if "_built_with" in state:
+                state["_built_with"] = self._with_placeholders(state["_built_with"], path)
+        return state
+
+    def _with_placeholders(self, params: dict[str, Any], path: Path) -> dict[str, Any]:
+        """Return parameters with placeholders for functions and objects of the user's."""
         return {
-            name: self._placeholder(name, value, path) if name in GIVEN and _is_code(value) else value
+            name: self._placeholder(name, value, path) if name in CODE_PARAMETERS and _is_code(value) else value
             for name, value in params.items()
         }
 
-    def _placeholder(self, name: str, value: Any, path: Path) -> "Placeholder":
-        what = _described(value)
-        if self.given.setdefault(name, what) != what:
+    def _placeholder(self, name: str, value: Any, path: Path) -> Placeholder:
+        description = _describe(value)
+        if self.placeholders.setdefault(name, description) != description:
             raise TypeError(
-                f"{_where((*path, name))} is {what}, and another network's is {self.given[name]}; sknn.load takes one "
-                f"{name} for all networks of a file. Save the networks apart."
+                f"{_join((*path, name))} is {description}, but that of another estimator is {self.placeholders[name]}; "
+                f"sknn.load takes one {name} for all estimators of a file. Save them in separate files."
             )
         return Placeholder(name)
 
-    def _refuse(self, value: Any, path: Path, what: str = "") -> Any:
-        what = what or (f"the class or function {_described(value)}" if callable(value) and hasattr(value, "__name__")
-                        else f"a {type(value).__module__}.{type(value).__qualname__}")  # fmt: skip
-        raise TypeError(f"{_where(path)} is {what}, which can't be saved without code in the file: {ADVICE}")
-
-
-class Placeholder:
-    """Stands for a parameter that has to be given when the file is loaded."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def _refuse(self, value: Any, path: Path, description: str = "") -> Any:
+        if not description:
+            is_named = callable(value) and hasattr(value, "__name__")
+            description = f"the class or function {_describe(value)}" if is_named else f"a {_describe(type(value))}"
+        raise TypeError(f"{_join(path)} is {description}, which can't be saved without code in the file: {ADVICE}")
 
 
 class Decoder:
-    """Makes the value again that an `Encoder` turned into a document.
+    """Decodes a document of an `Encoder`.
 
     Parameters
     ----------
     arrays : mapping of str to ndarray
-    given : mapping of str to object
-        The parameters that the file does not hold.
+    params : mapping of str to object
+        Values for the placeholders.
 
     Attributes
     ----------
-    networks : list of estimator
-        Each network that was made.
+    estimators : list of BaseNeural
+        The fitted estimators of sknn in the document.
     """
 
-    def __init__(self, arrays: Mapping[str, np.ndarray], given: Mapping[str, Any]) -> None:
-        self.arrays, self.given = arrays, given
-        self.networks: list[BaseNeural] = []
+    def __init__(self, arrays: Mapping[str, np.ndarray], params: Mapping[str, Any]) -> None:
+        self.arrays, self.params = arrays, params
+        self.estimators: list[BaseNeural] = []
         self._objects: list[Any] = []
-        self._census = ObjectCounter()
-        self._decoded: dict[str, np.ndarray] = {}
+        self._counter = ObjectCounter()
+        self._decoded_arrays: dict[str, np.ndarray] = {}
 
     def decode(self, value: Any, depth: int = 0) -> Any:
-        """The value; any exception means that the document is none that an `Encoder` made."""
+        """Return the value. Any exception means that no `Encoder` wrote the document."""
         if depth > MAX_DEPTH + 10:
             raise InvalidFileError("values are nested too deeply")
         if isinstance(value, list):
@@ -270,9 +276,9 @@ class Decoder:
         if not isinstance(value, dict):
             return value
         (kind, content), *others = value.items()
-        if others or kind not in READERS:
+        if others or kind not in DECODERS:
             raise InvalidFileError(f"holds the unknown kind of value {sorted(value)}")
-        return READERS[kind](self, content, depth)
+        return DECODERS[kind](self, content, depth)
 
     def _tuple(self, content: list, depth: int) -> tuple:
         return tuple(self.decode(_checked(content, list), depth))
@@ -281,9 +287,9 @@ class Decoder:
         return {key: self._attribute(key, item, depth) for key, item in _checked(content, dict).items()}
 
     def _attribute(self, name: str, item: Any, depth: int) -> Any:
-        """A dict's item; what whoever loads the file has given goes to the parameter of that name, and nowhere else."""
-        if name in GIVEN and item == {"given": name}:
-            return self.given[name]
+        """Decode the item of a dict; a parameter of `load` is only used under its own name."""
+        if name in CODE_PARAMETERS and item == {"given": name}:
+            return self.params[name]
         return self.decode(item, depth + 1)
 
     def _pairs(self, content: list, depth: int) -> dict:
@@ -293,10 +299,10 @@ class Decoder:
         return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[content]
 
     def _scalar(self, content: list, depth: int) -> np.generic:
-        name, number = content
+        name, value = content
         if name not in SCALARS:
             raise InvalidFileError(f"holds a scalar of the type {name}")
-        return np.dtype(name).type(self.decode(number, depth + 1))
+        return np.dtype(name).type(self.decode(value, depth + 1))
 
     def _dtype(self, content: str, depth: int) -> np.dtype:
         if not SMALL_DTYPE.fullmatch(content):
@@ -305,30 +311,10 @@ class Decoder:
 
     def _array(self, content: dict, depth: int) -> np.ndarray:
         name = content["tensor"]
-        if name not in self._decoded:
-            self._decoded[name] = self._as_it_was(self.arrays[name], content.get("dtype"), content.get("order"))
-        return self._decoded[name]
-
-    @staticmethod
-    def _as_it_was(array: np.ndarray, dtype: str | None, order: str | None) -> np.ndarray:
-        if array.dtype == bool and (array.view(np.uint8) > 1).any():
-            raise InvalidFileError("holds bools that are neither true nor false")
-        if dtype is not None:
-            if (
-                not ARRAY_DTYPE.fullmatch(dtype)
-                or dtype == "|O"
-                or array.dtype != np.uint8
-                or np.dtype(dtype).itemsize != array.shape[-1]
-            ):
-                raise InvalidFileError(f"holds an array of {array.dtype}, shape {array.shape}, that is to be {dtype}")
-            array = np.ndarray(array.shape[:-1], dtype, array.tobytes()).copy()
-            if _promises_much(array):
-                raise InvalidFileError(f"holds no strings, each of {array.dtype.itemsize} bytes")
-            if array.dtype.kind == "U" and array.size:
-                points = np.ndarray((*array.shape, array.dtype.itemsize // 4), array.dtype.byteorder + "u4", array.data)
-                if points.max() > 0x10FFFF:
-                    raise InvalidFileError("holds characters that do not exist")
-        return array.T if order == "F" else array
+        if name not in self._decoded_arrays:
+            array = _with_dtype(self.arrays[name], content.get("dtype"))
+            self._decoded_arrays[name] = array.T if content.get("order") == "F" else array
+        return self._decoded_arrays[name]
 
     def _object_array(self, content: dict, depth: int) -> np.ndarray:
         shape, values = content["shape"], self.decode(_checked(content["values"], list), depth)
@@ -340,23 +326,23 @@ class Decoder:
         return array.reshape(shape)
 
     def _object(self, content: dict, depth: int) -> Any:
-        self._census.begin()
-        cls = class_named(content["class"])
-        made = serializer_of(cls).from_state(cls, self.decode(content["state"], depth + 1))
-        self._objects.append(made)
-        self._census.end()
-        if isinstance(made, BaseNeural) and hasattr(made, "net_"):
-            self.networks.append(made)
-        return made
+        self._counter.begin()
+        cls = class_by_name(content["class"])
+        obj = find_serializer(cls).from_state(cls, self.decode(content["state"], depth + 1))
+        self._objects.append(obj)
+        self._counter.end()
+        if isinstance(obj, BaseNeural) and hasattr(obj, "net_"):
+            self.estimators.append(obj)
+        return obj
 
     def _same(self, content: int, depth: int) -> Any:
         if type(content) is not int or not 0 <= content < len(self._objects):
             raise InvalidFileError(f"refers to object {content} of {len(self._objects)}")
-        self._census.again(content)
+        self._counter.add(content)
         return self._objects[content]
 
 
-READERS: dict[str, Callable[[Decoder, Any, int], Any]] = {
+DECODERS: dict[str, Callable[[Decoder, Any, int], Any]] = {
     "tuple": Decoder._tuple,
     "map": Decoder._map,
     "pairs": Decoder._pairs,
@@ -365,26 +351,49 @@ READERS: dict[str, Callable[[Decoder, Any, int], Any]] = {
     "array": Decoder._array,
     "objects": Decoder._object_array,
     "dtype": Decoder._dtype,
-    "type": lambda self, content, depth: type_named(content),
-    "function": lambda self, content, depth: function_named(content),
+    "type": lambda self, content, depth: type_by_name(content),
+    "function": lambda self, content, depth: function_by_name(content),
     "object": Decoder._object,
     "same": Decoder._same,
 }
 
 
-def _checked(value: Any, kind: type) -> Any:
-    if not isinstance(value, kind):
-        raise InvalidFileError(f"holds a {type(value).__name__} in the place of a {kind.__name__}")
+def _checked(value: Any, cls: type) -> Any:
+    if not isinstance(value, cls):
+        raise InvalidFileError(f"holds a {type(value).__name__} instead of a {cls.__name__}")
     return value
 
 
-def _promises_much(array: np.ndarray) -> bool:
-    """Whether an array without strings has a dtype of long ones, which whatever is joined to it would get."""
-    return not array.size and array.dtype.kind in "US" and array.dtype.itemsize > LONGEST_OF_NONE
+def _with_dtype(array: np.ndarray, dtype: str | None) -> np.ndarray:
+    """Return a tensor's array: itself, or its bytes read as `dtype`."""
+    if array.dtype == bool and (array.view(np.uint8) > 1).any():
+        raise InvalidFileError("holds bools that are neither true nor false")
+    if dtype is None:
+        return array
+    is_supported = ARRAY_DTYPE.fullmatch(dtype) and dtype != "|O" and array.dtype == np.uint8
+    if not is_supported or np.dtype(dtype).itemsize != array.shape[-1]:
+        raise InvalidFileError(f"holds an array of {array.dtype}, shape {array.shape}, as bytes of {dtype}")
+    array = np.ndarray(array.shape[:-1], dtype, array.tobytes()).copy()
+    if _is_empty_with_long_strings(array):
+        raise InvalidFileError(f"holds an empty array of strings of {array.dtype.itemsize} bytes")
+    if array.dtype.kind == "U" and array.size:
+        points = np.ndarray((*array.shape, array.dtype.itemsize // 4), array.dtype.byteorder + "u4", array.data)
+        if points.max() > 0x10FFFF:
+            raise InvalidFileError("holds characters that do not exist")
+    return array
+
+
+def _is_empty_with_long_strings(array: np.ndarray) -> bool:
+    """Whether an empty array has a dtype of long strings, which every array concatenated with it would get."""
+    return not array.size and array.dtype.kind in "US" and array.dtype.itemsize > MAX_EMPTY_ITEMSIZE
+
+
+def _is_named(item: tuple) -> bool:
+    return bool(item) and type(item[0]) is str
 
 
 def _is_code(value: Any) -> bool:
-    """Whether a parameter's value is, or holds, anything but text, numbers and classes of the closed list."""
+    """Whether a parameter's value is, or holds, something else than text, numbers and listed classes."""
     if isinstance(value, list | tuple):
         return any(_is_code(item) for item in value)
     return not (
@@ -393,13 +402,13 @@ def _is_code(value: Any) -> bool:
     )
 
 
-def _described(value: Any) -> str:
-    """A function, class or object by name."""
+def _describe(value: Any) -> str:
+    """Return the full name of a function or class, or of an object's class."""
     if isinstance(value, list | tuple):
-        return ", ".join(_described(item) for item in value)
+        return ", ".join(_describe(item) for item in value)
     named = value if hasattr(value, "__qualname__") else type(value)
     return value if isinstance(value, str) else f"{named.__module__}.{named.__qualname__}"
 
 
-def _where(path: Path) -> str:
+def _join(path: Path) -> str:
     return ".".join(path) or "the object itself"

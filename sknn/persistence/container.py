@@ -1,8 +1,7 @@
-"""The file as bytes: arrays and a JSON document in one safetensors container, with a digest over both.
+"""The bytes of a file: arrays and a JSON document in one safetensors container, with a digest of both.
 
-The document is the only entry, `sknn`, of the container's metadata.  The tensor `sha256` holds the digest of everything
-else: it tells damage, not forgery.  What reads a file here trusts no number in it before it has been compared with the
-number of bytes that are there.
+The document is `sknn`, the only entry of the container's metadata. The tensor `sha256` holds the digest of everything
+else, which detects damage, not forgery. Every size in a file is compared with its number of bytes before it is used.
 """
 
 import hashlib
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-# Of the header, whose JSON takes up to fifty times its length in memory: bytes, and brackets, which take the most.
+# Limits of the header, in bytes and brackets: parsed JSON takes up to fifty times its length, most of it for brackets.
 MAX_DOCUMENT, MAX_BRACKETS = 64 << 20, 1 << 20
 METADATA, DIGEST = "sknn", "sha256"
 START = b'{"__metadata__":{"sknn":'  # of the header
@@ -20,40 +19,40 @@ DTYPES = {
     **{f"I{8 * n}": f"int{8 * n}" for n in (1, 2, 4, 8)},
     **{f"U{8 * n}": f"uint{8 * n}" for n in (1, 2, 4, 8)},
     **{f"F{8 * n}": f"float{8 * n}" for n in (2, 4, 8)},
-}  # the types of tensors that are used, and what numpy calls them
+}  # safetensors' names of the types that sknn writes, and numpy's
 
-# How files of other kinds begin.
+# The first bytes of other formats.
 OTHER_FORMATS = {
-    b"\x80": "a pickle (of pickle, joblib or cloudpickle), which can run any code; load it with what wrote it, if you "
-    "trust where it is from",
-    b"PK\x03\x04": "a zip archive (as of skops, torch.save or numpy.savez); load it with the library that wrote it",
-    b"\x08": "a protocol buffer (as of ONNX); ONNX models are run by onnxruntime",
-    b"\x89HDF": "an HDF5 file (as of Keras)",
+    b"\x80": "a pickle (of pickle, joblib or cloudpickle), which can run any code; load it with the library that wrote "
+    "it, if you trust its origin",
+    b"PK\x03\x04": "a zip archive (of skops, torch.save or numpy.savez); load it with the library that wrote it",
+    b"\x08": "a protocol buffer (such as an ONNX model, which onnxruntime can run)",
+    b"\x89HDF": "an HDF5 file (such as a Keras model)",
     b"\x93NUMPY": "an array of numpy.save",
     b"\x1f\x8b": "a gzip archive",
     **{b"x" + level: "a compressed pickle (of joblib), which can run any code" for level in (b"\x01", b"^", b"\x9c")},
-    b"{": "a text in JSON",
+    b"{": "a JSON text",
 }
 
 
 class InvalidFileError(ValueError):
-    """A file that can't be loaded: no model of sknn, damaged, forged, of a newer version, or asking for a parameter."""
+    """A file that can't be loaded: not from sknn, damaged, forged, of a newer version, or with a missing parameter."""
 
 
 def pack(document: str, arrays: dict[str, np.ndarray]) -> bytes:
-    """The bytes of a file.
+    """Return the bytes of a file.
 
     Raises
     ------
     ValueError
-        If the document is longer than what is read again.
+        If the document is longer than `unpack` accepts.
     """
     digest = np.frombuffer(_digest(document, arrays), dtype=np.uint8)
     data = _safetensors().save(arrays | {DIGEST: digest}, {METADATA: document})
     if _is_too_large(data):
         raise ValueError(
-            f"the model holds {len(document)} bytes of text besides its arrays (a vocabulary, perhaps), and "
-            f"a file takes {MAX_DOCUMENT} bytes and {MAX_BRACKETS} brackets; make it smaller, by max_features perhaps"
+            f"the model holds {len(document)} bytes of text besides its arrays (perhaps a vocabulary), but a file may "
+            f"hold {MAX_DOCUMENT} bytes and {MAX_BRACKETS} brackets; make it smaller, for example with max_features"
         )
     return data
 
@@ -64,57 +63,65 @@ def _is_too_large(data: bytes) -> bool:
 
 
 def unpack(data: bytes) -> tuple[str, dict[str, np.ndarray]]:
-    """The document and the arrays in the bytes of a file; InvalidFileError unless it is one of ours, and unchanged."""
+    """Return the document and the arrays in the bytes of a file.
+
+    Raises
+    ------
+    InvalidFileError
+        If sknn did not write the file, or it was changed since.
+    """
     if not data:
         raise InvalidFileError("is empty")
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or size > len(data) - 8:
-        is_ours = data[8:].startswith(START) or (len(data) > 8 and START.startswith(data[8:]))
-        raise InvalidFileError("is cut off" if is_ours else f"is no model saved by sknn; {what_it_looks_like(data)}")
+        is_from_sknn = data[8:].startswith(START) or (len(data) > 8 and START.startswith(data[8:]))
+        raise InvalidFileError("is cut off" if is_from_sknn else f"was not saved by sknn; {guess_format(data)}")
     if _is_too_large(data):
-        raise InvalidFileError(f"has a header of {size} bytes; {MAX_DOCUMENT} and {MAX_BRACKETS} brackets are read")
+        raise InvalidFileError(
+            f"has a header of {size} bytes; at most {MAX_DOCUMENT} bytes and {MAX_BRACKETS} brackets are allowed"
+        )
     header = parse_json(data[8 : 8 + size].decode())
     if not isinstance(header, dict) or METADATA not in header.get("__metadata__", {}):
-        raise InvalidFileError("is a safetensors file, but no model saved by sknn: its metadata has no entry 'sknn'")
+        raise InvalidFileError("is a safetensors file, but was not saved by sknn: its metadata has no entry 'sknn'")
     foreign = {entry.get("dtype") for name, entry in header.items() if name != "__metadata__"} - DTYPES.keys()
     if foreign:
         raise InvalidFileError(f"holds arrays of the types {sorted(map(str, foreign))}, which sknn does not write")
     document, library = header["__metadata__"][METADATA], _safetensors()
     try:
         arrays = library.load(data)
-    except Exception as error:  # SafetensorError, which is no ValueError
+    except Exception as error:  # SafetensorError, which is not a ValueError
         raise InvalidFileError(f"is cut off or damaged: {error}") from error
     digest = arrays.pop(DIGEST, np.zeros(0, dtype=np.uint8))
     if digest.tobytes() != _digest(document, arrays):
         raise InvalidFileError("is damaged: its content does not match its digest; copy or save it again")
-    return document, {name: np.array(array) for name, array in arrays.items()}  # aligned, and their own
+    return document, {name: np.array(array) for name, array in arrays.items()}  # aligned, and independent of `data`
 
 
-def what_it_looks_like(data: bytes) -> str:
-    """What the first bytes of a foreign file say."""
-    kinds = [kind for start, kind in OTHER_FORMATS.items() if data.startswith(start)]
-    return f"it looks like {kinds[0]}" if kinds else "it looks like nothing that is known here"
+def guess_format(data: bytes) -> str:
+    """Return a guess at the format of another file, from its first bytes."""
+    formats = [description for start, description in OTHER_FORMATS.items() if data.startswith(start)]
+    return f"it looks like {formats[0]}" if formats else "its format is unknown"
 
 
 def parse_json(text: str) -> Any:
-    """Standard JSON: no key twice, no NaN."""
+    """Parse standard JSON, without duplicate keys and NaN."""
     try:
         return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
     except RecursionError:
         raise InvalidFileError("holds JSON that is nested too deeply") from None
     except json.JSONDecodeError as error:
-        raise InvalidFileError(f"is damaged: its JSON breaks off ({error})") from error
+        raise InvalidFileError(f"is damaged: its JSON is invalid ({error})") from error
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = dict(pairs)
-    if len(keys) < len(pairs):
-        raise InvalidFileError("holds JSON with a key twice")
-    return keys
+    items = dict(pairs)
+    if len(items) < len(pairs):
+        raise InvalidFileError("holds JSON with a duplicate key")
+    return items
 
 
 def _refuse_constant(name: str) -> None:
-    raise InvalidFileError(f"holds {name}, which is no JSON")
+    raise InvalidFileError(f"holds {name}, which is not JSON")
 
 
 def _digest(document: str, arrays: dict[str, np.ndarray]) -> bytes:

@@ -1,1 +1,1 @@
-"""Trackers: callbacks that log a whole fit to TensorBoard, Weights & Biases or MLflow."""
+"""Log whole fits to TensorBoard, Weights & Biases or MLflow, by callbacks or by `autolog`."""

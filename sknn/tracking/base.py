@@ -1,4 +1,4 @@
-"""What trackers of experiments have in common: they follow a fit from its first line to its last, and never lose it."""
+"""The base class of trackers, which log a whole fit, and whose errors do not end it."""
 
 import contextlib
 from abc import abstractmethod
@@ -9,99 +9,99 @@ import numpy as np
 from skorch.callbacks import Callback
 from skorch.callbacks.logging import filter_log_keys
 
-from sknn.history.records import record_of
+from sknn.history.records import make_record
 from sknn.utils.warnings import warn
 
 
 class Tracker(Callback):
-    """Base class of callbacks that write a fit into a run of a tracker.
+    """Base class of callbacks that log a fit as a run of a tool.
 
-    skorch's own loggers take a live run or writer.  These take what makes one, so that they can be cloned and pickled,
-    every fit has its own, and a fit that fails closes it.
+    skorch's loggers take an open run or writer. A tracker takes the settings of a run and opens it in each fit. So it
+    can be cloned and pickled, every fit has its own run, and a failed fit closes it.
     """
 
-    tool: str  # as the user calls it
-    is_ours_ = True  # whether the run was opened for the fit, and ends with it
+    tool: str  # its name in messages
+    owns_run_ = True  # whether the fit opened the run, and closes it
 
     @abstractmethod
     def open(self, estimator: Any) -> None:
-        """Begin a run, or find the one that the user has begun."""
+        """Open a run, or find the user's open run."""
 
-    def describe(self, estimator: Any, X: Any, y: Any) -> None:
-        """Write what is known before the training."""
+    def write_description(self, estimator: Any, X: Any, y: Any) -> None:
+        """Write parameters and data before the training."""
 
-    def write(self, epoch: int, values: dict[str, float], net: Any) -> None:
-        """Write an epoch's values."""
+    def write_epoch(self, epoch: int, values: dict[str, float], net: Any) -> None:
+        """Write the values of an epoch."""
 
-    def conclude(self, estimator: Any, X: Any, y: Any) -> None:
-        """Write what a finished `fit` has reached."""
+    def write_results(self, estimator: Any, X: Any, y: Any) -> None:
+        """Write the results of a finished `fit`."""
 
     @abstractmethod
     def close(self, failed: bool) -> None:
-        """End the run, if it is ours."""
+        """Close the run, unless it is the user's."""
 
     @contextlib.contextmanager
-    def follow(self, estimator: Any, X: Any, y: Any, complete: bool) -> Iterator[None]:
-        """Frame a fit of the estimator; `complete` tells `fit` from `partial_fit`.
+    def track_fit(self, estimator: Any, X: Any, y: Any, complete: bool) -> Iterator[None]:
+        """Log the `fit` (or, if not `complete`, the `partial_fit`) of an estimator in this context.
 
-        What prevents a run from being opened is raised, for no time has been spent yet; what goes wrong later is warned
-        of.
+        An error in opening the run is raised, before any time is spent on training. Later errors become warnings.
         """
         self.open(estimator)
         failed = True
         try:
-            if complete or self.is_ours_ or not hasattr(estimator, "net_"):  # else an earlier call of partial_fit has
-                with at_most_a_warning(self.tool):
-                    self.describe(estimator, X, y)
+            is_described = not (complete or self.owns_run_) and hasattr(estimator, "net_")  # by an earlier partial_fit
+            if not is_described:
+                with errors_as_warnings(self.tool):
+                    self.write_description(estimator, X, y)
             yield
             failed = False
             if complete:
-                with at_most_a_warning(self.tool):
-                    self.conclude(estimator, X, y)
+                with errors_as_warnings(self.tool):
+                    self.write_results(estimator, X, y)
         finally:
-            with at_most_a_warning(self.tool):
+            with errors_as_warnings(self.tool):
                 self.close(failed)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         row = net.history[-1]
-        with at_most_a_warning(self.tool):
-            self.write(row["epoch"], values_of(row), net)
+        with errors_as_warnings(self.tool):
+            self.write_epoch(row["epoch"], numeric_record(row), net)
 
 
 @contextlib.contextmanager
-def at_most_a_warning(tool: str) -> Iterator[None]:
-    """A tracker that fails must not take hours of training with it."""
+def errors_as_warnings(tool: str) -> Iterator[None]:
+    """Turn errors into warnings, so that a tracker that fails does not end a long training."""
     try:
         yield
-    except Exception as error:  # whatever a disk, a database or a network raises
-        warn(f"{tool} did not take everything: {error!r}. The fit is not affected.")
+    except Exception as error:  # of a disk, a database, a connection, ...
+        warn(f"{tool} did not log everything: {error!r}. The fit is not affected.")
 
 
-def values_of(row: dict[str, Any]) -> dict[str, float]:
-    """The numbers of an epoch in a net's history or in `history_`, under the names of `history_`."""
-    record = record_of(row)
+def numeric_record(row: dict[str, Any]) -> dict[str, float]:
+    """Return the numbers of an epoch in a net's history, or in `history_`, by the names of `history_`."""
+    record = make_record(row)
     return {name: record[name] for name in filter_log_keys(record) if isinstance(record[name], int | float)}
 
 
-def parameters_of(estimator: Any) -> dict[str, Any]:
-    """An estimator's parameters, and those of the estimators in it, as numbers, strings and lists of them."""
-    return {name: plain(value) for name, value in estimator.get_params().items()}
+def plain_params(estimator: Any) -> dict[str, Any]:
+    """Return the parameters of an estimator, and of estimators in it, as plain values."""
+    return {name: to_plain(value) for name, value in estimator.get_params().items()}
 
 
-def results_of(network: Any) -> dict[str, float]:
-    """What sums a fit up, besides the last epoch's values."""
-    results = {"n_iter": network.n_iter_, "best_validation_score": network.best_validation_score_}
+def fit_results(est: Any) -> dict[str, float]:
+    """Return the results of a fit besides the values of its epochs."""
+    results = {"n_iter": est.n_iter_, "best_validation_score": est.best_validation_score_}
     return {name: value for name, value in results.items() if value is not None}
 
 
-def plain(value: Any) -> Any:
-    """A value that any tracker takes: what is no number, string or collection goes by the name of its type."""
+def to_plain(value: Any) -> Any:
+    """Return a number, string, list or dict of them, which every tool accepts; other objects become a name."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_plain(item) for item in value]
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_plain(item) for key, item in value.items()}
     return getattr(value, "__name__", type(value).__name__)

@@ -1,36 +1,36 @@
-"""A fit as a run of Weights & Biases."""
+"""Log a fit as a run of Weights & Biases."""
 
 from typing import Any
 
-from sknn.tracking.base import Tracker, parameters_of, results_of
+from sknn.tracking.base import Tracker, fit_results, plain_params
 
 
 class WandbTracker(Tracker):
     """Logs each fit as a run of Weights & Biases.
 
-    The parameters are the run's config; the values of every epoch (losses and their gap, metrics, learning rate,
-    seconds, rows per second) its history; `n_iter` and `best_validation_score` its summary.
+    The parameters are the run's config. The values of every epoch (losses and their gap, metrics, learning rate,
+    seconds, rows per second) are its history. `n_iter` and `best_validation_score` are in its summary.
 
-    A fit that fails marks its run as failed.  If a run is open already (`wandb.init`), the fit writes to that one and
-    leaves it open: do so around a loop of `partial_fit`, each call of which is a fit of one epoch.
+    A fit that fails marks its run as failed. If a run is already open (`wandb.init`), the fit writes to it and leaves
+    it open. Open a run for a loop of `partial_fit`, because each call is a fit of one epoch.
 
     Parameters
     ----------
     project : str, optional
-        The project's name; by default what `wandb.init` takes it to be.
+        The project's name; by default that of `wandb.init`.
     name : str, optional
-        The run's name; by default one that Weights & Biases makes up.
+        The run's name; by default Weights & Biases generates one.
     options : dict, optional
         Further arguments of `wandb.init`: `{"mode": "offline", "dir": "logs"}`.
 
     Raises
     ------
     ImportError
-        Out of `fit`, if Weights & Biases is not installed.
+        In `fit`, if Weights & Biases is not installed.
 
     Notes
     -----
-    skorch's `WandbLogger` takes a run that is open, so that it can follow one fit only, and cannot be pickled.
+    skorch's `WandbLogger` takes an open run, so it can only log one fit and can't be pickled.
     """
 
     tool = "Weights & Biases"
@@ -45,20 +45,20 @@ class WandbTracker(Tracker):
             raise ImportError(
                 "WandbTracker needs Weights & Biases; install it with: pip install 'sknn[wandb]'"
             ) from error
-        self.is_ours_ = wandb.run is None
+        self.owns_run_ = wandb.run is None
         self.run_ = wandb.run or wandb.init(**{"project": self.project, "name": self.name} | (self.options or {}))
 
-    def describe(self, estimator: Any, X: Any, y: Any) -> None:
-        self.run_.config.update(parameters_of(estimator), allow_val_change=True)
-        if self.is_ours_:  # in a run of the user's, epochs may not be what the other values go by
+    def write_description(self, estimator: Any, X: Any, y: Any) -> None:
+        self.run_.config.update(plain_params(estimator), allow_val_change=True)
+        if self.owns_run_:  # in a user's run, other values may have another x-axis than the epoch
             self.run_.define_metric("*", step_metric="epoch")
 
-    def write(self, epoch: int, values: dict[str, float], net: Any) -> None:
+    def write_epoch(self, epoch: int, values: dict[str, float], net: Any) -> None:
         self.run_.log(values | {"epoch": epoch})
 
-    def conclude(self, estimator: Any, X: Any, y: Any) -> None:
-        self.run_.summary.update(results_of(estimator))
+    def write_results(self, estimator: Any, X: Any, y: Any) -> None:
+        self.run_.summary.update(fit_results(estimator))
 
     def close(self, failed: bool) -> None:
-        if self.is_ours_:
+        if self.owns_run_:
             self.run_.finish(exit_code=int(failed))

@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import Any, Self
 
-from sknn.history.records import record_of
+from sknn.history.records import make_record
 
 LOG_SECONDS = 10.0  # between two updates of a bar that is written to a file, where each update adds a line
 BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} epochs [{elapsed}<{remaining}{postfix}]"
@@ -57,7 +57,7 @@ class Bar(TrainingProgress):
         self.bar.close()
 
     def update(self, row: dict[str, Any]) -> None:
-        record = record_of(row)
+        record = make_record(row)
         shown = {
             name: f"{value:.4g}" for name, value in record.items() if is_number(value) and name not in NOT_IN_THE_BAR
         }
@@ -74,7 +74,7 @@ class Lines(TrainingProgress):
         return self
 
     def update(self, row: dict[str, Any]) -> None:
-        record = record_of(row)
+        record = make_record(row)
         is_first = record["epoch"] == 1
         if not self.names:
             self.names = [name for name, value in record.items() if is_number(value) and name not in NOT_IN_A_LINE]

@@ -1,1 +1,1 @@
-"""Devices, threads, random generators and warnings."""
+"""Devices, precision, threads, random generators and warnings."""

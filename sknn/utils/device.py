@@ -1,4 +1,4 @@
-"""Resolve the parameters `device` and `precision` to torch's devices and types."""
+"""Resolve the parameters `device` and `precision` to torch's devices and dtypes."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.
 
 
 def resolve_device(device: str) -> torch.device:
-    """The torch device of a `device` parameter.
+    """Return the torch device of a `device` parameter.
 
     Raises
     ------
     ValueError
-        If there is no such device, or not on this machine.
+        If the device does not exist, or not on this machine.
     """
     if device == "auto":
         if torch.cuda.is_available():
@@ -22,17 +22,17 @@ def resolve_device(device: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     kind = device.partition(":")[0]
     if kind not in DEVICES:
-        raise ValueError(f"device={device!r} is unknown; use one of {', '.join(DEVICES)}, or a numbered 'cuda:1'.")
+        raise ValueError(f"device={device!r} is unknown; use one of {', '.join(DEVICES)}, or a number, as in 'cuda:1'.")
     if kind == "xla":
         return _xla_device()
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"device={device!r} is no device's name: {error}") from error
+        raise ValueError(f"device={device!r} is not a device name: {error}") from error
     if kind == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
         raise ValueError(
             f"device={device!r} is not on this machine, which has {torch.cuda.device_count()} CUDA devices; "
-            "use device='cpu', or 'auto' for the best one there is."
+            "use device='cpu', or 'auto' for the best available one."
         )
     if kind == "mps" and not torch.backends.mps.is_available():
         raise ValueError(f"device={device!r} is not on this machine; use device='cpu', or 'auto'.")
@@ -49,14 +49,14 @@ def _xla_device() -> torch.device:
 
 @dataclass(frozen=True)
 class Precision:
-    """The type of the parameters, and that of the matrix products where it differs."""
+    """The dtype of the parameters, and that of matrix products if it differs."""
 
     dtype: torch.dtype
     product_dtype: torch.dtype | None = None
 
 
 def resolve_precision(precision: str, device: torch.device) -> Precision:
-    """The types of a `precision` parameter; "auto" is float32 here, and `lbfgs` asks for float64 itself."""
+    """Return the dtypes of a `precision` parameter; "auto" is float32 (callers use float64 for 'lbfgs')."""
     if precision == "float64" and device.type == "mps":
         raise ValueError("precision='float64' is not supported on device='mps'; use 'float32' or another device.")
     return Precision(DTYPES[precision], torch.bfloat16 if precision == "bfloat16" else None)

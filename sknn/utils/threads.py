@@ -1,4 +1,4 @@
-"""Threads that torch and numpy compute with: how many, and restored afterwards."""
+"""Set the numbers of threads of torch and of numpy's BLAS for a block of code."""
 
 import contextlib
 import functools
@@ -11,80 +11,79 @@ import joblib
 import torch
 from threadpoolctl import ThreadpoolController
 
-# Below this many multiplications in a step, a second thread costs too much where other processes keep the cores busy:
-# at the end of every operation one waits for the other, which waits for a core.  Measured on two cores that two to five
-# busy processes shared, two threads took, of the time of one: 3 to 14 times with steps of the default network (40 to
-# 700 million), 2.2 times with 7 billion, 1.7 with 13 to 20, 1.2 with 26 and with 53 (layers of 2048, batches of 4096).
+# Multiplications in a step from which more than one thread is used. With less work a second thread is slow on busy
+# cores: at the end of every operation each thread waits for the other, which waits for a core. On two cores that were
+# shared with two to five busy processes, two threads took this many times as long as one: 3 to 14 for steps of the
+# default network (40 to 700 million multiplications), 2.2 for 7 billion, 1.7 for 13 to 20, 1.2 for 26 and 53 (layers of
+# 2048, batches of 4096).
 WORK_FOR_THREADS = 50_000_000_000
-IMPORTED_BY = os.getpid()
+IMPORTING_PROCESS = os.getpid()
+_cpu_count = functools.cache(joblib.cpu_count)  # a call takes as long as a prediction
 
 if hasattr(os, "register_at_fork"):
-    # The threads that torch computes with are not there in a forked process, and whoever calls them waits for ever.
+    # A forked process does not have torch's worker threads, and an operation that needs them would wait forever.
     os.register_at_fork(after_in_child=functools.partial(torch.set_num_threads, 1))
 
 
-def most_threads() -> int:
-    """Threads that this process may compute with: one if it was forked, else what affinity and container allow."""
-    return 1 if os.getpid() != IMPORTED_BY else _cpu_count()
-
-
-@functools.cache  # asking takes as long as a prediction
-def _cpu_count() -> int:
-    return joblib.cpu_count()
+def max_threads() -> int:
+    """Return the number of threads that this process may use: 1 if it was forked, else that of available CPUs."""
+    return 1 if os.getpid() != IMPORTING_PROCESS else _cpu_count()
 
 
 @contextlib.contextmanager
 def threads(n_threads: int | str, work_per_step: int) -> Iterator[None]:
-    """Compute with `n_threads` threads ("auto": one where a step is too small to share), then restore the setting.
+    """Use `n_threads` threads in torch, but at most those available to the process; restore the setting afterwards.
 
-    Not with more than this process may use.
+    "auto" is one thread for steps that are too small to share, else the current setting.
     """
     before = torch.get_num_threads()
-    chosen = 1 if work_per_step < WORK_FOR_THREADS else before
-    wanted = chosen if n_threads == "auto" else int(n_threads)
-    wanted = wanted if wanted == 1 else min(wanted, most_threads())
-    if wanted == before:
+    if n_threads == "auto":
+        n_threads = 1 if work_per_step < WORK_FOR_THREADS else before
+    n = int(n_threads)
+    n = n if n == 1 else min(n, max_threads())
+    if n == before:
         yield
         return
-    torch.set_num_threads(wanted)
+    torch.set_num_threads(n)
     try:
         yield
     finally:
         torch.set_num_threads(before)
 
 
-class _OneBlasThread:
-    """While anyone is inside, numpy's BLAS computes on one thread.
+class SingleBlasThread:
+    """A context manager in which numpy's BLAS uses one thread.
 
-    Its idle threads stay awake for a while, as torch's do: where both have several, each waits for the other's to leave
-    the processor, and a product takes twenty times as long.  The setting is the process's, so the last one out
-    restores it, unless somebody else has come in between.  What an interrupt keeps from being restored is restored by
-    the next one out.
+    Idle threads of BLAS spin for a while, like those of torch. If both have several threads, each library waits until
+    the other's threads leave the cores, and a product takes twenty times as long.
+
+    The setting belongs to the process, so the contexts of all threads are counted, and the last exit restores it. If an
+    interrupt prevents that, the next last exit restores it.
     """
 
     def __init__(self) -> None:
-        self._before: list[tuple[Any, int]] = []
-        self._begin_anew()
+        self._before: list[tuple[Any, int]] = []  # BLAS libraries, and their numbers of threads outside of the context
+        self._reset()
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._begin_anew)
+            os.register_at_fork(after_in_child=self._reset)
 
-    def _begin_anew(self) -> None:
-        self._lock, self._inside = threading.RLock(), 0
+    def _reset(self) -> None:
+        self._lock, self._n_contexts = threading.RLock(), 0
 
     def __enter__(self) -> None:
         with self._lock:
-            if self._inside == 0:
+            if self._n_contexts == 0:
                 if not self._before:
                     counts = [(library, library.get_num_threads()) for library in _blas_libraries()]
                     self._before = [(library, n_threads) for library, n_threads in counts if n_threads > 1]
                 for library, _ in self._before:
                     _set_blas_threads(library, 1)
-            self._inside += 1
+            self._n_contexts += 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
+            self._n_contexts -= 1
+            if self._n_contexts == 0:
                 for library, n_threads in self._before:
                     _set_blas_threads(library, n_threads)
                 self._before = []
@@ -92,20 +91,23 @@ class _OneBlasThread:
 
 @functools.cache
 def _blas_libraries() -> list[Any]:
-    """What sets the threads of each OpenBLAS that has its own, numpy's among them.
+    """Return threadpoolctl's controllers of all OpenBLAS libraries with their own threads, such as numpy's.
 
-    Not of one on OpenMP, nor of MKL: their threads may be torch's as well.
+    OpenBLAS on OpenMP and MKL are left out, because torch may use the same threads.
     """
-    found = ThreadpoolController().select(internal_api="openblas").lib_controllers
-    return [library for library in found if library.threading_layer == "pthreads"]
+    controllers = ThreadpoolController().select(internal_api="openblas").lib_controllers
+    return [library for library in controllers if library.threading_layer == "pthreads"]
 
 
 def _set_blas_threads(library: Any, n_threads: int) -> None:
-    """Whichever thread asks; newer threadpoolctl hears only the first one that ever did, until told to forget it."""
-    forget = getattr(library, "clear_controlling_thread", lambda force: None)
-    forget(force=True)
+    """Set the number of threads from any thread.
+
+    Newer threadpoolctl ignores calls from other threads than the first, so clear its record before and after.
+    """
+    clear = getattr(library, "clear_controlling_thread", lambda force: None)
+    clear(force=True)
     library.set_num_threads(n_threads)
-    forget(force=True)
+    clear(force=True)
 
 
-one_blas_thread = _OneBlasThread()
+one_blas_thread = SingleBlasThread()

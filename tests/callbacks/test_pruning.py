@@ -1,4 +1,4 @@
-"""A callback that ends a training which a trial of Optuna should not go on with."""
+"""A callback that ends a training if its Optuna trial is not promising."""
 
 import optuna
 import pytest
@@ -25,13 +25,13 @@ def run(pruner, rates=(0.03, 1e-8), **callback):
     return study
 
 
-def test_every_epoch_is_reported_and_a_bad_trial_pruned():
+def test_every_epoch_is_reported_and_a_bad_trial_is_pruned():
     study = run(optuna.pruners.ThresholdPruner(upper=1.0, n_warmup_steps=4))
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED"]
     assert [len(trial.intermediate_values) for trial in study.trials] == [12, 4]
     assert study.best_trial.intermediate_values[12] == study.best_value
 
 
-def test_a_record_that_is_not_there_is_named():
-    with pytest.raises(KeyError, match=r"monitor='valid_auc' is not recorded; there are epoch, train_loss, valid_loss"):
+def test_a_value_that_is_not_recorded_is_refused():
+    with pytest.raises(KeyError, match=r"monitor='valid_auc' is not recorded; use one of epoch, train_loss, valid"):
         run(optuna.pruners.NopPruner(), monitor="valid_auc")

@@ -1,4 +1,4 @@
-"""A training that ends in time."""
+"""A callback that ends a training within a time budget."""
 
 import time
 
@@ -21,14 +21,14 @@ ENDLESS = {
 
 
 class Pause(Callback):
-    """Every epoch takes a tenth of a second at least."""
+    """Makes every epoch take at least a tenth of a second."""
 
     def on_epoch_begin(self, net, **kwargs):
         time.sleep(0.1)
 
 
 class SlowEpochs(TimeBudget):
-    """A clock of its own: each epoch takes a second."""
+    """A time budget for which each epoch takes a second."""
 
     def on_epoch_end(self, net, **kwargs):
         self.started_ -= 1
@@ -36,13 +36,13 @@ class SlowEpochs(TimeBudget):
         super().on_epoch_end(net, **kwargs)
 
 
-def test_a_training_ends_before_an_epoch_that_would_not():
+def test_a_training_ends_before_an_epoch_that_would_exceed_the_budget():
     clf = NeuralClassifier(**ENDLESS, callbacks=[SlowEpochs(5.5)]).fit(X, y)
 
     assert clf.n_iter_ == 5
 
 
-def test_the_first_epoch_is_always_taken():
+def test_the_first_epoch_is_always_trained():
     assert NeuralClassifier(**ENDLESS, callbacks=[TimeBudget(1e-9)]).fit(X, y).n_iter_ == 1
 
 
@@ -60,7 +60,7 @@ def test_the_best_model_so_far_is_kept():
 def test_real_seconds_count():
     clf = NeuralClassifier(**ENDLESS, callbacks=[Pause(), TimeBudget(0.35)]).fit(X, y)
 
-    assert 1 <= clf.n_iter_ <= 3  # fewer on a slow machine, more on none
+    assert 1 <= clf.n_iter_ <= 3  # fewer on a slow machine, never more
 
 
 def test_each_fit_has_the_whole_budget():
@@ -70,19 +70,19 @@ def test_each_fit_has_the_whole_budget():
     assert not [name for name in vars(clf.callbacks[0]) if name.endswith("_")]
 
 
-def test_a_model_that_is_lost_is_no_model_for_want_of_time():
+def test_a_divergence_in_the_only_epoch_is_an_error():
     clf = NeuralClassifier(**ENDLESS | {"solver": "sgd", "learning_rate_init": 1e30, "scaling": None})
 
     with pytest.raises(ValueError, match="loss became NaN or infinite in epoch 1"):
         clf.set_params(callbacks=[TimeBudget(1e-9)]).fit(X * 1e10, y)
 
 
-def test_iterations_of_lbfgs_cannot_be_ended():
+def test_lbfgs_is_refused():
     with pytest.raises(ValueError, match=r"TimeBudget does not work with solver='lbfgs'.* use max_iter or max_fun"):
         NeuralClassifier(solver="lbfgs", callbacks=[TimeBudget(1)]).fit(X, y)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), "5", None])
-def test_a_budget_of_no_time_is_refused(seconds):
+def test_a_budget_that_is_not_positive_is_refused(seconds):
     with pytest.raises(ValueError, match="of TimeBudget must be a positive number of seconds"):
         NeuralClassifier(**ENDLESS, callbacks=[TimeBudget(seconds)]).fit(X, y)

@@ -1,11 +1,11 @@
-"""What the losses of a training show: on made curves, and on real trainings that do and don't go wrong."""
+"""Diagnoses of synthetic loss curves, and of real trainings with and without problems."""
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, make_classification
 
 from sknn import NeuralClassifier, NeuralRegressor
-from sknn.history.diagnosis import ADVICE, WARNING_PATIENCE, TrainingWarning, advice, diagnose
+from sknn.history.diagnosis import ADVICE, WARNING_PATIENCE, TrainingWarning, diagnose, find_advice
 from sknn.model_selection import GridSearchCV
 
 FALLING = [0.2 + 1 / epoch for epoch in range(1, 41)]
@@ -21,16 +21,16 @@ def noise(n, size):
     return size * np.random.default_rng(0).standard_normal(n)
 
 
-def test_a_validation_loss_that_rises_while_the_training_loss_falls_is_overfitting():
+def test_a_rising_validation_loss_and_a_falling_training_loss_are_overfitting():
     valid = FALLING[:15] + [FALLING[14] + 0.03 * epoch for epoch in range(25)]
 
-    findings = diagnose(records(FALLING, valid))
+    diagnoses = diagnose(records(FALLING, valid))
 
-    assert findings[:15] == [None] * 15
-    assert set(findings[25:]) == {"overfitting"}
+    assert diagnoses[:15] == [None] * 15
+    assert set(diagnoses[25:]) == {"overfitting"}
 
 
-def test_an_overfitting_that_has_come_to_rest_is_still_one():
+def test_a_validation_loss_that_stays_high_is_overfitting():
     valid = FALLING[:15] + [1.0] * 25
 
     assert diagnose(records(FALLING, valid))[-1] == "overfitting"
@@ -39,44 +39,44 @@ def test_an_overfitting_that_has_come_to_rest_is_still_one():
 @pytest.mark.parametrize(
     "valid",
     [
-        pytest.param([1.2 * loss for loss in FALLING], id="a gap that falls along"),
-        pytest.param(np.array(FALLING) + 0.5, id="a gap that stays"),
+        pytest.param([1.2 * loss for loss in FALLING], id="a gap that shrinks with the loss"),
+        pytest.param(np.array(FALLING) + 0.5, id="a constant gap"),
         pytest.param(np.array(FALLING) + noise(40, 0.01), id="noise"),
         pytest.param(FALLING[:15] + [FALLING[14] * 1.01] * 25, id="a rise of one percent"),
     ],
 )
-def test_a_gap_that_does_not_grow_is_none(valid):
+def test_a_gap_that_does_not_grow_has_no_diagnosis(valid):
     assert diagnose(records(FALLING, list(valid))) == [None] * 40
 
 
-def test_where_both_losses_rise_the_training_diverges():
+def test_two_rising_losses_are_a_divergence():
     rising = FALLING[:15] + [FALLING[14] + 0.05 * epoch for epoch in range(25)]
 
     assert diagnose(records(rising, rising))[-1] == "divergence"
     assert diagnose(records(rising))[-1] == "divergence"
 
 
-def test_a_loss_that_is_no_number_is_a_divergence_at_once():
+def test_a_loss_that_is_not_finite_is_a_divergence_at_once():
     assert diagnose(records([1.0, float("nan"), float("inf")])) == [None, "divergence", "divergence"]
 
 
 def test_a_loss_that_does_not_change_is_flat_from_the_tenth_epoch_on():
-    param_buffer = list(0.69 + noise(12, 1e-4))
+    constant = list(0.69 + noise(12, 1e-4))
 
-    assert diagnose(records(param_buffer)) == [None] * 9 + ["flat"] * 3
+    assert diagnose(records(constant)) == [None] * 9 + ["flat"] * 3
     assert diagnose(records([0.0] * 12)) == [None] * 12
 
 
-def test_thousands_of_epochs_are_judged_like_few():
+def test_thousands_of_epochs_are_diagnosed_like_few():
     train = list(1 / np.arange(1, 20_001))
     valid = train[:10_000] + list(np.linspace(1e-4, 0.3, 10_000))
-    findings = diagnose(records(train, valid))
+    diagnoses = diagnose(records(train, valid))
 
-    assert findings.index("overfitting") > 10_000
-    assert findings[-1] == "overfitting"
+    assert diagnoses.index("overfitting") > 10_000
+    assert diagnoses[-1] == "overfitting"
 
 
-def test_negative_losses_are_judged_like_others():
+def test_negative_losses_are_diagnosed_like_positive_ones():
     train = [loss - 10 for loss in FALLING]
     valid = train[:15] + [train[14] + 0.1 * epoch for epoch in range(25)]
 
@@ -84,28 +84,28 @@ def test_negative_losses_are_judged_like_others():
     assert diagnose(records(train, train)) == [None] * 40
 
 
-def test_few_epochs_and_none_show_nothing():
+def test_few_or_no_epochs_have_no_diagnosis():
     assert diagnose([]) == []
     assert diagnose(records([1, 2, 3, 4, 5, 6, 7, 8, 9])) == [None] * 9
 
 
-def test_epochs_of_which_only_some_have_losses_show_nothing():
+def test_missing_losses_have_no_diagnosis():
     assert diagnose([{}, *records([1.0] * 20)]) == [None] * 21
 
 
-def test_the_advice_is_that_of_the_last_epoch():
-    assert advice([], [0]) is None
-    assert advice(["flat", None], [0]) is None
-    assert advice([None, "flat"], [0]) == ADVICE["flat"]
+def test_the_advice_is_for_the_last_epoch():
+    assert find_advice([], [0]) is None
+    assert find_advice(["flat", None], [0]) is None
+    assert find_advice([None, "flat"], [0]) == ADVICE["flat"]
 
 
-def test_overfitting_is_worth_a_word_if_most_members_went_on_with_it():
-    assert advice([None, "overfitting"], [16, 0, 16]) == ADVICE["overfitting"]
-    assert advice([None, "overfitting"], [15]) is None
-    assert advice([None, "overfitting"], [16, 0, 0]) is None
+def test_overfitting_has_advice_if_most_members_trained_on_without_improvement():
+    assert find_advice([None, "overfitting"], [16, 0, 16]) == ADVICE["overfitting"]
+    assert find_advice([None, "overfitting"], [15]) is None
+    assert find_advice([None, "overfitting"], [16, 0, 0]) is None
 
 
-def test_the_default_patience_is_shorter_than_that():
+def test_the_default_patience_is_shorter_than_that_of_the_warning():
     assert NeuralClassifier().n_iter_no_change < WARNING_PATIENCE
 
 
@@ -115,10 +115,10 @@ def overfitting():
     return clf, X, y
 
 
-def test_a_fit_that_overfits_marks_its_epochs_and_warns_once_with_advice():
+def test_an_overfitting_fit_diagnoses_its_epochs_and_warns_once():
     clf, X, y = overfitting()
 
-    with pytest.warns(TrainingWarning, match="learns its rows by heart. Try more dropout") as caught:
+    with pytest.warns(TrainingWarning, match="overfits the training rows. Try more dropout") as caught:
         clf.fit(X, y)
 
     assert len(caught) == 1
@@ -127,7 +127,7 @@ def test_a_fit_that_overfits_marks_its_epochs_and_warns_once_with_advice():
     assert clf.history_[0]["diagnosis"] is None
 
 
-def test_candidates_of_a_search_are_not_warned_of_and_the_one_it_chooses_is():
+def test_a_search_warns_of_its_best_estimator_but_not_of_candidates():
     clf, X, y = overfitting()
     search = GridSearchCV(clf, {"learning_rate_init": [6e-3, 7e-3]}, cv=3, refit=False).fit(X, y)
 
@@ -137,7 +137,7 @@ def test_candidates_of_a_search_are_not_warned_of_and_the_one_it_chooses_is():
     assert len(caught) == 1
 
 
-def test_what_early_stopping_has_ended_is_not_warned_of():
+def test_a_training_that_early_stopping_ended_does_not_warn():
     clf, X, y = overfitting()
 
     clf.set_params(n_iter_no_change=25).fit(X, y)
@@ -145,14 +145,14 @@ def test_what_early_stopping_has_ended_is_not_warned_of():
     assert clf.history_[-1]["diagnosis"] == "overfitting"
 
 
-def test_a_learning_rate_that_is_far_too_small_is_flat():
+def test_a_tiny_learning_rate_gives_a_flat_loss():
     reg = NeuralRegressor(learning_rate_init=1e-9, max_iter=12, ensemble_size=1, random_state=0)
 
     with pytest.warns(TrainingWarning, match="has not changed since the first epochs.*try a larger learning_rate_init"):
         reg.fit(*load_diabetes(return_X_y=True))
 
 
-def test_a_training_whose_loss_rises_is_told_to_go_slower():
+def test_the_advice_for_a_rising_loss_is_a_smaller_learning_rate():
     X, y = load_digits(return_X_y=True)
     clf = NeuralClassifier(solver="sgd", learning_rate="constant", learning_rate_init=0.9, early_stopping=False)
     clf.set_params(max_iter=12, ensemble_size=1, momentum=0.99, random_state=0, dropout=0, n_iter_no_change=50)
@@ -162,7 +162,7 @@ def test_a_training_whose_loss_rises_is_told_to_go_slower():
 
 
 @pytest.mark.parametrize("data", [load_breast_cancer, load_digits])
-def test_the_defaults_have_nothing_to_warn_of(data):
+def test_the_defaults_do_not_warn(data):
     X, y = data(return_X_y=True)
 
     assert NeuralClassifier(random_state=0).fit(X[:400], y[:400]).n_iter_ > 9  # warnings are errors here

@@ -1,4 +1,4 @@
-"""What a notebook shows of an estimator: scikit-learn's representation, and the training below it."""
+"""The HTML of an estimator in a notebook: scikit-learn's representation, and the training below it."""
 
 import re
 import warnings
@@ -29,7 +29,7 @@ def html_of(estimator):
 
 
 def picture(records, n_iter=100):
-    """The words above the picture, and the picture's elements."""
+    """Return the summary above the picture, and the SVG element."""
     box = ElementTree.fromstring(training_html(records, n_iter))
     return box.find("summary").text, box.find("{*}svg")
 
@@ -38,14 +38,14 @@ def texts_of(svg):
     return [text.text for text in svg.findall("{*}text")]
 
 
-def numbers_of(path):
+def points_of(path):
     return np.array(re.findall(r"[ML]([\d.]+) ([\d.]+)", path.get("d")), dtype=float).reshape(-1, 2)
 
 
 def curves_of(svg):
-    """The lines of the training and of the validation loss, without those of the key."""
+    """Return the points of the training and validation loss, without the lines of the legend."""
     lines = [svg.findall(f"{{*}}path[@stroke='{colour}']") for colour in COLOURS.values()]
-    return [numbers_of(paths[0]) for paths in lines if paths]
+    return [points_of(paths[0]) for paths in lines if paths]
 
 
 def of_losses(train, valid=None):
@@ -58,12 +58,12 @@ def clf():
     return NeuralClassifier(**SMALL, ensemble_size=2).fit(X, y)
 
 
-def test_scikit_learns_representation_comes_first_and_is_left_as_it_is(clf):
-    html, own = html_of(clf), estimator_html_repr(clf)
+def test_scikit_learns_representation_comes_first_and_unchanged(clf):
+    html, sklearn_html = html_of(clf), estimator_html_repr(clf)
     ids = re.compile(r"sk-(container|estimator)-id-\d+")
 
-    assert ids.sub("", html.partition('<details open="open" ' + CURVE)[0]) == ids.sub("", own)
-    assert "hidden_layer_sizes" in own
+    assert ids.sub("", html.partition('<details open="open" ' + CURVE)[0]) == ids.sub("", sklearn_html)
+    assert "hidden_layer_sizes" in sklearn_html
 
 
 def test_the_training_is_shown_once_below_it(clf):
@@ -85,14 +85,14 @@ def test_without_diagrams_there_is_no_html(clf):
 
 
 def test_an_estimator_without_a_training_has_no_curve():
-    with warnings.catch_warnings(action="ignore"):  # five epochs are a few
+    with warnings.catch_warnings(action="ignore"):  # five epochs are not enough to converge
         mlp = MLPClassifier((4,), max_iter=5, random_state=0).fit(X, y)
 
     assert CURVE not in html_of(NeuralClassifier())
     assert CURVE not in html_of(from_sklearn(mlp))
 
 
-def test_pipelines_and_searches_are_scikit_learns_own(clf):
+def test_pipelines_and_searches_have_scikit_learns_representation(clf):
     pipe = make_pipeline(StandardScaler(), NeuralClassifier(**SMALL, ensemble_size=1)).fit(X, y)
     search = GridSearchCV(NeuralClassifier(**SMALL, ensemble_size=1), {"dropout": [0.0]}, cv=2).fit(X, y)
 
@@ -103,13 +103,13 @@ def test_pipelines_and_searches_are_scikit_learns_own(clf):
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "adamw"])
-def test_every_solver_has_a_picture_that_is_well_formed(solver):
+def test_the_picture_of_every_solver_is_well_formed(solver):
     clf = NeuralClassifier(**SMALL, solver=solver, ensemble_size=1)
-    with warnings.catch_warnings(action="ignore"):  # six iterations are a few
+    with warnings.catch_warnings(action="ignore"):  # six iterations are not enough to converge
         clf.fit(X, y)
-    words, svg = picture(clf.history_, clf.n_iter_)
+    summary, svg = picture(clf.history_, clf.n_iter_)
 
-    assert words.startswith(f"{len(clf.history_)} epochs; last loss: training")
+    assert summary.startswith(f"{len(clf.history_)} epochs; last loss: training")
     assert len(curves_of(svg)) == (1 if solver == "lbfgs" else 2)
 
 
@@ -123,7 +123,7 @@ def test_lines_go_through_the_losses():
     np.testing.assert_allclose(np.diff(train[:, 0]), (train[2, 0] - train[0, 0]) / 2)
 
 
-def test_axes_and_key_are_labelled():
+def test_axes_and_legend_have_labels():
     _, svg = picture(of_losses([4.0, 2.0, 1.0], [3.0, 2.5, 4.5]))
 
     assert texts_of(svg) == ["epoch 1", "3", "1", "4.5", "training loss", "validation loss", "best epoch"]
@@ -132,13 +132,13 @@ def test_axes_and_key_are_labelled():
 def test_a_triangle_marks_each_best_epoch_of_the_last_fit():
     records = of_losses([4.0, 3.0, 2.0, 1.0], [0.5, 3.0, 2.0, 4.0])
     _, svg = picture(records, n_iter=3)
-    triangle, in_key = svg.findall(f"{{*}}path[@fill='{COLOURS['valid']}']")
+    triangle, in_legend = svg.findall(f"{{*}}path[@fill='{COLOURS['valid']}']")
 
-    assert numbers_of(triangle)[0, 0] == curves_of(svg)[0][2, 0]
-    assert numbers_of(in_key)[0, 1] < numbers_of(triangle)[0, 1]
+    assert points_of(triangle)[0, 0] == curves_of(svg)[0][2, 0]
+    assert points_of(in_legend)[0, 1] < points_of(triangle)[0, 1]
 
 
-def test_a_curve_is_interrupted_where_the_loss_is_not_finite():
+def test_a_curve_has_gaps_at_losses_that_are_not_finite():
     _, svg = picture(of_losses([2.0, 1.0, np.nan, np.inf, 1.5, 1.0]))
     path = svg.findall(f"{{*}}path[@stroke='{COLOURS['train']}']")[0].get("d")
 
@@ -146,13 +146,13 @@ def test_a_curve_is_interrupted_where_the_loss_is_not_finite():
 
 
 def test_a_single_epoch_is_a_dot():
-    words, svg = picture(of_losses([2.0]))
+    summary, svg = picture(of_losses([2.0]))
 
-    assert words == "1 epoch; last loss: training 2"
+    assert summary == "1 epoch; last loss: training 2"
     assert svg.find(f"{{*}}path[@stroke='{COLOURS['train']}']").get("stroke-width") == "6"
 
 
-def test_nothing_comes_from_elsewhere_and_the_page_gives_the_colour(clf):
+def test_the_picture_loads_nothing_and_uses_the_colour_of_the_page(clf):
     html = training_html(clf.history_, clf.n_iter_)
 
     assert re.findall(r"https?://[^\"]+", html) == ["http://www.w3.org/2000/svg"]
@@ -164,7 +164,7 @@ LOSSES = st.floats(width=64)
 
 
 @given(st.lists(st.tuples(LOSSES, LOSSES), min_size=1, max_size=5))
-def test_any_losses_make_a_picture_within_its_frame(pairs):
+def test_curves_of_arbitrary_losses_lie_in_the_picture(pairs):
     _, svg = picture(of_losses(*zip(*pairs, strict=True)))
 
     for curve in curves_of(svg):

@@ -1,4 +1,4 @@
-"""The records of a training, against what they are made of, and as a table."""
+"""The records of a training: their content, their order, and the DataFrame of them."""
 
 import pickle
 import sys
@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 
 from sknn import NeuralClassifier
-from sknn.history.records import frame_of
+from sknn.history.records import make_frame
 
 X, y = load_breast_cancer(return_X_y=True)
 SMALL = {"hidden_layer_sizes": 8, "max_iter": 4, "random_state": 0}
@@ -29,7 +29,7 @@ def test_a_record_has_losses_metrics_rates_and_times_in_this_order(pair):
     ]
 
 
-def test_each_number_is_the_mean_over_members(pair):
+def test_each_value_is_the_mean_over_members(pair):
     for record in pair.history_:
         for name in ("train_loss", "valid_loss", "train_accuracy", "valid_accuracy", "gradient_norm"):
             assert record[name] == pytest.approx(np.mean(record[f"member_{name}"]))
@@ -46,7 +46,7 @@ def test_the_gap_is_the_validation_loss_over_the_training_loss(pair):
     assert [r["gap"] for r in pair.history_] == [r["valid_loss"] / r["train_loss"] for r in pair.history_]
 
 
-def test_the_gradient_norm_is_the_length_of_a_step_of_plain_descent():
+def test_the_gradient_norm_is_the_length_of_a_gradient_descent_step():
     def after_a_step(rate):
         clf = NeuralClassifier(solver="sgd", momentum=0, learning_rate="constant", learning_rate_init=rate, alpha=3.0)
         clf.set_params(**SMALL | {"max_iter": 1}, batch_size=len(X), ensemble_size=1, early_stopping=False, dropout=0)
@@ -60,17 +60,17 @@ def test_the_gradient_norm_is_the_length_of_a_step_of_plain_descent():
     assert one.history_[0]["gradient_norm"] == pytest.approx(step, rel=1e-9)
 
 
-def test_the_gradient_norm_is_a_mean_over_steps_and_not_recorded_unasked():
+def test_the_gradient_norm_is_a_mean_over_steps_and_only_recorded_on_request():
     clf = NeuralClassifier(**SMALL, ensemble_size=1, metrics="gradient_norm", batch_size=100)
-    whole = clf.fit(X, y).history_
-    rates = NeuralClassifier(**SMALL, ensemble_size=1, batch_size=100).fit(X, y)
+    with_norm = clf.fit(X, y).history_
+    without = NeuralClassifier(**SMALL, ensemble_size=1, batch_size=100).fit(X, y)
 
-    assert 0 < whole[-1]["gradient_norm"] < 10
-    assert "gradient_norm" not in rates.history_[0]
-    assert [r["train_loss"] for r in whole] == [r["train_loss"] for r in rates.history_]
+    assert 0 < with_norm[-1]["gradient_norm"] < 10
+    assert "gradient_norm" not in without.history_[0]
+    assert [r["train_loss"] for r in with_norm] == [r["train_loss"] for r in without.history_]
 
 
-def test_lbfgs_has_seconds_and_rows_of_each_iteration():
+def test_lbfgs_records_seconds_and_rows_of_each_iteration():
     clf = NeuralClassifier(solver="lbfgs", hidden_layer_sizes=4, ensemble_size=2, random_state=0, max_iter=500)
     history = clf.fit(X, y).history_
 
@@ -108,9 +108,9 @@ def test_a_single_network_is_member_0():
     assert frame["train_loss"].tolist() == clf.loss_curve_
 
 
-def test_no_epochs_are_an_empty_frame():
-    assert frame_of([]).empty
-    assert frame_of([], members=True).empty
+def test_the_frame_of_no_epochs_is_empty():
+    assert make_frame([]).empty
+    assert make_frame([], members=True).empty
 
 
 def test_history_survives_a_pickle(pair):

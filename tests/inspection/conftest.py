@@ -1,4 +1,4 @@
-"""What every test of a display asks: no figure and no setting outlives it."""
+"""Each test of a display starts without figures, and must not change matplotlib's settings."""
 
 import matplotlib as mpl
 import pytest
@@ -6,8 +6,7 @@ from matplotlib import pyplot as plt
 
 
 @pytest.fixture(autouse=True)
-def pyplot_as_it_was():
-    """Settings are left alone; figures are those of one test."""
+def fresh_pyplot():
     plt.close("all")
     before = dict(mpl.rcParams)
     yield

@@ -1,4 +1,4 @@
-"""The display of a network: a line for each layer and tensor, and histograms that tell the weights."""
+"""The display of a network: a line for each layer and tensor, and histograms of the weights."""
 
 import sys
 
@@ -25,11 +25,11 @@ def texts_of(ax):
     return [text.get_text() for text in ax.texts]
 
 
-def test_layers_and_tensors_have_a_line_each_from_the_input_downwards(clf):
+def test_layers_and_tensors_are_lines_from_the_input_downwards(clf):
     display = NetworkDisplay.from_estimator(clf)
     left = [(text.get_position()[1], text.get_text()) for text in display.ax_.texts if text.get_position()[0] < 5]
 
-    assert [place for place, _ in left] == list(range(len(left)))
+    assert [y for y, _ in left] == list(range(len(left)))
     assert [text for _, text in left[:5]] == [
         "layers.0  ScaledLinear → 8",
         "weight  4 x 8",
@@ -51,7 +51,7 @@ def test_outlines_have_the_shape_of_the_histograms(clf):
     assert len(display.lines_) == sum(len(layer.tensors) for layer in network.layers)
 
 
-def test_numbers_stand_beside_the_histograms(clf):
+def test_statistics_stand_beside_the_histograms(clf):
     weight = summary(clf).layers[0].tensors[0]
 
     texts = texts_of(NetworkDisplay.from_estimator(clf).ax_)
@@ -59,11 +59,11 @@ def test_numbers_stand_beside_the_histograms(clf):
     assert {"32", f"{weight.mean:.3f}", f"{weight.std:.3f}", f"{weight.near_zero:.1%}"} <= set(texts)
 
 
-def test_the_title_tells_the_estimator(clf):
+def test_the_title_names_the_estimator(clf):
     assert NetworkDisplay.from_estimator(clf).ax_.get_title(loc="left") == summary(clf).title
 
 
-def test_no_text_lies_on_another(clf):
+def test_texts_do_not_overlap(clf):
     display = NetworkDisplay.from_estimator(clf)
     display.figure_.draw_without_rendering()
     boxes = [text.get_window_extent() for text in display.ax_.texts]
@@ -73,7 +73,7 @@ def test_no_text_lies_on_another(clf):
     assert all(display.figure_.bbox.x0 <= box.x0 and box.x1 <= display.figure_.bbox.x1 for box in boxes)
 
 
-def test_it_is_drawn_on_the_axes_and_in_the_colour_that_are_given(clf):
+def test_it_is_drawn_on_the_callers_axes_in_the_callers_colour(clf):
     figure, ax = plt.subplots()
     display = NetworkDisplay.from_estimator(clf, ax=ax, color="green")
 
@@ -82,26 +82,28 @@ def test_it_is_drawn_on_the_axes_and_in_the_colour_that_are_given(clf):
     assert plt.get_fignums() == [figure.number]
 
 
-def test_a_custom_module_is_drawn_with_the_shapes_that_its_rows_give():
+def test_a_custom_module_is_drawn_with_output_shapes_if_rows_are_passed():
     clf = NeuralClassifier(module=nn.Linear, ensemble_size=1, max_iter=1, random_state=0).fit(X, y)
 
     assert "module  Linear" in texts_of(NetworkDisplay.from_estimator(clf).ax_)
     assert "module  Linear → 3" in texts_of(NetworkDisplay.from_estimator(clf, X).ax_)
 
 
-def test_an_estimator_has_to_be_fitted():
+def test_an_estimator_that_is_not_fitted_is_refused():
     with pytest.raises(NotFittedError, match="not fitted yet"):
         NetworkDisplay.from_estimator(NeuralClassifier())
     assert plt.get_fignums() == []
 
 
-def test_matplotlib_is_asked_for_by_its_extra(clf, monkeypatch):
+def test_without_matplotlib_the_extra_is_named(clf, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
 
     with pytest.raises(ImportError, match=r"NetworkDisplay.plot needs matplotlib; .* pip install 'sknn\[plot\]'"):
         NetworkDisplay(summary(clf)).plot()
 
 
-def test_an_estimator_in_the_place_of_a_summary_is_refused_with_advice():
-    with pytest.raises(TypeError, match=r"network must be what .*summary\(estimator\) gives, got a NeuralClassifier"):
+def test_an_estimator_instead_of_a_summary_is_refused_with_advice():
+    with pytest.raises(
+        TypeError, match=r"network must be the result of .*summary\(estimator\), got a NeuralClassifier"
+    ):
         NetworkDisplay(NeuralClassifier())

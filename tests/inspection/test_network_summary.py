@@ -1,4 +1,4 @@
-"""A network's layers as a table: against the network itself, built in and custom."""
+"""The table of a network's layers, compared with built-in and custom networks."""
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ def convolutional(in_features, out_features):
 
 
 class Recurrent(nn.Module):
-    """A layer that returns a tuple, a parameter of the module's own, a buffer, and a shared layer."""
+    """A module with a layer that returns a tuple, a parameter outside of layers, a buffer, and a shared layer."""
 
     def __init__(self, in_features, out_features):
         super().__init__()
@@ -44,8 +44,8 @@ class Recurrent(nn.Module):
 
 def table():
     rng = np.random.default_rng(0)
-    numbers = pd.DataFrame(rng.normal(size=(200, 2)), columns=["a", "b"])
-    return numbers.assign(city=rng.choice([f"city {i}" for i in range(20)], 200))
+    frame = pd.DataFrame(rng.normal(size=(200, 2)), columns=["a", "b"])
+    return frame.assign(city=rng.choice([f"city {i}" for i in range(20)], 200))
 
 
 def count(module):
@@ -58,16 +58,16 @@ def count(module):
 def test_parameters_of_the_built_in_network_are_all_counted(n_members, embedding, batch_norm):
     reg = NeuralRegressor(**SMALL | {"ensemble_size": n_members}, numeric_embedding=embedding, batch_norm=batch_norm)
     reg.fit(table(), np.arange(200.0))
-    table_of = summary(reg)
+    network = summary(reg)
 
     buffers = sum(b.numel() for name, b in reg.module_.named_buffers() if not name.endswith("starts"))
-    assert table_of.n_members == n_members
-    assert table_of.n_parameters * n_members == count(reg.module_)
-    assert table_of.n_fixed * n_members == buffers
-    assert [layer.name for layer in table_of.layers][-1] == f"layers.{len(reg.module_.layers) - 1}"
+    assert network.n_members == n_members
+    assert network.n_parameters * n_members == count(reg.module_)
+    assert network.n_fixed * n_members == buffers
+    assert [layer.name for layer in network.layers][-1] == f"layers.{len(reg.module_.layers) - 1}"
 
 
-def test_layers_say_what_they_are_and_what_they_make_of_a_row():
+def test_layers_have_kinds_and_output_shapes():
     reg = NeuralRegressor(**SMALL, numeric_embedding="periodic", batch_norm=True, dropout=(0.1, 0.2), activation="relu")
     reg.fit(table(), np.arange(200.0))
 
@@ -86,7 +86,7 @@ def test_layers_say_what_they_are_and_what_they_make_of_a_row():
     ]
 
 
-def test_statistics_are_those_of_the_weights_of_all_members():
+def test_statistics_describe_the_weights_of_all_members():
     clf = NeuralClassifier(**SMALL | {"ensemble_size": 3}, scaling="standard").fit(X, y)
     weight = summary(clf).layers[0].tensors[0]
     values = clf.coefs_[0]
@@ -110,7 +110,7 @@ def test_weights_that_are_zero_are_near_zero():
     assert dead.histogram.argmax() == len(dead.histogram) // 2
 
 
-def test_a_frozen_tensor_is_called_so():
+def test_a_frozen_tensor_is_marked():
     clf = NeuralClassifier(**SMALL, callbacks=[Freezer("layers.0.weight")]).fit(X, y)
 
     assert [tensor.name for tensor in summary(clf).layers[0].tensors] == ["weight (frozen)", "bias", "scale"]
@@ -134,7 +134,7 @@ def test_rows_show_the_output_shapes_of_a_custom_module():
     assert [layer.output_shape for layer in network.layers] == [(2, 8, 8), (2, 8, 8), (2, 4, 4), (32,), (10,)]
 
 
-def test_a_module_with_tuples_buffers_and_parameters_of_its_own_is_counted_right():
+def test_a_module_with_tuples_buffers_and_direct_parameters_is_counted_correctly():
     clf = NeuralClassifier(module=Recurrent, ensemble_size=2, max_iter=1, random_state=0).fit(X, y)
     network = summary(clf, X)
 
@@ -144,13 +144,13 @@ def test_a_module_with_tuples_buffers_and_parameters_of_its_own_is_counted_right
     assert network.n_fixed == 2 * 5
 
 
-def test_a_single_layer_is_a_network():
+def test_a_module_of_a_single_layer():
     clf = NeuralClassifier(module=nn.Linear, ensemble_size=1, max_iter=1, random_state=0).fit(X, y)
 
     assert [(layer.name, layer.kind, layer.n_parameters) for layer in summary(clf).layers] == [("module", "Linear", 15)]
 
 
-def test_looking_at_a_network_leaves_it_as_it_is():
+def test_a_summary_does_not_change_the_network():
     clf = NeuralClassifier(module=Recurrent, ensemble_size=1, max_iter=1, random_state=0).fit(X, y)
     clf.module_.train()
     before, state = {k: v.clone() for k, v in clf.module_.state_dict().items()}, torch.get_rng_state()
@@ -172,11 +172,11 @@ def test_the_table_is_aligned_and_adds_up():
     assert lines[4].split()[:7] == ["layers.0", "ScaledLinear", "8", "weight", "4", "x", "8"]
     assert lines[-1] == "Output: softmax. Near 0: below 1% of the root mean square."
     end = lines[2].index("parameters") + len("parameters")
-    numbers = [int(line[end - 10 : end]) for line in lines[4:-2] if line[end - 1 : end].strip()]
-    assert sum(numbers) == 95
+    parameters = [int(line[end - 10 : end]) for line in lines[4:-2] if line[end - 1 : end].strip()]
+    assert sum(parameters) == 95
 
 
-def test_print_and_the_prompt_show_the_table(capsys):
+def test_print_and_repr_show_the_table(capsys):
     network = summary(NeuralClassifier(**SMALL).fit(X, y))
 
     assert capsys.readouterr().out == ""
@@ -191,12 +191,12 @@ def test_long_descriptions_are_cut():
     assert "MaxPool2d(kernel_size=2, st..." in lines[7]
 
 
-def test_a_pipeline_shows_its_network():
+def test_a_pipeline_shows_its_estimator():
     pipe = make_pipeline(StandardScaler(), NeuralClassifier(**SMALL)).fit(X, y)
 
     assert str(summary(pipe)) == str(summary(pipe[-1]))
 
 
-def test_an_estimator_has_to_be_fitted():
+def test_an_estimator_that_is_not_fitted_is_refused():
     with pytest.raises(NotFittedError, match="NeuralClassifier instance is not fitted yet"):
         summary(NeuralClassifier())

@@ -1,4 +1,4 @@
-"""The display of a training: what is drawn, how it is labelled, and what is refused."""
+"""The display of a training: its curves, labels and errors."""
 
 import sys
 import warnings
@@ -71,7 +71,7 @@ def test_members_are_thin_lines_that_end_where_they_stopped(ensemble):
     display = TrainingCurveDisplay.from_estimator(ensemble)
 
     lengths = [np.isfinite(line.get_ydata()).sum() for line in display.member_lines_]
-    assert lengths == 2 * ensemble.net_.epochs_  # of the training, then of the validation rows
+    assert lengths == 2 * ensemble.net_.epochs_  # lines of the training, then of the validation loss
     assert len(set(ensemble.net_.epochs_)) > 1
     assert max(line.get_linewidth() for line in display.member_lines_) < display.lines_[0].get_linewidth()
     assert legend_of(display.ax_)[:2] == ["training, mean of 3", "validation, mean of 3"]
@@ -96,7 +96,7 @@ def test_members_can_be_left_out(ensemble):
     assert TrainingCurveDisplay.from_estimator(ensemble, members=False).member_lines_ == []
 
 
-def test_all_panels_get_axes_of_their_own(ensemble):
+def test_every_panel_has_separate_axes(ensemble):
     display = TrainingCurveDisplay.from_estimator(ensemble, kind="all")
 
     assert labels_of(display.ax_) == ["loss", "accuracy", "learning rate"]
@@ -105,7 +105,7 @@ def test_all_panels_get_axes_of_their_own(ensemble):
     assert display.ax_[2].get_legend() is None
 
 
-def test_panels_are_drawn_on_the_axes_that_are_given(ensemble):
+def test_panels_are_drawn_on_the_callers_axes(ensemble):
     figure, axes = plt.subplots(2)
     display = TrainingCurveDisplay(ensemble.history_).plot(axes, kind=["accuracy", "seconds"])
 
@@ -116,7 +116,7 @@ def test_panels_are_drawn_on_the_axes_that_are_given(ensemble):
     assert labels_of(axes) == ["accuracy", "seconds"]
 
 
-def test_plotting_is_possible_several_times(ensemble):
+def test_plot_can_be_called_several_times(ensemble):
     display = TrainingCurveDisplay(ensemble.history_)
     first = display.plot().ax_
 
@@ -124,7 +124,7 @@ def test_plotting_is_possible_several_times(ensemble):
     assert len(display.lines_) == 2
 
 
-def test_several_trainings_share_axes_under_their_names(single, ensemble):
+def test_several_trainings_share_axes_and_have_names(single, ensemble):
     display = TrainingCurveDisplay.from_estimator(single, name="one")
     TrainingCurveDisplay.from_estimator(ensemble, ax=display.ax_, name="three", line_kw={"color": "green"})
 
@@ -158,7 +158,7 @@ def test_epochs_with_a_diagnosis_are_shaded_and_named():
     assert (span.get_x(), span.get_x() + span.get_width()) == (2.5, 4.5)
 
 
-def test_a_diagnosis_of_one_epoch_and_of_an_unknown_name_is_drawn_too():
+def test_a_diagnosis_of_one_epoch_with_an_unknown_name_is_shaded():
     records = [{"train_loss": 1.0, "diagnosis": "something new"}, {"train_loss": 1.0, "diagnosis": None}]
 
     assert legend_of(TrainingCurveDisplay(records).plot().ax_) == ["training", "something new: epoch 1"]
@@ -173,9 +173,9 @@ def test_records_without_validation_have_neither_gap_nor_best_epoch():
     assert display.best_lines_ == []
 
 
-def test_a_history_of_lbfgs_has_a_loss_only():
+def test_a_history_of_lbfgs_only_has_a_loss():
     clf = NeuralClassifier(**SMALL, solver="lbfgs", ensemble_size=2)
-    with warnings.catch_warnings(action="ignore"):  # twelve iterations are a few
+    with warnings.catch_warnings(action="ignore"):  # twelve iterations are not enough to converge
         clf.fit(X, y)
     display = TrainingCurveDisplay.from_estimator(clf, kind="all")
 
@@ -209,13 +209,13 @@ def test_after_a_fit_and_a_partial_fit_no_best_epoch_is_marked():
     assert display.best_lines_ == []
 
 
-def test_a_pipeline_and_a_search_show_their_network(single):
+def test_a_pipeline_and_a_search_show_their_estimator(single):
     pipe = make_pipeline(StandardScaler(), NeuralClassifier(**SMALL, ensemble_size=1))
     search = GridSearchCV(pipe, {"neuralclassifier__dropout": [0.0]}, cv=2).fit(X, y)
-    network = search.best_estimator_[-1]
+    fitted = search.best_estimator_[-1]
     display = TrainingCurveDisplay.from_estimator(search)
 
-    np.testing.assert_array_equal(display.lines_[0].get_ydata(), network.loss_curve_)
+    np.testing.assert_array_equal(display.lines_[0].get_ydata(), fitted.loss_curve_)
 
 
 @pytest.mark.parametrize(
@@ -226,53 +226,53 @@ def test_a_pipeline_and_a_search_show_their_network(single):
         GridSearchCV(NeuralClassifier(), {"dropout": [0.0]}),
     ],
 )
-def test_an_estimator_has_to_be_fitted(estimator):
+def test_an_estimator_that_is_not_fitted_is_refused(estimator):
     with pytest.raises(NotFittedError, match="not fitted yet"):
         TrainingCurveDisplay.from_estimator(estimator)
 
 
 @pytest.mark.parametrize("estimator", [GaussianNB().fit(X, y), make_pipeline("passthrough"), "adam"])
 def test_an_estimator_without_a_network_is_refused(estimator):
-    with pytest.raises(TypeError, match="holds no network: pass a NeuralClassifier or NeuralRegressor"):
+    with pytest.raises(TypeError, match="has no network: pass a NeuralClassifier or NeuralRegressor"):
         TrainingCurveDisplay.from_estimator(estimator)
 
 
 def test_weights_without_a_training_have_no_curve():
-    with warnings.catch_warnings(action="ignore"):  # five epochs are a few
+    with warnings.catch_warnings(action="ignore"):  # five epochs are not enough to converge
         mlp = MLPClassifier((4,), max_iter=5, random_state=0).fit(X, y)
 
-    with pytest.raises(ValueError, match="records hold no 'train_loss': there is no epoch"):
+    with pytest.raises(ValueError, match="records hold no 'train_loss', they are empty"):
         TrainingCurveDisplay.from_estimator(from_sklearn(mlp))
 
 
-def test_an_unknown_metric_is_refused_with_those_that_there_are(ensemble):
-    message = r"kind='acuracy' is not recorded; there are 'loss', 'accuracy', .*'learning_rate'.* parameter metrics"
+def test_an_unknown_metric_is_refused_with_the_known_ones(ensemble):
+    message = r"kind='acuracy' is not recorded; use one of 'loss', 'accuracy', .*'learning_rate'.* parameter metrics"
 
     with pytest.raises(ValueError, match=message):
         TrainingCurveDisplay(ensemble.history_).plot(kind="acuracy")
     assert plt.get_fignums() == []
 
 
-def test_no_panel_at_all_is_refused(ensemble):
-    with pytest.raises(ValueError, match=r"kind=\[\] is not recorded; there are 'loss', 'accuracy'"):
+def test_an_empty_list_of_panels_is_refused(ensemble):
+    with pytest.raises(ValueError, match=r"kind=\[\] is not recorded; use one of 'loss', 'accuracy'"):
         TrainingCurveDisplay(ensemble.history_).plot(kind=[])
 
 
-def test_each_panel_needs_axes(ensemble):
+def test_a_wrong_number_of_axes_is_refused(ensemble):
     _, axes = plt.subplots(1, 2)
 
     with pytest.raises(ValueError, match=r"ax holds 2 axes for 3 panels \(loss, accuracy, learning_rate\); pass one"):
         TrainingCurveDisplay(ensemble.history_).plot(axes, kind="all")
 
 
-def test_matplotlib_is_asked_for_by_its_extra(ensemble, monkeypatch):
+def test_without_matplotlib_the_extra_is_named(ensemble, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
 
     with pytest.raises(ImportError, match=r"TrainingCurveDisplay.plot needs matplotlib; .* pip install 'sknn\[plot\]'"):
         TrainingCurveDisplay(ensemble.history_).plot()
 
 
-def test_what_is_no_record_no_name_or_no_axes_is_refused(ensemble):
+def test_arguments_of_wrong_types_are_refused(ensemble):
     with pytest.raises(TypeError, match=r"records=3 have to be a dict for each epoch, as in history_"):
         TrainingCurveDisplay(3).plot()
     with pytest.raises(TypeError, match=r"kind=3 must be a name, such as 'loss' or 'accuracy'"):
@@ -281,7 +281,7 @@ def test_what_is_no_record_no_name_or_no_axes_is_refused(ensemble):
         TrainingCurveDisplay(ensemble.history_).plot(3)
 
 
-def test_a_frame_of_the_history_and_an_iterator_are_drawn_like_its_records(ensemble):
+def test_a_history_frame_and_an_iterator_are_drawn_like_records(ensemble):
     drawn = [
         TrainingCurveDisplay(records).plot().lines_[0].get_xydata().tolist()
         for records in (ensemble.history_, ensemble.history_frame(), iter(ensemble.history_))

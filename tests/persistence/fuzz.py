@@ -1,7 +1,7 @@
-"""Mutated files, loaded one after another: `python -m tests.persistence.fuzz COUNT SEED` prints what became of them.
+"""Load mutated files one after another: `python -m tests.persistence.fuzz COUNT SEED` prints the results.
 
-A process of its own, so that a crash of the interpreter is seen, memory can be limited, and an audit hook can listen
-for anything that runs code.
+It runs in a separate process, so that a crash of the interpreter is seen, memory can be limited, and an audit hook can
+watch for events that run code.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ import sknn
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.persistence import InvalidFileError
 from sknn.persistence.classes import CLASSES, FUNCTIONS, TYPES
-from sknn.persistence.codec import READERS
+from sknn.persistence.codec import DECODERS
 from sknn.persistence.container import pack, unpack
 from tests.common import TINY
 
@@ -70,7 +70,7 @@ class Net(nn.Module):
 
 
 def samples():
-    """Small models, and rows to predict: (bytes of the file, rows, what has to be given); the last is a pipeline."""
+    """Yield small models as (bytes of the file, rows to predict, parameters of `load`); the last is a pipeline."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(N, 2))
     frame = pd.DataFrame(X, columns=["u", "v"]).assign(
@@ -103,18 +103,18 @@ def samples():
         (make_pipeline(ColumnTransformer(steps), NeuralClassifier(**TINY, scaling=None)).fit(text, labels), text, {}),
     ]
     with tempfile.TemporaryDirectory() as folder:
-        for model, rows, given in models:
+        for model, rows, params in models:
             sknn.save(model, Path(folder, "model.sknn"))
             document, arrays = unpack(Path(folder, "model.sknn").read_bytes())
-            same_each_time = re.sub(r'"(dur|_stop_words_id)": [\d.e-]+', r'"\1": 1', document)  # seconds, an address
-            yield pack(same_each_time, arrays), rows, given
+            reproducible = re.sub(r'"(dur|_stop_words_id)": [\d.e-]+', r'"\1": 1', document)  # seconds, an address
+            yield pack(reproducible, arrays), rows, params
 
 
 # --- Mutations ----------------------------------------------------------------------------------------------------
 
 
-def places(tree):
-    """(container, key) of every value in a tree of JSON."""
+def locations(tree):
+    """Return (container, key) of every value in a JSON tree."""
     found, containers = [], [tree]
     for container in containers:
         items = list(container.items() if isinstance(container, dict) else enumerate(container))
@@ -125,23 +125,23 @@ def places(tree):
 
 def mutate_bytes(data, rng):
     data = bytearray(data)
-    at = int(rng.integers(len(data) if rng.random() < 0.5 else min(len(data), 400)))
+    index = int(rng.integers(len(data) if rng.random() < 0.5 else min(len(data), 400)))
     match rng.integers(5):
         case 0:
-            data[at] ^= 1 << rng.integers(8)
+            data[index] ^= 1 << rng.integers(8)
         case 1:
-            data[at : at + int(rng.integers(1, 9))] = rng.bytes(int(rng.integers(0, 9)))
+            data[index : index + int(rng.integers(1, 9))] = rng.bytes(int(rng.integers(0, 9)))
         case 2:
-            del data[at:]
+            del data[index:]
         case 3:
             data[:8] = int(rng.choice([0, 1, len(data), 1 << 20, (1 << 63) - 1])).to_bytes(8, "little")
         case 4:
-            data[at:at] = data[: int(rng.integers(1, 200))]
+            data[index:index] = data[: int(rng.integers(1, 200))]
     return bytes(data)
 
 
 def mutate_header(data, rng):
-    """Other types, shapes and offsets of tensors, as the container declares them; keys that occur twice."""
+    """Change types, shapes and offsets of tensors in the container's header, or duplicate a key."""
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
     name = str(rng.choice([name for name in header if name != "__metadata__"]))
@@ -164,26 +164,26 @@ def mutate_header(data, rng):
 
 
 def mutate_document(document, arrays, rng):
-    """Values swapped, replaced, removed, renamed; the digest will be right."""
+    """Copy, replace, remove or rename values; the digest is computed afterwards."""
     for _ in range(int(rng.integers(1, 4))):
-        spots = places(document)
-        numbers = [(t, k) for t, k in spots if isinstance(t[k], int | float)]
+        spots = locations(document)
+        numeric = [(t, k) for t, k in spots if isinstance(t[k], int | float)]
         named = [(t, k) for t, k in spots if k in ("class", "function", "type", "tensor")]
-        if not numbers or not named:
-            return  # hardly anything is left
+        if not numeric or not named:
+            return  # little is left to mutate
         tree, key = spots[rng.integers(len(spots))]
         match rng.integers(8):
             case 0 | 1:
                 tree[key] = copy.deepcopy(HOSTILE[rng.integers(len(HOSTILE))])
             case 2:
-                other, place = spots[rng.integers(len(spots))]
-                tree[key] = copy.deepcopy(other[place])
+                other, other_key = spots[rng.integers(len(spots))]
+                tree[key] = copy.deepcopy(other[other_key])
             case 3:
                 del tree[key]
             case 4 if isinstance(tree, dict):
-                tree[str(rng.choice([*NAMES, *READERS, key]))] = tree.pop(key)
+                tree[str(rng.choice([*NAMES, *DECODERS, key]))] = tree.pop(key)
             case 5:
-                tree, key = numbers[rng.integers(len(numbers))]
+                tree, key = numeric[rng.integers(len(numeric))]
                 tree[key] = [-1, 0, 1, 3, 10**6, 1 << 40, 1 << 70, 0.1][rng.integers(8)]
             case 6:
                 tree, key = named[rng.integers(len(named))]
@@ -231,64 +231,68 @@ def mutant(data, content, rng):
             return "header", mutate_header(data, rng)
         document, arrays = json.loads(content[0]), dict(content[1])
         if kind < 0.84:
-            with contextlib.suppress(RecursionError):  # of copying what is nested too deeply already
+            with contextlib.suppress(RecursionError):  # from copying a deeply nested value
                 mutate_document(document, arrays, rng)
             return "document", pack(json.dumps(document), arrays)
         mutate_arrays(arrays, rng)
         return "arrays", pack(json.dumps(document), arrays)
 
 
-# --- What becomes of them -------------------------------------------------------------------------------------------
+# --- Results ------------------------------------------------------------------------------------------------------
 
 
-class Ear:
-    """Hears what runs code, while it listens; an audit hook cannot be taken away."""
+class CodeAudit:
+    """Counts events that run code while it is active. An audit hook can't be removed."""
 
     def __init__(self):
-        self.listens, self.heard = False, Counter()
-        sys.addaudithook(self.hear)
+        self.is_active, self.events = False, Counter()
+        sys.addaudithook(self.audit)
 
-    def hear(self, event, args):
-        parses_only = event == "compile" and args[1] == "<unknown>"  # ast.literal_eval, of a string for a dtype
-        if self.listens and event.startswith(RUNS_CODE) and not parses_only:
-            self.heard[f"{event} {args}"[:300]] += 1
+    def audit(self, event, args):
+        parses_only = (
+            event == "compile" and args[1] == "<unknown>"
+        )  # numpy calls ast.literal_eval for the string of a dtype
+        if self.is_active and event.startswith(RUNS_CODE) and not parses_only:
+            self.events[f"{event} {args}"[:300]] += 1
 
 
 def main(count, seed):
     warnings.simplefilter("ignore")
-    rng, found = np.random.default_rng(seed), list(samples())
-    contents = [(document, dict(sorted(arrays.items()))) for document, arrays in (unpack(data) for data, _, _ in found)]
+    rng, models = np.random.default_rng(seed), list(samples())
+    contents = [
+        (document, dict(sorted(arrays.items()))) for document, arrays in (unpack(data) for data, _, _ in models)
+    ]
     in_memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     path = Path(tempfile.mkdtemp(dir=in_memory), "model.sknn")
-    for data, rows, given in found:
+    for data, rows, params in models:
         path.write_bytes(data)
-        model = sknn.load(path, **given)
+        model = sknn.load(path, **params)
         model.predict(rows)
-        repr(model)  # the first time imports what prints it
+        repr(model)  # the first call imports modules
     for name in [f"{module}.{name}" for module, names in CLASSES.items() for name in names]:
-        sknn.persistence.classes.class_named(name)  # the first time imports its module
+        sknn.persistence.classes.class_by_name(name)  # the first call imports its module
     in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (in_use + MORE_MEMORY,) * 2)
     resident, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    ear, results, others, failures = Ear(), Counter(), Counter(), Counter()
+    audit, results, others, failures = CodeAudit(), Counter(), Counter(), Counter()
     for i in range(count):
-        which = i % len(found)
-        data, rows, given = found[which]
+        which = i % len(models)
+        data, rows, params = models[which]
         kind, mutated = mutant(data, contents[which], rng)
         path.write_bytes(mutated)
-        ear.listens = True
-        outcome = become_of(path, rows, given, others, failures)
-        ear.listens = False
-        results[f"{'network' if which < len(found) - 1 else 'pipeline'}: {kind}: {outcome}"] += 1
+        audit.is_active = True
+        outcome = try_file(path, rows, params, others, failures)
+        audit.is_active = False
+        results[f"{'network' if which < len(models) - 1 else 'pipeline'}: {kind}: {outcome}"] += 1
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident) >> 10
-    told = {"results": results, "others": others, "failures": failures, "heard": ear.heard, "grown_mb": grown}
-    print(json.dumps(told | {"seconds": time.process_time() - started}))
+    report = {"results": results, "others": others, "failures": failures, "events": audit.events, "grown_mb": grown}
+    print(json.dumps(report | {"seconds": time.process_time() - started}))
 
 
-def become_of(path, rows, given, others, failures):
-    """What came of a file; what is wrong is noted."""
+def try_file(path, rows, params, others, failures):
+    """Return the outcome for a file; count wrong errors in `others` and wrong predictions in `failures`."""
     try:
-        model = sknn.load(path, **given)
+        model = sknn.load(path, **params)
     except InvalidFileError as error:
         if isinstance(error.__cause__, MemoryError):
             others[f"memory: {error}"[-300:]] += 1
@@ -300,7 +304,7 @@ def become_of(path, rows, given, others, failures):
         results = predictions(model, rows)
     except Exception as error:
         if isinstance(error, ValueError) and not isinstance(error, NotFittedError):
-            return "loaded, refuses the rows"  # which have not the columns that the file tells
+            return "loaded, refuses the rows"  # which lack the columns of the file
         failures[f"{type(model).__name__}: {error!r}"[:300]] += 1
         return "loaded, does not predict"
     if all(result.shape[:1] == (N,) and are_finite(result) for result in results):

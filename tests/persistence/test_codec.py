@@ -1,4 +1,4 @@
-"""The codec: any value of the closed list comes back as it was, and nothing else goes in or comes out."""
+"""The codec: values and objects of listed classes are restored, everything else is refused."""
 
 import json
 import math
@@ -33,12 +33,12 @@ def assert_same(one, other):
             assert one.tobytes() == other.tobytes()
     elif isinstance(other, dict):
         assert list(map(repr, one)) == list(map(repr, other))
-        for mine, theirs in zip(one.values(), other.values(), strict=True):
-            assert_same(mine, theirs)
+        for one_item, other_item in zip(one.values(), other.values(), strict=True):
+            assert_same(one_item, other_item)
     elif isinstance(other, list | tuple):
         assert len(one) == len(other)
-        for mine, theirs in zip(one, other, strict=True):
-            assert_same(mine, theirs)
+        for one_item, other_item in zip(one, other, strict=True):
+            assert_same(one_item, other_item)
     else:
         assert one == other or (one != one and other != other)
         assert not isinstance(other, float) or other != other or math.copysign(1, one) == math.copysign(1, other)
@@ -75,12 +75,12 @@ values = st.recursive(
 
 
 @given(values)
-def test_values_come_back_as_they_were(value):
+def test_values_are_restored(value):
     assert_same(round_trip(value), value)
 
 
 @given(arrays)
-def test_so_do_numpys_scalars_of_the_common_types(array):
+def test_numpy_scalars_of_common_types_are_restored(array):
     for scalar in array.ravel()[:3]:
         if scalar.dtype.kind in "biufU":
             assert_same(round_trip(scalar), scalar)
@@ -101,7 +101,7 @@ def test_so_do_numpys_scalars_of_the_common_types(array):
         np.array(5),
     ],
 )
-def test_arrays_of_every_layout(array):
+def test_arrays_of_every_layout_are_restored(array):
     restored = round_trip(array)
     assert_same(restored, array)
     assert restored.flags.f_contiguous == (array.flags.f_contiguous or array.strides[:1] < array.strides[1:2])
@@ -111,11 +111,11 @@ def test_arrays_of_every_layout(array):
 @pytest.mark.parametrize(
     "value", [slice(1, None, 2), {1, 2}, frozenset({"a"}), np.dtype("float32"), np.float32, str, np.log1p]
 )
-def test_objects_of_the_closed_list(value):
+def test_objects_of_listed_classes_are_restored(value):
     assert round_trip(value) == value
 
 
-def test_a_random_state_goes_on_where_it_was():
+def test_a_random_state_continues_with_the_same_numbers():
     random = np.random.RandomState(3)
     random.normal(size=701)
     restored = round_trip(random)
@@ -125,20 +125,20 @@ def test_a_random_state_goes_on_where_it_was():
 @pytest.mark.parametrize(
     "index", [pd.Index(["a", "b"], name="n"), pd.RangeIndex(3), pd.Index([1.5, 2]), pd.Index(["a", 1])]
 )
-def test_columns_of_a_frame(index):
+def test_a_pandas_index_is_restored(index):
     restored = round_trip(index)
     pd.testing.assert_index_equal(restored, index, exact="equiv")
     assert restored.dtype == index.dtype
 
 
 @pytest.mark.parametrize("matrix", [sp.csr_array(np.eye(3)), sp.csc_matrix(np.eye(2, 5)), sp.csr_matrix((3, 0))])
-def test_sparse_tables(matrix):
+def test_sparse_tables_are_restored(matrix):
     restored = round_trip(matrix)
     assert type(restored) is type(matrix)
     np.testing.assert_array_equal(restored.toarray(), matrix.toarray())
 
 
-def test_what_occurs_twice_is_one_again():
+def test_an_object_that_occurs_twice_is_restored_as_one():
     array, shared = np.arange(3), {1}
     one, two, three, four = round_trip([array, array, shared, shared])
     assert one is two
@@ -150,7 +150,7 @@ def test_what_occurs_twice_is_one_again():
     [
         (
             {"a": [1, object()]},
-            r"^a\.1 is a builtins\.object, which can't be saved without code in the file: give plain",
+            r"^a\.1 is a builtins\.object, which can't be saved without code in the file: use plain",
         ),
         ({"f": print}, r"^f is the class or function builtins\.print"),
         ([("scale", (1, b"x"))], r"^0\.1 is a builtins\.bytes|^scale\.1 is a builtins\.bytes"),
@@ -164,19 +164,19 @@ def test_what_occurs_twice_is_one_again():
         (pd.Series([1]), r"^the object itself is a pandas\.(core\.series\.)?Series"),
     ],
 )
-def test_anything_else_is_refused_with_the_way_to_it(value, message):
+def test_any_other_value_is_refused_with_its_path(value, message):
     with pytest.raises(TypeError, match=message):
         Encoder().encode(value)
 
 
-def test_what_refers_to_itself_is_refused():
+def test_a_value_that_contains_itself_is_refused():
     loop = np.empty(1, dtype=object)
     loop[0] = {"loop": [loop]}
     with pytest.raises((TypeError, RecursionError)):
         Encoder().encode(loop)
 
 
-def test_what_is_nested_too_deeply_is_refused_on_both_ways():
+def test_too_deeply_nested_values_are_refused_by_encoder_and_decoder():
     value, document = 0, 0
     for _ in range(MAX_DEPTH + 12):
         value, document = [value], [document]
@@ -205,12 +205,12 @@ def test_what_is_nested_too_deeply_is_refused_on_both_ways():
         ({"scalar": ["object", 1]}, "scalar of the type object"),
         ({"dtype": "O"}, "holds the dtype 'O'"),
         ({"dtype": "<U1000000"}, "holds the dtype '<U1000000'"),
-        ({"array": {"tensor": "none", "dtype": "<U1000000"}}, "holds no strings, each of 4000000 bytes"),
-        ({"map": []}, "a list in the place of a dict"),
+        ({"array": {"tensor": "none", "dtype": "<U1000000"}}, "holds an empty array of strings of 4000000 bytes"),
+        ({"map": []}, "a list instead of a dict"),
         ({"array": {"tensor": "flags"}}, "bools that are neither true nor false"),
         ({"array": {"tensor": "points", "dtype": "<U1"}}, "characters that do not exist"),
-        ({"array": {"tensor": "points", "dtype": "<U99999999"}}, "that is to be <U99999999"),
-        ({"array": {"tensor": "points", "dtype": "|O"}}, "that is to be |O"),
+        ({"array": {"tensor": "points", "dtype": "<U99999999"}}, "as bytes of <U99999999"),
+        ({"array": {"tensor": "points", "dtype": "|O"}}, "as bytes of |O"),
     ],
 )
 def test_forged_documents_are_refused(document, message):
@@ -220,14 +220,14 @@ def test_forged_documents_are_refused(document, message):
         Decoder(arrays, {"module": print}).decode(document)
 
 
-def test_a_random_state_that_would_read_beyond_its_numbers_is_refused():
+def test_a_random_state_with_a_position_out_of_bounds_is_refused():
     encoder = Encoder()
     document = json.loads(json.dumps(encoder.encode(np.random.RandomState(0))).replace('"pos": 624', '"pos": 100000'))
-    with pytest.raises(ValueError, match="holds a random state that is none"):
+    with pytest.raises(ValueError, match="holds an invalid random state"):
         Decoder(encoder.arrays, {}).decode(document)
 
 
-def test_a_sparse_table_with_columns_outside_of_it_is_refused():
+def test_a_sparse_table_with_indices_out_of_bounds_is_refused():
     encoder = Encoder()
     document = encoder.encode(sp.csr_array(np.eye(3)))
     name = next(name for name in encoder.arrays if name.endswith("indices"))
@@ -236,7 +236,7 @@ def test_a_sparse_table_with_columns_outside_of_it_is_refused():
         Decoder(encoder.arrays, {}).decode(document)
 
 
-def test_what_is_given_goes_to_the_parameter_of_that_name_only():
+def test_a_parameter_of_load_is_only_used_under_its_own_name():
     decoder = Decoder({}, {"module": print})
     assert decoder.decode({"map": {"module": {"given": "module"}}}) == {"module": print}
     for document in ({"map": {"func": {"given": "module"}}}, [{"given": "module"}]):
@@ -244,7 +244,7 @@ def test_what_is_given_goes_to_the_parameter_of_that_name_only():
             decoder.decode(document)
 
 
-# --- Short files that would take forever ------------------------------------------------------------------------------
+# --- Short files that could keep a process busy -----------------------------------------------------------------------
 
 
 def document_of(estimator):
@@ -252,14 +252,14 @@ def document_of(estimator):
 
 
 def with_parameters(document, **parameters):
-    """The document of an estimator with other values, of the document's kind, in place of its parameters."""
+    """Return the document of an estimator with other (encoded) parameters."""
     document = json.loads(json.dumps(document))
     document["object"]["state"]["map"].update(parameters)
     return document
 
 
 def nested(levels):
-    """The document of an estimator in an estimator in ..."""
+    """Return the document of nested estimators."""
     document, frozen = document_of(StandardScaler()), document_of(FrozenEstimator(1))
     for _ in range(levels - 1):
         document = with_parameters(frozen, estimator=document)
@@ -267,36 +267,36 @@ def nested(levels):
 
 
 def refusal(document):
-    """What the decoder says: before long, as the time-out of every test makes sure."""
+    """Return the error message of the decoder. The time-out of the tests makes sure that it comes soon."""
     with pytest.raises(ValueError) as caught:
         Decoder({}, {}).decode(document)
     return str(caught.value)
 
 
-def test_estimators_nest_as_deep_as_allowed_and_no_deeper_on_both_ways():
+def test_encoder_and_decoder_limit_the_nesting_of_estimators():
     estimator = StandardScaler()
     for _ in range(MAX_NESTED - 1):
         estimator = FrozenEstimator(estimator)
     assert type(round_trip(estimator)) is FrozenEstimator
-    with pytest.raises(ValueError, match=f"there are more than {MAX_NESTED} objects in one another"):
+    with pytest.raises(ValueError, match=f"there are more than {MAX_NESTED} levels of nested objects"):
         Encoder().encode(FrozenEstimator(estimator))
-    assert f"more than {MAX_NESTED} objects in one another" in refusal(nested(MAX_NESTED + 1))
+    assert f"more than {MAX_NESTED} levels of nested objects" in refusal(nested(MAX_NESTED + 1))
 
 
-def test_a_parameter_that_is_a_deep_estimator_is_refused_without_writing_it_out():
+def test_the_message_for_an_invalid_parameter_does_not_contain_a_deeply_nested_estimator():
     scaler = document_of(StandardScaler())
-    said = refusal(with_parameters(scaler, copy=nested(MAX_NESTED - 1)))
-    assert said.startswith("The 'copy' parameter of StandardScaler must be")
-    assert said.endswith("; got a FrozenEstimator")
+    message = refusal(with_parameters(scaler, copy=nested(MAX_NESTED - 1)))
+    assert message.startswith("The 'copy' parameter of StandardScaler must be")
+    assert message.endswith("; got a FrozenEstimator")
 
 
-def test_estimators_nest_no_deeper_where_a_message_writes_them_out():
-    """pandas' own has the text of what it refuses in it."""
+def test_the_nesting_of_estimators_is_limited_before_a_message_could_contain_them():
+    """An error message of pandas contains the refused value."""
     document = {"object": {"class": "pandas.Index", "state": {"map": {"values": nested(30), "name": None}}}}
-    assert "objects in one another" in refusal(document)
+    assert "levels of nested objects" in refusal(document)
 
 
-def test_objects_are_counted_as_often_as_they_occur_on_both_ways():
+def test_encoder_and_decoder_count_objects_as_often_as_they_occur():
     estimator = StandardScaler()
     for _ in range(MAX_NESTED - 2):
         estimator = make_pipeline(*[estimator] * 4)
@@ -307,7 +307,7 @@ def test_objects_are_counted_as_often_as_they_occur_on_both_ways():
     assert f"more than {MAX_OBJECTS} objects in it" in refusal([nested(1), *rest])
 
 
-def test_as_many_objects_as_are_read_are_written():
+def test_the_maximum_number_of_objects_can_be_encoded_and_decoded():
     many = [StandardScaler() for _ in range(MAX_OBJECTS)]
     assert len(round_trip(many)) == MAX_OBJECTS
     with pytest.raises(ValueError, match="there are more than"):

@@ -1,4 +1,4 @@
-"""The container: whole and unchanged, or refused, by the number of bytes there are."""
+"""The container: an unchanged file is unpacked, any other is refused."""
 
 import json
 
@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from safetensors import safe_open
 
 from sknn.persistence import container
-from sknn.persistence.container import DTYPES, pack, parse_json, unpack, what_it_looks_like
+from sknn.persistence.container import DTYPES, guess_format, pack, parse_json, unpack
 
 ARRAYS = {"b/weight": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.array(7, dtype=np.int8)}
 DOCUMENT = '{"x": "\\u00e4 \\" \\\\"}'
@@ -33,7 +33,7 @@ arrays = hnp.arrays(
 
 
 @given(document=st.text(), content=st.dictionaries(names, arrays, max_size=4))
-def test_what_is_packed_is_unpacked(document, content):
+def test_unpack_inverts_pack(document, content):
     text, restored = unpack(pack(document, content))
     assert text == document
     assert restored.keys() == content.keys()
@@ -57,35 +57,39 @@ def test_a_document_beyond_the_limit_is_refused(monkeypatch):
     monkeypatch.setattr(container, "MAX_DOCUMENT", 1000)
     with pytest.raises(ValueError, match="besides its arrays"):
         pack("x" * 1000, {})
-    with pytest.raises(ValueError, match=r"has a header of 2000 bytes; 1000 and \d+ brackets are read"):
+    with pytest.raises(
+        ValueError, match=r"has a header of 2000 bytes; at most 1000 bytes and \d+ brackets are allowed"
+    ):
         unpack(with_header(b"{" * 2000, b""))
 
 
-def test_so_are_more_brackets_than_memory_is_kept_for():
-    """An empty list takes three bytes of a file, and fifty times as many in memory."""
+def test_a_document_with_too_many_brackets_is_refused():
+    """An empty list takes three bytes in a file, and fifty times as many in memory."""
     with pytest.raises(ValueError, match="besides its arrays"):
         pack("[" + ",".join(["[]"] * container.MAX_BRACKETS) + "]", {})
-    with pytest.raises(ValueError, match=r"has a header of \d+ bytes; \d+ and 1048576 brackets are read"):
+    with pytest.raises(
+        ValueError, match=r"has a header of \d+ bytes; at most \d+ bytes and 1048576 brackets are allowed"
+    ):
         unpack(with_header(b"[" * (container.MAX_BRACKETS + 1), b""))
 
 
-@pytest.mark.parametrize("at", range(0, 600, 7))
-def test_no_flipped_bit_goes_unseen(at):
+@pytest.mark.parametrize("index", range(0, 600, 7))
+def test_every_flipped_bit_is_detected(index):
     data = bytearray(pack(DOCUMENT, ARRAYS))
-    data[at % len(data)] ^= 1
+    data[index % len(data)] ^= 1
     with pytest.raises(Exception):
         unpack(bytes(data))
 
 
 @pytest.mark.parametrize("length", range(0, 300, 13))
-def test_a_file_that_is_cut_off_is_refused(length):
+def test_a_truncated_file_is_refused(length):
     with pytest.raises(Exception):
         unpack(pack(DOCUMENT, ARRAYS)[:length])
 
 
 @pytest.mark.parametrize(
     ("size", "message"),
-    [(1 << 62, "is cut off"), ((1 << 64) - 1, "is cut off"), (0, "its JSON breaks off"), (3, "its JSON breaks off")],
+    [(1 << 62, "is cut off"), ((1 << 64) - 1, "is cut off"), (0, "its JSON is invalid"), (3, "its JSON is invalid")],
 )
 def test_the_declared_length_of_the_header_is_compared_with_the_file(size, message):
     data = size.to_bytes(8, "little") + pack(DOCUMENT, ARRAYS)[8:]
@@ -105,44 +109,44 @@ def test_the_declared_length_of_the_header_is_compared_with_the_file(size, messa
         {"dtype": ["F32"]},
     ],
 )
-def test_declared_sizes_and_types_are_not_believed(entry):
+def test_wrong_sizes_and_types_in_the_header_are_refused(entry):
     header, rest = header_of(pack(DOCUMENT, ARRAYS))
     header["b/weight"] |= entry
     with pytest.raises(Exception):
         unpack(with_header(header, rest))
 
 
-def test_a_key_that_occurs_twice_is_refused():
+def test_a_duplicate_key_is_refused():
     header, rest = header_of(pack(DOCUMENT, ARRAYS))
     text = json.dumps(header)[:-1] + ', "a": ' + json.dumps(header["a"]) + "}"
-    with pytest.raises(ValueError, match="JSON with a key twice"):
+    with pytest.raises(ValueError, match="JSON with a duplicate key"):
         unpack(with_header(text.encode(), rest))
 
 
-def test_another_safetensors_file_is_told_apart():
+def test_a_safetensors_file_of_another_library_is_refused():
     header, rest = header_of(pack(DOCUMENT, ARRAYS))
     for metadata in ({}, {"format": "pt"}):
-        with pytest.raises(ValueError, match="is a safetensors file, but no model saved by sknn"):
+        with pytest.raises(ValueError, match="is a safetensors file, but was not saved by sknn"):
             unpack(with_header(header | {"__metadata__": metadata}, rest))
 
 
 @pytest.mark.parametrize(
     "text", ['{"a": 1, "a": 1}', "NaN", "[Infinity]", "[" * 100_000, '{"a":' * 100_000, "9" * 5000]
 )
-def test_json_is_standard_and_shallow(text):
+def test_invalid_or_deeply_nested_json_is_refused(text):
     with pytest.raises(ValueError):
         parse_json(text)
 
 
 @pytest.mark.parametrize(
-    ("start", "kind"),
+    ("start", "description"),
     [
         (b"\x80\x05", "a pickle"),
         (b"PK\x03\x04", "a zip archive"),
         (b"\x08\x0a", "ONNX"),
         (b"\x89HDF", "HDF5"),
-        (b"hello", "nothing"),
+        (b"hello", "unknown"),
     ],
 )
-def test_other_files_are_recognised(start, kind):
-    assert kind in what_it_looks_like(start + b"rest")
+def test_other_formats_are_recognised(start, description):
+    assert description in guess_format(start + b"rest")

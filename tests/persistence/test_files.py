@@ -1,4 +1,4 @@
-"""Files on disk: the old one or the new one, whatever happens in between."""
+"""Writing a file: afterwards it is the whole old or the whole new one, even if the process is killed."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ import pytest
 from sknn.persistence import files
 from sknn.persistence.files import as_path, write_atomically
 
-# Of the package only the one file, so that processes start quickly.
+# Run only one file of the package, so that the processes start quickly.
 WRITER = """
 import itertools, runpy, sys
 from pathlib import Path
@@ -28,14 +28,14 @@ for i in itertools.count():
 """
 
 
-def test_a_process_that_is_killed_at_any_moment_leaves_a_whole_file(tmp_path):
+def test_a_killed_process_leaves_a_whole_file(tmp_path):
     path, rng = tmp_path / "model.sknn", np.random.default_rng(0)
     path.write_bytes(b"old" * 100_000)
     seen = set()
     for _ in range(12):
         writer = subprocess.Popen([sys.executable, "-c", WRITER, files.__file__, str(path)], stdout=subprocess.PIPE)
         assert writer.stdout.readline() == b"ready\n"
-        for _ in range(5):  # a file at every moment, while it writes
+        for _ in range(5):  # there is a whole file at every moment
             time.sleep(rng.uniform(0, 0.01))
             content = path.read_bytes()
             assert len(content) == 300_000
@@ -46,13 +46,13 @@ def test_a_process_that_is_killed_at_any_moment_leaves_a_whole_file(tmp_path):
         content = path.read_bytes()
         assert len(content) == 300_000
         seen.add(content[:1])
-    assert b"o" not in seen  # it did write
+    assert b"o" not in seen  # the processes did write
     assert all(
         file == path or (file.name.startswith(".model.sknn.") and file.suffix == ".tmp") for file in tmp_path.iterdir()
     )
 
 
-# Comes to a halt when the bytes are in the temporary file, and before that takes the name of the target.
+# Stops after writing the temporary file, before renaming it.
 HALTED = """
 import os, runpy, sys, time
 from pathlib import Path
@@ -69,7 +69,7 @@ write_atomically(Path(sys.argv[2]), b"half" * 100)
 
 @contextlib.contextmanager
 def halted_writer(path):
-    """A process in the middle of a write, and the temporary file that it has."""
+    """Yield a process that stopped in the middle of a write, and its temporary file."""
     before = set(path.parent.glob(".*.tmp"))
     writer = subprocess.Popen([sys.executable, "-c", HALTED, files.__file__, str(path)], stdout=subprocess.PIPE)
     try:
@@ -88,7 +88,7 @@ def kill(writer):
 
 
 @pytest.mark.parametrize("name", ["model.sknn", "[a]*?.sknn", "m" * 250, "\U0001f600" * 60])
-def test_the_next_write_removes_what_killed_processes_have_left(name, tmp_path):
+def test_the_next_write_removes_the_temporary_files_of_killed_processes(name, tmp_path):
     path = tmp_path / name
     for _ in range(2):
         with halted_writer(path) as (writer, temporary):
@@ -102,7 +102,7 @@ def test_the_next_write_removes_what_killed_processes_have_left(name, tmp_path):
 
 
 @pytest.mark.parametrize("stop", [signal.SIGCONT, signal.SIGSTOP], ids=["running", "stopped"])
-def test_the_file_of_a_process_that_lives_is_left_alone(stop, tmp_path):
+def test_the_temporary_file_of_a_living_process_is_kept(stop, tmp_path):
     path = tmp_path / "model.sknn"
     with halted_writer(path) as (writer, temporary):
         writer.send_signal(stop)
@@ -113,9 +113,9 @@ def test_the_file_of_a_process_that_lives_is_left_alone(stop, tmp_path):
     assert not temporary.exists()
 
 
-def test_files_of_other_targets_other_hosts_and_other_programs_are_left_alone(tmp_path):
+def test_temporary_files_of_other_targets_hosts_and_programs_are_kept(tmp_path):
     path, other = tmp_path / "model.sknn", tmp_path / "model.sknn.old"
-    with halted_writer(other) as (writer, of_another_target):
+    with halted_writer(other) as (writer, other_temporary):
         kill(writer)
     with halted_writer(path) as (writer, temporary):
         kill(writer)
@@ -126,10 +126,10 @@ def test_files_of_other_targets_other_hosts_and_other_programs_are_left_alone(tm
 
     write_atomically(path, b"new")
 
-    assert sorted(tmp_path.iterdir()) == sorted([path, of_another_target, *foreign])
+    assert sorted(tmp_path.iterdir()) == sorted([path, other_temporary, *foreign])
 
 
-# Writes again and again, and so removes again and again.
+# Writes many times, and so removes abandoned files many times.
 BUSY = """
 import runpy, sys
 from pathlib import Path
@@ -140,7 +140,7 @@ for i in range(300):
 """
 
 
-def test_processes_that_write_side_by_side_never_take_a_file_from_one_another(tmp_path):
+def test_concurrent_writers_do_not_remove_each_others_files(tmp_path):
     command = [sys.executable, "-c", BUSY, files.__file__, str(tmp_path / "model.sknn")]
     writers = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(4)]
     errors = [writer.communicate(timeout=300)[1].decode() for writer in writers]
@@ -153,7 +153,7 @@ class FailedError(Exception):
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(step, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_only_the_old_file(step, tmp_path, monkeypatch):
     def fail(*args):
         raise FailedError
 
@@ -166,7 +166,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(step, tmp_path,
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
+def test_the_content_is_synced_before_the_name(tmp_path, monkeypatch):
     calls, fsync, replace = [], os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda fd: (calls.append("fsync"), fsync(fd)))
     monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("replace"), replace(a, b)))
@@ -174,8 +174,8 @@ def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     assert calls == ["fsync", "replace", "fsync"]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
-def test_modes_are_those_of_any_new_file_or_of_the_one_that_is_replaced(tmp_path):
+@pytest.mark.skipif(os.name != "posix", reason="file modes exist on POSIX only")
+def test_the_file_has_the_default_mode_or_that_of_the_replaced_file(tmp_path):
     (tmp_path / "plain").write_bytes(b"")
     write_atomically(tmp_path / "new", b"x")
     assert (tmp_path / "new").stat().st_mode == (tmp_path / "plain").stat().st_mode
@@ -193,27 +193,27 @@ def test_a_link_stays_a_link(tmp_path):
     assert (tmp_path / "folder" / "model.sknn").read_bytes() == b"new"
 
 
-def test_a_name_as_long_as_the_file_system_takes(tmp_path):
+def test_a_name_of_the_maximum_length(tmp_path):
     path = tmp_path / ("m" * 250 + ".sknn")
     write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
 
 
 @pytest.mark.parametrize("path", [3, None, b"model", ["model"], open])
-def test_what_names_no_file_is_refused(path):
-    with pytest.raises(TypeError, match=r"^path=.* has to be the name of a file, as a str or a pathlib\.Path; got "):
+def test_a_value_that_is_not_a_path_is_refused(path):
+    with pytest.raises(TypeError, match=r"^path=.* has to be the path of a file, a str or a pathlib\.Path; got "):
         as_path(path)
 
 
 def test_a_folder_is_refused(tmp_path):
-    with pytest.raises(IsADirectoryError, match=r"is a folder; name a file in it, such as '.*model\.sknn'"):
+    with pytest.raises(IsADirectoryError, match=r"is a folder; use the path of a file, such as '.*model\.sknn'"):
         as_path(tmp_path)
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"there is no folder '.*nowhere'; make it first"):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder '.*nowhere'; create it first"):
         write_atomically(tmp_path / "nowhere" / "model.sknn", b"")
 
 
-def test_paths_of_any_kind():
+def test_strings_and_path_objects_give_the_same_path():
     assert as_path("a/model.sknn") == as_path(Path("a/model.sknn")) == Path("a/model.sknn")

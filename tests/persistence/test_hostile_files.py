@@ -1,4 +1,4 @@
-"""Mutated files: each is refused by one class of error, in bounded memory, or predicts; none runs anything."""
+"""Mutated files: each is refused by one class of error or predicts, with bounded memory and without running code."""
 
 import json
 import subprocess
@@ -18,8 +18,8 @@ def count(request):
 
 
 @pytest.fixture(scope="module")
-def found(count):
-    """What became of so many files, put together from a few processes with seeds of their own."""
+def reports(count):
+    """Return the results for so many files, from a few processes with different seeds."""
     command = [sys.executable, "-X", "faulthandler", "-m", "tests.persistence.fuzz", str(count // PROCESSES)]
     running = [
         subprocess.Popen([*command, str(seed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -35,47 +35,47 @@ def found(count):
     return [json.loads(output) for _, output, _ in ended]
 
 
-def total(found, part):
-    return sum(n for result in found for name, n in result["results"].items() if part in name)
+def total(reports, part):
+    return sum(n for result in reports for name, n in result["results"].items() if part in name)
 
 
-def test_so_many_files_were_tried(found, count):
-    assert total(found, "") == count
+def test_all_files_were_tried(reports, count):
+    assert total(reports, "") == count
 
 
-def test_each_is_loaded_or_refused_by_one_class_of_error(found):
-    assert [result["others"] for result in found] == [{}] * PROCESSES
+def test_each_file_is_loaded_or_refused_by_one_class_of_error(reports):
+    assert [result["others"] for result in reports] == [{}] * PROCESSES
 
 
-def test_none_runs_code(found):
-    assert [result["heard"] for result in found] == [{}] * PROCESSES
+def test_no_file_runs_code(reports):
+    assert [result["events"] for result in reports] == [{}] * PROCESSES
 
 
-def test_none_takes_much_memory(found):
-    assert max(result["grown_mb"] for result in found) < 200
+def test_no_file_takes_much_memory(reports):
+    assert max(result["grown_mb"] for result in reports) < 200
 
 
-def test_files_of_every_kind_of_mutation_get_far(found, count):
-    """Else the test would test the digest only."""
+def test_mutations_of_every_kind_pass_the_digest(reports, count):
+    """Otherwise the other tests would only test the digest."""
     for kind in ("document", "arrays"):
-        assert total(found, f"network: {kind}: loaded, predicts") > 0.01 * count
-        assert total(found, f"network: {kind}: refused") > 0.05 * count
-        assert total(found, f"pipeline: {kind}: loaded, predicts") > 0
-    assert total(found, "bytes: loaded") == 0  # no damage goes unseen
+        assert total(reports, f"network: {kind}: loaded, predicts") > 0.01 * count
+        assert total(reports, f"network: {kind}: refused") > 0.05 * count
+        assert total(reports, f"pipeline: {kind}: loaded, predicts") > 0
+    assert total(reports, "bytes: loaded") == 0  # all damage is detected
 
 
-def failures(found, is_pipeline):
+def failures(reports, is_pipeline):
     names = ("NeuralClassifier", "NeuralRegressor")
-    return [text for result in found for text in result["failures"] if text.startswith(names) != is_pipeline]
+    return [text for result in reports for text in result["failures"] if text.startswith(names) != is_pipeline]
 
 
-def test_a_network_that_loads_predicts_numbers_that_are_finite(found):
-    """Or refuses rows with other columns than the file tells."""
-    assert failures(found, is_pipeline=False) == []
-    assert total(found, "network: document: loaded, does not predict") == 0
-    assert total(found, "refuses the rows") < 0.1 * total(found, "loaded, predicts")
+def test_a_loaded_network_makes_finite_predictions(reports):
+    """Or it refuses rows that lack the columns of the file."""
+    assert failures(reports, is_pipeline=False) == []
+    assert total(reports, "network: document: loaded, does not predict") == 0
+    assert total(reports, "refuses the rows") < 0.1 * total(reports, "loaded, predicts")
 
 
-def test_hardly_a_pipeline_that_loads_does_not_predict(found):
-    """Of scikit-learn's steps not every attribute is checked."""
-    assert len(failures(found, is_pipeline=True)) < 0.03 * total(found, "pipeline: ")
+def test_nearly_every_loaded_pipeline_predicts(reports):
+    """Not all attributes of scikit-learn's estimators are checked."""
+    assert len(failures(reports, is_pipeline=True)) < 0.03 * total(reports, "pipeline: ")

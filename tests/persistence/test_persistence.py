@@ -1,4 +1,4 @@
-"""`save` and `load`: what goes in comes out, what cannot is refused by name, and every bad input has its message."""
+"""`save` and `load`: estimators are restored, and every invalid input has its error message."""
 
 import io
 import json
@@ -63,7 +63,7 @@ def reg():
 
 
 def forge(path, change):
-    """Rewrite a file with another document, and a digest that fits."""
+    """Rewrite a file with another document and its digest."""
     text, arrays = unpack(path.read_bytes())
     document = json.loads(text)
     change(document)
@@ -87,7 +87,7 @@ LABELS = {
 
 
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
-def test_labels_of_any_type_survive(labels, path):
+def test_labels_of_every_type_survive(labels, path):
     y = np.resize(labels, N)
     clf = NeuralClassifier(**TINY).fit(X, y)
     save(clf, path)
@@ -125,7 +125,7 @@ def test_every_configuration_survives(params, path):
     assert restored.history_ == est.history_
 
 
-def test_what_came_from_scikit_learn_survives(path):
+def test_an_estimator_from_sklearn_survives(path):
     from sklearn.neural_network import MLPRegressor
 
     est = from_sklearn(
@@ -135,7 +135,7 @@ def test_what_came_from_scikit_learn_survives(path):
     np.testing.assert_array_equal(load(path).predict(X), est.predict(X))
 
 
-# --- Code of the user's -----------------------------------------------------------------------------------------------
+# --- The user's code --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -151,13 +151,13 @@ def test_what_came_from_scikit_learn_survives(path):
     ],
     ids=lambda params: "-".join(params),
 )
-def test_code_is_not_saved_and_has_to_be_given(params, path):
+def test_code_is_not_saved_and_has_to_be_passed(params, path):
     est = NeuralRegressor(**TINY | params).fit(X, VALUES)
     save(est, path)
-    assert b"test_persistence" in path.read_bytes() or "callbacks" in params  # its name, for the message
+    assert b"test_persistence" in path.read_bytes() or "callbacks" in params  # the message contains its name
 
     name = next(iter(params))
-    with pytest.raises(InvalidFileError, match=rf"does not hold the code of .*{name}=.*; give it: load\(path, "):
+    with pytest.raises(InvalidFileError, match=rf"does not hold the code of .*{name}=.*; pass it: load\(path, "):
         load(path)
     restored = load(path, **params)
 
@@ -166,14 +166,14 @@ def test_code_is_not_saved_and_has_to_be_given(params, path):
     restored.set_params(warm_start=True).fit(X, VALUES)
 
 
-def test_a_lambda_can_be_given_as_well(path):
+def test_a_lambda_can_be_passed(path):
     make = lambda i, o: nn.Linear(i, o)  # noqa: E731
     est = NeuralRegressor(**TINY, module=make).fit(X, VALUES)
     save(est, path)
     np.testing.assert_array_equal(load(path, module=make).predict(X), est.predict(X))
 
 
-def test_another_module_than_the_one_that_was_trained_is_refused(path):
+def test_a_different_module_is_refused(path):
     save(NeuralRegressor(**TINY, module=Net).fit(X, VALUES), path)
     with pytest.raises(
         InvalidFileError, match=r"module given does not fit the file's arrays: it has 0\.bias .* they are bias"
@@ -185,14 +185,14 @@ def network_of(document):
     return parameters_of(document)["_net"]["map"]["network"]["map"]
 
 
-def test_a_module_is_not_built_for_more_features_than_the_encoders_give(path):
+def test_a_module_is_not_built_for_a_forged_number_of_features(path):
     save(NeuralRegressor(**TINY, module=Net).fit(X, VALUES), path)
     forge(path, lambda document: network_of(document).update(in_features=300_000_000))
     with pytest.raises(InvalidFileError, match="the encoders give 3 features, and the module is to take 300000000"):
         load(path, module=Net)
 
 
-def test_a_module_is_built_once_before_the_numbers_are_known_to_be_its(path):
+def test_a_module_is_built_once_to_compare_its_shapes_with_the_file(path):
     save(NeuralRegressor(**TINY, module=Net).fit(X, VALUES), path)
     text, arrays = unpack(path.read_bytes())
     weights = {name: np.zeros((200_000, 0), np.float32) for name in arrays if "/arrays/" in name}
@@ -208,13 +208,13 @@ def test_a_module_is_built_once_before_the_numbers_are_known_to_be_its(path):
     assert len(built) == 1
 
 
-def test_what_nobody_asks_for_is_refused(reg, path):
+def test_a_parameter_without_placeholder_is_refused(reg, path):
     save(reg, path)
-    with pytest.raises(InvalidFileError, match="does not ask for module; leave it out"):
+    with pytest.raises(InvalidFileError, match="has no placeholder for module; use set_params after loading"):
         load(path, module=Net)
 
 
-def test_a_module_inside_a_pipeline_is_given_by_its_name(path):
+def test_a_module_inside_a_pipeline_is_passed_by_its_name(path):
     inner = TransformedTargetRegressor(NeuralRegressor(**TINY, module=Net), func=np.sinh, inverse_func=np.arcsinh)
     pipeline = make_pipeline(StandardScaler(), inner).fit(X, VALUES)
     save(pipeline, path)
@@ -226,15 +226,15 @@ def test_two_modules_in_one_file_are_refused(path):
 
     pair = [("a", NeuralRegressor(**TINY, module=Net)), ("b", NeuralRegressor(**TINY, module=OtherNet))]
     with pytest.raises(
-        TypeError, match=r"module is .*OtherNet, and another network's is .*Net; .*Save the networks apart"
+        TypeError, match=r"module is .*OtherNet, but that of another estimator is .*Net; .*Save them in separate files"
     ):
         save(VotingRegressor(pair).fit(X, VALUES), path)
 
 
-# --- What is refused --------------------------------------------------------------------------------------------------
+# --- Invalid inputs ---------------------------------------------------------------------------------------------------
 
 
-def test_a_search_is_refused_and_its_best_estimator_is_saved(path):
+def test_a_search_is_refused_but_its_best_estimator_can_be_saved(path):
     search = GridSearchCV(NeuralRegressor(**TINY), {"alpha": [0.0, 0.1]}, cv=2).fit(X, VALUES)
     with pytest.raises(
         TypeError, match=r"a GridSearchCV can't be saved; save its result: save\(search\.best_estimator_, "
@@ -251,7 +251,7 @@ def test_an_estimator_that_is_not_fitted_is_refused(estimator, path):
     assert not path.exists()
 
 
-def test_what_is_no_estimator_is_refused(path):
+def test_an_object_that_is_not_an_estimator_is_refused(path):
     with pytest.raises(TypeError, match=r"^estimator has to be a fitted estimator; got dict"):
         save({}, path)
 
@@ -267,7 +267,7 @@ def test_a_subclass_is_refused(path):
         save(SubClassifier(**TINY).fit(X, VALUES > 0), path)
 
 
-def test_a_refused_object_leaves_the_old_file(reg, path):
+def test_a_failed_save_keeps_the_old_file(reg, path):
     save(reg, path)
     before = path.read_bytes()
     with pytest.raises(TypeError):
@@ -276,10 +276,10 @@ def test_a_refused_object_leaves_the_old_file(reg, path):
 
 
 @pytest.mark.parametrize("function", [lambda p: load(p), lambda p: save(NeuralRegressor(**TINY).fit(X, VALUES), p)])
-def test_what_names_no_file_is_refused(function, tmp_path):
-    with pytest.raises(TypeError, match=r"^path=3 has to be the name of a file"):
+def test_a_value_that_is_not_the_path_of_a_file_is_refused(function, tmp_path):
+    with pytest.raises(TypeError, match=r"^path=3 has to be the path of a file"):
         function(3)
-    with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
+    with pytest.raises(IsADirectoryError, match="is a folder; use the path of a file"):
         function(tmp_path)
 
 
@@ -289,7 +289,7 @@ def test_a_missing_file_is_named(path):
 
 
 def contents():
-    """Files of other kinds, and what is said of them."""
+    """Yield files of other formats, and the error messages for them."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("schema.json", "{}")
@@ -298,19 +298,19 @@ def contents():
     np.save(saved, X)
     joblib.dump({}, compressed, compress=3)
     yield b"", "is empty"
-    yield b"x", "looks like nothing that is known"
+    yield b"x", "its format is unknown"
     yield pickle.dumps({}), "looks like a pickle"
     yield compressed.getvalue(), "looks like a compressed pickle"
     yield buffer.getvalue(), "looks like a zip archive"
     yield packed.getvalue(), "looks like a zip archive"
     yield saved.getvalue(), "an array of numpy.save"
     yield b"\x08\x0a\x12\x04sknn" + bytes(50), "ONNX"
-    yield b'{"a": 1}' + bytes(9), "a text in JSON"
-    yield safetensors.numpy.save({"w": X}), "is a safetensors file, but no model saved by sknn"
+    yield b'{"a": 1}' + bytes(9), "a JSON text"
+    yield safetensors.numpy.save({"w": X}), "is a safetensors file, but was not saved by sknn"
 
 
 @pytest.mark.parametrize(("content", "message"), list(contents()))
-def test_other_files_are_told_apart(content, message, path):
+def test_files_of_other_formats_are_refused(content, message, path):
     path.write_bytes(content)
     with pytest.raises(InvalidFileError, match=rf"^'.*model\.sknn' can't be loaded: it .*{message}"):
         load(path)
@@ -323,20 +323,20 @@ def test_a_file_of_a_newer_format_says_to_upgrade(reg, path):
     save(reg, path)
     forge(path, lambda document: document.update(format_version=99, written_by={"sknn": "7.0"}))
     with pytest.raises(
-        InvalidFileError, match=r"by a newer sknn \(7\.0\), in format version 99, .* up to 1; upgrade it: pip"
+        InvalidFileError, match=r"by a newer sknn \(7\.0\) in format version 99; .* up to 1\. Upgrade it: pip"
     ):
         load(path)
 
 
 @pytest.mark.parametrize("version", [0, -1, "1", 1.0, True, None])
-def test_a_version_that_there_is_not_is_refused(version, reg, path):
+def test_an_invalid_version_is_refused(version, reg, path):
     save(reg, path)
     forge(path, lambda document: document.update(format_version=version))
     with pytest.raises(InvalidFileError, match="has the format version"):
         load(path)
 
 
-def test_damage_is_told(reg, path):
+def test_a_damaged_file_is_refused(reg, path):
     save(reg, path)
     data = bytearray(path.read_bytes())
     data[-40] ^= 1
@@ -345,10 +345,10 @@ def test_damage_is_told(reg, path):
         load(path)
 
 
-def test_a_file_that_holds_no_estimator_is_refused(reg, path):
+def test_a_file_without_an_estimator_is_refused(reg, path):
     save(reg, path)
     forge(path, lambda document: document.update(model={"map": {}}))
-    with pytest.raises(InvalidFileError, match="holds a dict in the place of an estimator"):
+    with pytest.raises(InvalidFileError, match="holds a dict instead of an estimator"):
         load(path)
 
 
@@ -388,7 +388,7 @@ def test_a_parameter_that_an_old_file_lacks_has_its_default(reg, path):
     assert load(path).get_params() == reg.get_params()
 
 
-def test_so_has_one_that_a_step_lacks_and_what_has_none_is_refused(path):
+def test_a_parameter_of_a_step_has_its_default_and_a_required_one_is_missed(path):
     save(make_pipeline(StandardScaler()).fit(X), path)
     forge(
         path,
@@ -404,7 +404,7 @@ def test_so_has_one_that_a_step_lacks_and_what_has_none_is_refused(path):
 # --- Devices and packages ---------------------------------------------------------------------------------------------
 
 
-def test_a_device_that_this_machine_lacks_gives_way_to_the_cpu(reg, path):
+def test_a_saved_device_that_this_machine_lacks_is_replaced_by_the_cpu(reg, path):
     save(reg, path)
     forge(path, lambda document: parameters_of(document).update(device="cuda:77"))
     restored = load(path)
@@ -435,14 +435,14 @@ def test_the_same_model_gives_the_same_file(reg, path, tmp_path):
     assert (tmp_path / "again.sknn").read_bytes() == path.read_bytes()
 
 
-def test_a_file_holds_no_pickle_and_loads_in_a_process_that_has_none(reg, path):
+def test_loading_runs_no_pickle_and_no_other_code(reg, path):
     save(reg, path)
     program = (
         "import sys, sknn\n"
-        "load = sknn.load\n"  # whatever importing torch and the like does
-        "def hear(event, args):\n"
+        "load = sknn.load\n"  # importing torch and others may run code
+        "def audit(event, args):\n"
         "    assert not event.startswith(('pickle.', 'os.system', 'subprocess.', 'socket.')), event\n"
-        "sys.addaudithook(hear)\n"
+        "sys.addaudithook(audit)\n"
         "print(type(load(sys.argv[1])).__name__)\n"
     )
     assert printed("-c", program, path) == "NeuralRegressor\n"
@@ -454,7 +454,7 @@ def test_a_path_may_be_a_string(reg, path):
     assert load(str(path)).n_features_in_ == 3
 
 
-def test_after_partial_fit_a_file_holds_the_weights_and_adams_two_means(path):
+def test_after_partial_fit_a_file_holds_the_weights_and_adams_two_moments(path):
     wide = NeuralRegressor(**TINY | dict(hidden_layer_sizes=(200,))).partial_fit(np.resize(X, (N, 200)), VALUES)
     weights = 4 * sum(p.numel() for p in wide.module_.parameters())
     save(wide, path)

@@ -1,4 +1,4 @@
-"""Files of every format there has been load, and predict what they did.  `tests/saved/make.py` writes them."""
+"""Saved files of every format version load, and predict the same. `tests/saved/make.py` writes them."""
 
 import json
 import runpy
@@ -16,19 +16,19 @@ FILES = sorted(SAVED.glob("format_*/*.sknn"))
 make = runpy.run_path(str(SAVED / "make.py"))
 
 
-def test_there_is_a_collection_for_every_format():
+def test_there_are_files_of_every_format():
     assert sorted(folder.name for folder in SAVED.glob("format_*")) == [
         f"format_{n + 1}" for n in range(FORMAT_VERSION)
     ]
     assert len(FILES) >= 6 * FORMAT_VERSION
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.InconsistentVersionWarning")  # they will be old one day
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.InconsistentVersionWarning")  # once they are old
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_a_saved_file_predicts_what_it_did(path):
+def test_a_saved_file_predicts_the_same(path):
     content = json.loads(path.with_suffix(".json").read_text())
     rows = pd.DataFrame(**content["rows"])
-    rows = rows.where(rows.notna(), np.nan)  # of strings pandas 2 makes None, which scikit-learn takes for a category
+    rows = rows.where(rows.notna(), np.nan)  # pandas 2 uses None for strings, which scikit-learn takes for a category
     rows = rows if content["is_frame"] else rows.to_numpy()
 
     model = sknn.load(path, **({"module": make["Net"]} if path.stem == "module" else {}))

@@ -1,4 +1,4 @@
-"""MLflow with a database of the tests' own: experiments, what is in them, and the warnings that come with MLflow."""
+"""MLflow with a database for the tests: experiments, their contents, and warnings of MLflow to ignore."""
 
 import contextlib
 import functools
@@ -8,36 +8,36 @@ from pathlib import Path
 
 os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 
-OWN_WARNINGS = [
-    "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning",  # sqlalchemy, of MLflow's queries
-    "ignore:Starting with pandas version 4.0 all arguments of:DeprecationWarning",  # of MLflow's digest of a table
-    "ignore:.*Any type hint is inferred as AnyType:UserWarning",  # at MLflow's own import
+MLFLOW_WARNINGS = [
+    "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning",  # from sqlalchemy, in MLflow's queries
+    "ignore:Starting with pandas version 4.0 all arguments of:DeprecationWarning",  # from MLflow's digest of a table
+    "ignore:.*Any type hint is inferred as AnyType:UserWarning",  # from importing MLflow
 ]
 
 
 @functools.cache
 def database():
-    """A database with its tables, whose making takes seconds; it goes when the process does."""
+    """Create a database once, because it takes seconds; it is removed at the end of the process."""
     import mlflow
 
     folder = tempfile.TemporaryDirectory()
     mlflow.set_tracking_uri(f"sqlite:///{folder.name}/mlflow.db")
-    with contextlib.chdir(folder.name):  # where files go of which nothing is said
+    with contextlib.chdir(folder.name):  # the default location of files
         mlflow.search_experiments()
     return folder
 
 
 @contextlib.contextmanager
 def new_experiment(name):
-    """Make an experiment, MLflow's current one for the time being; give its id."""
+    """Create an experiment, make it MLflow's current one in this context, and yield its id."""
     import mlflow
 
     folder = Path(database().name)
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-    made = mlflow.create_experiment(name, artifact_location=(folder / str(abs(hash(name)))).as_uri())
-    mlflow.set_experiment(experiment_id=made)
+    experiment = mlflow.create_experiment(name, artifact_location=(folder / str(abs(hash(name)))).as_uri())
+    mlflow.set_experiment(experiment_id=experiment)
     try:
-        yield made
+        yield experiment
     finally:
         while mlflow.active_run():
             mlflow.end_run()
@@ -45,15 +45,15 @@ def new_experiment(name):
 
 
 def runs_of(experiment):
-    """The experiment's runs, the oldest first."""
+    """Return the experiment's runs, the oldest first."""
     import mlflow
 
-    found = mlflow.MlflowClient().search_runs([experiment], order_by=["start_time"], max_results=1000)
-    return [mlflow.get_run(run.info.run_id) for run in found]
+    runs = mlflow.MlflowClient().search_runs([experiment], order_by=["start_time"], max_results=1000)
+    return [mlflow.get_run(run.info.run_id) for run in runs]
 
 
 def curve(run, name):
-    """Steps and values of a metric."""
+    """Return the steps and values of a metric."""
     import mlflow
 
     points = mlflow.MlflowClient().get_metric_history(run.info.run_id, name)
@@ -61,7 +61,7 @@ def curve(run, name):
 
 
 def models_of(run):
-    """Addresses of the models that a run has logged."""
+    """Return the URIs of the models that a run has logged."""
     return [f"models:/{output.model_id}" for output in run.outputs.model_outputs] if run.outputs else []
 
 

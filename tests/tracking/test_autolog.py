@@ -1,4 +1,4 @@
-"""Fits that are logged without a callback: of networks, pipelines and searches, each once."""
+"""Fits of estimators, pipelines and searches that are logged once, without a callback."""
 
 import inspect
 import sys
@@ -7,9 +7,9 @@ import threading
 import mlflow
 import numpy as np
 import pytest
-import sklearn.model_selection as theirs
 import torch
 from joblib import parallel_config
+from sklearn import model_selection as sklearn_search
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -17,27 +17,27 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
 import sknn
-import sknn.model_selection as ours
 import sknn.tracking.autolog as autologging
 from sknn import NeuralClassifier, NeuralRegressor
+from sknn import model_selection as sknn_search
 from sknn.callbacks import MLflowTracker
 from tests.common import SMALL
-from tests.tracking.mlflow_store import OWN_WARNINGS, artifacts_of, curve, models_of, new_experiment, runs_of
+from tests.tracking.mlflow_store import MLFLOW_WARNINGS, artifacts_of, curve, models_of, new_experiment, runs_of
 
-pytestmark = [pytest.mark.filterwarnings(warning) for warning in OWN_WARNINGS]
+pytestmark = [pytest.mark.filterwarnings(warning) for warning in MLFLOW_WARNINGS]
 X, Y = make_classification(60, 5, random_state=0)
-FITS = {cls: cls.fit for cls in (NeuralClassifier, Pipeline, theirs.GridSearchCV)}
+FITS = {cls: cls.fit for cls in (NeuralClassifier, Pipeline, sklearn_search.GridSearchCV)}
 
 
 @pytest.fixture
 def experiment(request):
-    with new_experiment(request.node.nodeid) as made:
-        yield made
+    with new_experiment(request.node.nodeid) as experiment_id:
+        yield experiment_id
 
 
 @pytest.fixture
 def logging(experiment):
-    """Autologging without models, whose writing takes most of the time."""
+    """Log fits without models, since writing them takes most of the time."""
     sknn.autolog(log_models=False)
     yield experiment
     sknn.autolog(disable=True)
@@ -49,14 +49,14 @@ def parent_of(run):
 
 
 def split(runs):
-    """The only run without a parent, and its children."""
+    """Return the only run without a parent, and its children."""
     (parent,) = [run for run in runs if parent_of(run) is None]
     children = [run for run in runs if parent_of(run) == parent.info.run_id]
     assert len(children) == len(runs) - 1
     return parent, sorted(children, key=lambda run: run.info.run_name)
 
 
-def test_a_bare_network_is_a_run_with_all_that_the_tracker_logs(logging):
+def test_the_run_of_an_estimator_has_everything_that_the_tracker_logs(logging):
     sknn.autolog()
     clf = NeuralClassifier(**SMALL, metrics=["accuracy"])
     assert clf.fit(X, Y) is clf
@@ -67,11 +67,11 @@ def test_a_bare_network_is_a_run_with_all_that_the_tracker_logs(logging):
         assert curve(run, name) == ([1, 2, 3, 4], pytest.approx([row[name] for row in clf.history_]))
     assert len(run.inputs.dataset_inputs) == 1
     assert artifacts_of(run) == ["training_curve.png"]
-    (address,) = models_of(run)
-    np.testing.assert_array_equal(mlflow.sklearn.load_model(address).predict_proba(X), clf.predict_proba(X))
+    (uri,) = models_of(run)
+    np.testing.assert_array_equal(mlflow.sklearn.load_model(uri).predict_proba(X), clf.predict_proba(X))
 
 
-def test_what_is_logged_can_be_chosen(experiment):
+def test_datasets_and_models_can_be_left_out(experiment):
     sknn.autolog(log_datasets=False, log_models=False)
     NeuralRegressor(**SMALL).fit(X=X, y=X[:, 0])
     sknn.autolog(disable=True)
@@ -79,7 +79,7 @@ def test_what_is_logged_can_be_chosen(experiment):
     assert (models_of(run), run.inputs.dataset_inputs) == ([], [])
 
 
-def test_the_epochs_lie_as_far_apart_as_they_took(logging):
+def test_the_times_of_epochs_differ_by_their_duration(logging):
     clf = NeuralClassifier(**SMALL).fit(X, Y)
     (run,) = runs_of(logging)
     times = [point.timestamp for point in mlflow.MlflowClient().get_metric_history(run.info.run_id, "train_loss")]
@@ -87,7 +87,7 @@ def test_the_epochs_lie_as_far_apart_as_they_took(logging):
     np.testing.assert_allclose(np.diff(times), 1000 * np.array(seconds[1:]), atol=1)
 
 
-def test_a_pipeline_is_one_run_and_its_model_takes_the_raw_rows(logging):
+def test_a_pipeline_is_one_run_and_its_model_takes_unprocessed_rows(logging):
     sknn.autolog()
     pipeline = make_pipeline(StandardScaler(), NeuralClassifier(**SMALL)).fit(X, Y)
     (run,) = runs_of(logging)
@@ -95,15 +95,18 @@ def test_a_pipeline_is_one_run_and_its_model_takes_the_raw_rows(logging):
     assert run.data.params["standardscaler__with_mean"] == "True"
     assert run.data.params["neuralclassifier__max_iter"] == "4"
     assert curve(run, "train_loss")[1] == pytest.approx(pipeline[-1].loss_curve_)
-    (address,) = models_of(run)
-    np.testing.assert_array_equal(mlflow.pyfunc.load_model(address).predict(X), pipeline.predict(X))
+    (uri,) = models_of(run)
+    np.testing.assert_array_equal(mlflow.pyfunc.load_model(uri).predict(X), pipeline.predict(X))
 
 
 SEARCHES = [
-    (theirs.GridSearchCV, {"param_grid": {"alpha": [0.0, 1.0]}, "cv": 3}),
-    (ours.GridSearchCV, {"param_grid": {"alpha": [0.0, 1.0]}, "cv": 3}),
-    (ours.RandomizedSearchCV, {"param_distributions": {"alpha": [0.0, 1.0]}, "n_iter": 2, "cv": 3}),
-    (ours.HalvingGridSearchCV, {"param_grid": {"alpha": [0.0, 1.0]}, "cv": 3, "factor": 2, "random_state": 0}),
+    (sklearn_search.GridSearchCV, {"param_grid": {"alpha": [0.0, 1.0]}, "cv": 3}),
+    (sknn_search.GridSearchCV, {"param_grid": {"alpha": [0.0, 1.0]}, "cv": 3}),
+    (sknn_search.RandomizedSearchCV, {"param_distributions": {"alpha": [0.0, 1.0]}, "n_iter": 2, "cv": 3}),
+    (
+        sknn_search.HalvingGridSearchCV,
+        {"param_grid": {"alpha": [0.0, 1.0]}, "cv": 3, "factor": 2, "random_state": 0},
+    ),
 ]
 
 
@@ -124,21 +127,21 @@ def test_a_search_is_a_run_with_a_child_for_each_candidate(logging, cls, params)
         assert child.info.status == "FINISHED"
 
 
-@pytest.mark.parametrize("GridSearchCV", [theirs.GridSearchCV, ours.GridSearchCV])
+@pytest.mark.parametrize("GridSearchCV", [sklearn_search.GridSearchCV, sknn_search.GridSearchCV])
 def test_a_search_over_a_pipeline_logs_the_best_pipeline_as_its_model(logging, GridSearchCV):
     sknn.autolog()
     pipeline = make_pipeline(StandardScaler(), NeuralClassifier(**SMALL))
     search = GridSearchCV(pipeline, {"neuralclassifier__dropout": [0.0, 0.5]}, cv=2).fit(X, Y)
     parent, children = split(runs_of(logging))
     assert len(children) == 2
-    (address,) = models_of(parent)
-    model = mlflow.sklearn.load_model(address)
+    (uri,) = models_of(parent)
+    model = mlflow.sklearn.load_model(uri)
     assert type(model) is Pipeline
     np.testing.assert_array_equal(model.predict_proba(X), search.predict_proba(X))
 
 
 def test_several_scores_without_a_refit(logging):
-    search = ours.GridSearchCV(
+    search = sknn_search.GridSearchCV(
         NeuralClassifier(**SMALL), {"alpha": [0, 1]}, cv=2, scoring=["accuracy", "neg_log_loss"], refit=False
     ).fit(X, Y)
     parent, children = split(runs_of(logging))
@@ -147,17 +150,17 @@ def test_several_scores_without_a_refit(logging):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning", "ignore:One or more of the test scores")
-def test_a_candidate_that_failed_is_a_child_that_failed(logging):
-    ours.GridSearchCV(NeuralClassifier(**SMALL), {"hidden_layer_sizes": [(6,), (-1,)]}, cv=2).fit(X, Y)
+def test_a_failed_candidate_is_a_failed_child_run(logging):
+    sknn_search.GridSearchCV(NeuralClassifier(**SMALL), {"hidden_layer_sizes": [(6,), (-1,)]}, cv=2).fit(X, Y)
     parent, children = split(runs_of(logging))
     assert [child.info.status for child in children] == ["FINISHED", "FAILED"]
     assert parent.info.status == "FINISHED"
 
 
-def test_a_batched_search_stays_batched_and_a_network_what_it_is(logging):
+def test_logging_does_not_change_the_joint_training_of_a_search(logging):
     def search():
         grid = {"alpha": [0.0, 0.5, 1.0]}
-        return ours.GridSearchCV(NeuralClassifier(**SMALL), grid, cv=2).fit(X, Y)
+        return sknn_search.GridSearchCV(NeuralClassifier(**SMALL), grid, cv=2).fit(X, Y)
 
     logged = search()
     sknn.autolog(disable=True)
@@ -167,8 +170,8 @@ def test_a_batched_search_stays_batched_and_a_network_what_it_is(logging):
     assert torch.equal(logged.best_estimator_.module_.param_buffer, plain.best_estimator_.module_.param_buffer)
 
 
-@pytest.mark.parametrize("GridSearchCV", [theirs.GridSearchCV, ours.GridSearchCV])
-def test_the_fits_of_a_search_in_other_threads_are_its_own(logging, GridSearchCV):
+@pytest.mark.parametrize("GridSearchCV", [sklearn_search.GridSearchCV, sknn_search.GridSearchCV])
+def test_fits_of_a_search_in_other_threads_are_part_of_the_search(logging, GridSearchCV):
     with parallel_config("threading", n_jobs=2):
         GridSearchCV(NeuralClassifier(**SMALL), {"alpha": [0, 1]}, cv=2).fit(X, Y)
     _, children = split(runs_of(logging))
@@ -186,28 +189,28 @@ def test_fits_in_several_threads_are_each_a_run(logging):
     assert all(curve(run, "train_loss")[0] == [1, 2, 3, 4] for run in runs)
 
 
-def test_a_fit_in_an_open_run_writes_to_that_one(logging):
-    with mlflow.start_run() as mine:
-        ours.GridSearchCV(NeuralClassifier(**SMALL), {"alpha": [0, 1]}, cv=2).fit(X, Y)
-        assert mlflow.active_run() is mine
+def test_a_fit_in_an_open_run_writes_to_it(logging):
+    with mlflow.start_run() as open_run:
+        sknn_search.GridSearchCV(NeuralClassifier(**SMALL), {"alpha": [0, 1]}, cv=2).fit(X, Y)
+        assert mlflow.active_run() is open_run
         mlflow.log_metric("more", 1)
     parent, children = split(runs_of(logging))
-    assert parent.info.run_id == mine.info.run_id
+    assert parent.info.run_id == open_run.info.run_id
     assert len(children) == 2
 
 
 @pytest.mark.parametrize("tracker", [MLflowTracker(log_model=False), ("mine", MLflowTracker(log_model=False))])
-def test_a_network_with_a_tracker_is_logged_by_that_one_alone(logging, tracker):
+def test_an_estimator_with_a_tracker_is_only_logged_by_the_tracker(logging, tracker):
     clf = NeuralClassifier(**SMALL, callbacks=[tracker]).fit(X, Y)
     (run,) = runs_of(logging)
     assert curve(run, "train_loss") == ([1, 2, 3, 4], pytest.approx(clf.loss_curve_))
 
-    theirs.GridSearchCV(clf, {"alpha": [0.0, 1.0]}, cv=2, refit=False).fit(X, Y)
+    sklearn_search.GridSearchCV(clf, {"alpha": [0.0, 1.0]}, cv=2, refit=False).fit(X, Y)
     assert [parent_of(run) for run in runs_of(logging)] == [None] * 5
 
 
 def test_a_pipeline_that_ends_in_a_search_logs_the_search(logging):
-    search = ours.GridSearchCV(NeuralClassifier(**SMALL), {"alpha": [0.0, 1.0]}, cv=2)
+    search = sknn_search.GridSearchCV(NeuralClassifier(**SMALL), {"alpha": [0.0, 1.0]}, cv=2)
     pipeline = make_pipeline(StandardScaler(), search).fit(X, Y)
     parent, children = split(runs_of(logging))
     assert [run.data.params["alpha"] for run in children] == ["0.0", "1.0"]
@@ -215,30 +218,30 @@ def test_a_pipeline_that_ends_in_a_search_logs_the_search(logging):
     assert curve(parent, "train_loss")[1] == pytest.approx(pipeline[-1].best_estimator_.loss_curve_)
 
 
-class Breaks(Callback):
+class FailingCallback(Callback):
     def on_epoch_end(self, net, **kwargs):
         raise RuntimeError("no more")
 
 
-def test_a_fit_that_fails_is_a_run_that_failed_and_the_next_one_is_logged(logging):
+def test_a_failed_fit_is_a_failed_run_and_the_next_fit_is_logged(logging):
     with pytest.raises(RuntimeError, match="no more"):
-        NeuralClassifier(**SMALL, callbacks=[Breaks()]).fit(X, Y)
+        NeuralClassifier(**SMALL, callbacks=[FailingCallback()]).fit(X, Y)
     NeuralClassifier(**SMALL).fit(X, Y)
     assert [run.info.status for run in runs_of(logging)] == ["FAILED", "FINISHED"]
 
 
 @pytest.mark.filterwarnings("ignore:The filesystem tracking backend")
-def test_a_store_that_cannot_be_reached_is_warned_of_and_the_fit_is_kept(logging, tmp_path):
+def test_an_unreachable_store_gives_a_warning_and_the_fit_is_kept(logging, tmp_path):
     (tmp_path / "file").write_text("no folder")
     mlflow.set_tracking_uri(f"file://{tmp_path}/file/store")
-    with pytest.warns(UserWarning, match="MLflow did not take everything"):
+    with pytest.warns(UserWarning, match="MLflow did not log everything"):
         clf = NeuralClassifier(**SMALL).fit(X, Y)
     assert clf.n_iter_ == 4
 
 
-def test_other_estimators_go_their_own_way(logging):
+def test_other_estimators_are_not_logged(logging):
     make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y)
-    theirs.GridSearchCV(LogisticRegression(), {"C": [1, 2]}).fit(X, Y)
+    sklearn_search.GridSearchCV(LogisticRegression(), {"C": [1, 2]}).fit(X, Y)
     Pipeline([("last", "passthrough")]).fit(X)
     assert runs_of(logging) == []
 
@@ -248,7 +251,7 @@ def test_partial_fit_is_not_logged(logging):
     assert runs_of(logging) == []
 
 
-def test_once_it_is_off_nothing_is_logged(logging):
+def test_nothing_is_logged_after_disabling(logging):
     sknn.autolog(log_models=False)
     sknn.autolog(disable=True)
     sknn.autolog(disable=True)
@@ -256,7 +259,7 @@ def test_once_it_is_off_nothing_is_logged(logging):
     assert runs_of(logging) == []
 
 
-def test_a_wrapped_fit_looks_like_the_one_that_it_wraps(logging):
+def test_a_wrapped_fit_has_the_signature_and_docstring_of_the_original(logging):
     for cls, fit in FITS.items():
         assert cls.fit is not fit
         assert inspect.signature(cls.fit) == inspect.signature(fit)
@@ -269,4 +272,4 @@ def test_without_mlflow_the_extra_is_named_and_nothing_is_wrapped(monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow.sklearn", None)
     with pytest.raises(ImportError, match=r"sknn.autolog needs MLflow; .*'sknn\[mlflow\]'"):
         sknn.autolog()
-    assert autologging._originals == {}
+    assert autologging._original_fits == {}

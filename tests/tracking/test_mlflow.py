@@ -1,4 +1,4 @@
-"""Fits as runs of MLflow in a real database, and models that come back from it."""
+"""Fits as runs of MLflow in a real database, and models that are loaded from it."""
 
 import importlib.metadata
 import json
@@ -20,9 +20,9 @@ import sknn.tracking.mlflow as mlflow_tracking
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.callbacks import MLflowTracker
 from tests.common import SMALL
-from tests.tracking.mlflow_store import OWN_WARNINGS, artifacts_of, curve, models_of, new_experiment, runs_of
+from tests.tracking.mlflow_store import MLFLOW_WARNINGS, artifacts_of, curve, models_of, new_experiment, runs_of
 
-pytestmark = [pytest.mark.filterwarnings(warning) for warning in OWN_WARNINGS]
+pytestmark = [pytest.mark.filterwarnings(warning) for warning in MLFLOW_WARNINGS]
 X, Y = make_classification(60, 5, random_state=0)
 FRAME = pd.DataFrame(X, columns=list("abcde")).assign(
     city=[["Oslo", "Rome", None][i % 3] for i in range(60)], n=range(60), big=X[:, 0] > 0
@@ -32,8 +32,8 @@ BARE = {"log_dataset": False, "log_model": False}
 
 @pytest.fixture
 def experiment(request):
-    with new_experiment(request.node.nodeid) as made:
-        yield made
+    with new_experiment(request.node.nodeid) as experiment_id:
+        yield experiment_id
 
 
 def test_a_run_holds_parameters_epochs_and_results(experiment):
@@ -96,7 +96,7 @@ def test_the_training_data_is_described(experiment, X, y, columns):
         assert profile["num_rows"] == 60
 
 
-def test_a_sparse_table_is_trained_on_without_a_description(experiment):
+def test_a_sparse_table_is_not_described(experiment):
     NeuralClassifier(**SMALL, callbacks=[MLflowTracker(log_model=False)]).fit(csr_matrix(X), Y)
     (run,) = runs_of(experiment)
     assert run.inputs.dataset_inputs == []
@@ -106,7 +106,7 @@ def linear(in_features, out_features):
     return nn.Linear(int(np.prod(in_features)), out_features)
 
 
-def param_buffer(in_features, out_features):
+def flattening(in_features, out_features):
     return nn.Sequential(nn.Flatten(), linear(in_features, out_features))
 
 
@@ -116,39 +116,39 @@ def param_buffer(in_features, out_features):
         (X, {}, "Tensor('float64', (-1, 5))"),
         (FRAME, {}, "'city': string (optional)"),
         (FRAME, {"metrics": ["accuracy"], "class_weight": "balanced", "solver": "adam"}, "'n': long (required)"),
-        (X.reshape(60, 1, 5), {"module": param_buffer}, "Tensor('float64', (-1, 1, 5))"),
+        (X.reshape(60, 1, 5), {"module": flattening}, "Tensor('float64', (-1, 1, 5))"),
     ],
     ids=["array", "frame", "other settings", "images"],
 )
-def test_the_model_comes_back_and_predicts_the_same(experiment, X, params, inputs):
+def test_the_loaded_model_predicts_the_same(experiment, X, params, inputs):
     clf = NeuralClassifier(**SMALL, **params, callbacks=[MLflowTracker(log_dataset=False)]).fit(X, Y)
-    (address,) = models_of(runs_of(experiment)[0])
-    loaded, served = mlflow.sklearn.load_model(address), mlflow.pyfunc.load_model(address)
+    (uri,) = models_of(runs_of(experiment)[0])
+    loaded, served = mlflow.sklearn.load_model(uri), mlflow.pyfunc.load_model(uri)
     np.testing.assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))
     np.testing.assert_array_equal(served.predict(X), clf.predict(X))
     assert inputs in str(served.metadata.signature.inputs)
     assert loaded.get_params().keys() == clf.get_params().keys()
 
 
-def test_a_function_of_the_users_main_program_comes_back_with_the_model(experiment):
+def test_a_function_of_the_users_main_program_is_loaded_with_the_model(experiment):
     program = {"__name__": "__main__"}
     exec("def loss(z, y):\n    return (z - y).abs().mean(1)", program)
     reg = NeuralRegressor(**SMALL, loss=program["loss"], callbacks=[MLflowTracker(log_dataset=False)]).fit(X, X[:, 0])
-    (address,) = models_of(runs_of(experiment)[0])
-    np.testing.assert_array_equal(mlflow.sklearn.load_model(address).predict(X), reg.predict(X))
+    (uri,) = models_of(runs_of(experiment)[0])
+    np.testing.assert_array_equal(mlflow.sklearn.load_model(uri).predict(X), reg.predict(X))
 
 
 def test_the_model_names_the_versions_that_trained_it(experiment):
     NeuralClassifier(**SMALL, callbacks=[MLflowTracker(log_dataset=False)]).fit(X, Y)
-    (address,) = models_of(runs_of(experiment)[0])
-    lines = Path(mlflow.pyfunc.get_model_dependencies(address)).read_text().splitlines()
+    (uri,) = models_of(runs_of(experiment)[0])
+    lines = Path(mlflow.pyfunc.get_model_dependencies(uri)).read_text().splitlines()
     pinned = dict(line.split("==") for line in lines if "==" in line)
     assert pinned["scikit-learn"] == importlib.metadata.version("scikit-learn")
     assert pinned["torch"] == importlib.metadata.version("torch").partition("+")[0]
     assert {"sknn", "skorch", "numpy", "scipy"} <= pinned.keys()
 
 
-def test_two_fits_are_two_runs_and_an_experiment_is_made_if_need_be(experiment):
+def test_two_fits_are_two_runs_and_a_missing_experiment_is_created(experiment):
     name = f"made at {time.time_ns()}"
     reg = NeuralRegressor(**SMALL, early_stopping=False, callbacks=[MLflowTracker(name, "mine", **BARE)])
     reg.fit(X, X[:, 0]).fit(X, X[:, 1])
@@ -158,15 +158,15 @@ def test_two_fits_are_two_runs_and_an_experiment_is_made_if_need_be(experiment):
     assert runs_of(experiment) == []
 
 
-class Breaks(Callback):
+class FailingCallback(Callback):
     def on_epoch_end(self, net, **kwargs):
         if len(net.history) == 2:
             raise RuntimeError("no more")
 
 
-def test_a_fit_that_fails_is_a_run_that_failed_with_its_epochs(experiment):
+def test_a_failed_fit_is_a_failed_run_with_its_epochs(experiment):
     with pytest.raises(RuntimeError, match="no more"):
-        NeuralClassifier(**SMALL, callbacks=[Breaks(), MLflowTracker(**BARE)]).fit(X, Y)
+        NeuralClassifier(**SMALL, callbacks=[FailingCallback(), MLflowTracker(**BARE)]).fit(X, Y)
     (run,) = runs_of(experiment)
     assert run.info.status == "FAILED"
     assert curve(run, "train_loss")[0] == [1]
@@ -185,34 +185,34 @@ def test_an_open_run_is_written_to_and_left_open(experiment):
     assert models_of(run) == []
 
 
-def test_epochs_are_written_while_the_training_goes_on(experiment, monkeypatch):
+def test_epochs_are_written_during_the_training(experiment, monkeypatch):
     monkeypatch.setattr(mlflow_tracking, "FLUSH_SECONDS", 0.0)
     seen = []
 
-    class Looks(Callback):
+    class ReadingCallback(Callback):
         def on_epoch_end(self, net, **kwargs):
             (run,) = runs_of(experiment)
             seen.append((run.info.status, len(curve(run, "train_loss")[0])))
 
-    NeuralClassifier(**SMALL, callbacks=[MLflowTracker(**BARE), Looks()]).fit(X, Y)
+    NeuralClassifier(**SMALL, callbacks=[MLflowTracker(**BARE), ReadingCallback()]).fit(X, Y)
     assert seen == [("RUNNING", epoch) for epoch in (1, 2, 3, 4)]
 
 
-def test_more_values_and_parameters_than_mlflow_takes_at_once(experiment, monkeypatch):
-    monkeypatch.setattr(mlflow_tracking, "MOST_METRICS", 7)
-    monkeypatch.setattr(mlflow_tracking, "MOST_PARAMS", 7)
+def test_more_values_and_parameters_than_the_limits_of_one_call(experiment, monkeypatch):
+    monkeypatch.setattr(mlflow_tracking, "MAX_METRICS", 7)
+    monkeypatch.setattr(mlflow_tracking, "MAX_PARAMS", 7)
     clf = NeuralClassifier(**SMALL, callbacks=[MLflowTracker(**BARE)]).fit(X, Y)
     (run,) = runs_of(experiment)
     assert run.data.params.keys() == clf.get_params().keys()
     assert curve(run, "seconds")[0] == [1, 2, 3, 4]
 
 
-def test_a_store_that_fails_in_the_middle_is_warned_of(experiment, monkeypatch):
+def test_a_store_that_fails_during_the_training_gives_a_warning(experiment, monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError("no space left")
 
     monkeypatch.setattr(mlflow_tracking, "log_params", refuse)
-    with pytest.warns(UserWarning, match="MLflow did not take everything.*no space left.*The fit is not affected"):
+    with pytest.warns(UserWarning, match="MLflow did not log everything.*no space left.*The fit is not affected"):
         clf = NeuralClassifier(**SMALL, callbacks=[MLflowTracker(**BARE)]).fit(X, Y)
     (run,) = runs_of(experiment)
     assert (clf.n_iter_, run.info.status, curve(run, "train_loss")[0]) == (4, "FINISHED", [1, 2, 3, 4])

@@ -1,4 +1,4 @@
-"""Fits in TensorBoard, read back as TensorBoard reads them."""
+"""Fits in TensorBoard, read with TensorBoard's reader."""
 
 import sys
 
@@ -58,7 +58,7 @@ def test_a_regressor_has_its_curves(tmp_path):
     assert "loss/valid" not in run.Tags()["scalars"]
 
 
-def test_weights_are_drawn_every_so_many_epochs(tmp_path):
+def test_histograms_are_written_every_so_many_epochs(tmp_path):
     clf, run = fitted(tmp_path, {"histograms_every": 3}, early_stopping=False)
     assert set(run.Tags()["histograms"]) == {name for name, _ in clf.module_.named_parameters()}
     histograms = run.Histograms("layers.0.weight")
@@ -92,23 +92,23 @@ def test_the_graph_has_the_networks_layers(tmp_path, X, params):
     assert all(f"/{type(layer).__name__}[{i}]/" in names for i, layer in enumerate(clf.module_.layers))
 
 
-class Undecided(torch.nn.Module):
-    """Goes another way each time it is called, which no trace can follow."""
+class Alternating(torch.nn.Module):
+    """Alternates between two computations, which can't be traced."""
 
     def __init__(self, in_features, out_features):
         super().__init__()
-        self.linear, self.turn = torch.nn.Linear(in_features, out_features), 0
+        self.linear, self.n_calls = torch.nn.Linear(in_features, out_features), 0
 
     def forward(self, x):
-        self.turn += 1
-        return self.linear(x) + (x.sum() if self.turn % 2 else 0)
+        self.n_calls += 1
+        return self.linear(x) + (x.sum() if self.n_calls % 2 else 0)
 
 
-def test_a_module_of_ones_own_is_drawn_or_else_warned_of(tmp_path):
+def test_the_graph_of_a_users_module_is_drawn_or_gives_a_warning(tmp_path):
     _, run = fitted(tmp_path / "linear", module=torch.nn.Linear)
     assert run.Tags()["graph"] is True
-    with pytest.warns(UserWarning, match="TensorBoard did not take everything"):
-        clf, run = fitted(tmp_path / "undecided", module=Undecided)
+    with pytest.warns(UserWarning, match="TensorBoard did not log everything"):
+        clf, run = fitted(tmp_path / "alternating", module=Alternating)
     assert len(curve(run, "loss/train")[0]) == clf.n_iter_
 
 
@@ -117,18 +117,18 @@ def hparams_of(run, tag):
     return plugin_data_pb2.HParamsPluginData.FromString(content)
 
 
-def test_parameters_stand_beside_the_last_values(tmp_path):
+def test_parameters_are_written_with_the_last_values(tmp_path):
     clf, run = fitted(tmp_path, dropout=0.25, metrics=["accuracy"])
-    given = hparams_of(run, metadata.SESSION_START_INFO_TAG).session_start_info.hparams
-    assert given["dropout"].number_value == 0.25
-    assert given["hidden_layer_sizes"].string_value == "[6]"
-    assert given["callbacks"].string_value == "['TensorBoardTracker']"
+    params = hparams_of(run, metadata.SESSION_START_INFO_TAG).session_start_info.hparams
+    assert params["dropout"].number_value == 0.25
+    assert params["hidden_layer_sizes"].string_value == "[6]"
+    assert params["callbacks"].string_value == "['TensorBoardTracker']"
     names = {info.name.tag for info in hparams_of(run, metadata.EXPERIMENT_TAG).experiment.metric_infos}
     assert {"loss/valid", "accuracy/valid", "best_validation_score", "n_iter"} <= names <= set(run.Tags()["scalars"])
     assert curve(run, "best_validation_score") == ([4], [pytest.approx(clf.best_validation_score_)])
 
 
-def test_two_fits_at_once_write_into_folders_of_their_own(tmp_path):
+def test_concurrent_fits_write_to_different_folders(tmp_path):
     clf = NeuralClassifier(**SMALL, callbacks=[TensorBoardTracker(tmp_path, graph=False)])
     with parallel_config("threading", n_jobs=2):
         GridSearchCV(clf, {"dropout": [0.0, 0.5]}, cv=2).fit(X, Y)
@@ -137,7 +137,7 @@ def test_two_fits_at_once_write_into_folders_of_their_own(tmp_path):
     assert all(curve(read(run), "loss/train")[0] == [1, 2, 3, 4] for run in runs)
 
 
-def test_partial_fit_and_warm_start_go_on_in_a_named_run(tmp_path):
+def test_partial_fit_and_warm_start_continue_a_named_run(tmp_path):
     clf = NeuralClassifier(**SMALL, warm_start=True, callbacks=[TensorBoardTracker(tmp_path, "stream")])
     for _ in range(3):
         clf.partial_fit(X, Y, classes=[0, 1])
@@ -146,14 +146,14 @@ def test_partial_fit_and_warm_start_go_on_in_a_named_run(tmp_path):
     assert curve(only_run(tmp_path), "loss/train")[0] == [1, 2, 3, 4, 5, 6, 7]
 
 
-class Breaks(Callback):
+class FailingCallback(Callback):
     def on_epoch_end(self, net, **kwargs):
         raise RuntimeError("no more")
 
 
-def test_a_fit_that_fails_leaves_a_run_that_can_be_read(tmp_path):
+def test_the_run_of_a_failed_fit_can_be_read(tmp_path):
     with pytest.raises(RuntimeError, match="no more"):
-        NeuralClassifier(**SMALL, callbacks=[TensorBoardTracker(tmp_path), Breaks()]).fit(X, Y)
+        NeuralClassifier(**SMALL, callbacks=[TensorBoardTracker(tmp_path), FailingCallback()]).fit(X, Y)
     run = only_run(tmp_path)
     assert curve(run, "loss/train")[0] == [1]
     assert "hparams" not in run.summary_metadata
@@ -166,6 +166,6 @@ def test_without_tensorboard_the_extra_is_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("every", ["a", -2, 1.5, None])
-def test_histograms_in_no_number_of_epochs_are_refused_before_the_training(every, tmp_path):
-    with pytest.raises(ValueError, match=r"histograms_every=.* of TensorBoardTracker must be a whole number of epochs"):
+def test_an_invalid_number_of_epochs_for_histograms_is_refused(every, tmp_path):
+    with pytest.raises(ValueError, match=r"histograms_every=.* of TensorBoardTracker must be a number of epochs"):
         NeuralClassifier(callbacks=[TensorBoardTracker(tmp_path, histograms_every=every)]).fit(X, Y)

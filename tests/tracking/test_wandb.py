@@ -1,4 +1,4 @@
-"""Fits as runs of Weights & Biases, written offline and read back from the run's own files."""
+"""Fits as runs of Weights & Biases, written offline and read from the files of the runs."""
 
 import json
 import struct
@@ -20,7 +20,7 @@ X, Y = make_classification(60, 5, random_state=0)
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A folder for the runs, without a connection, output or reports of errors."""
+    """Return a folder for runs, without connections, output and error reports."""
     for name, value in {"MODE": "offline", "SILENT": "true", "ERROR_REPORTING": "false"}.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
     return tmp_path
@@ -30,23 +30,23 @@ BLOCK = 1 << 15
 
 
 def records(file):
-    """The records of a run's file: pieces in blocks, as in a log of LevelDB, after a header of 7 bytes."""
-    data, place, record = file.read_bytes(), 7, b""
-    while place < len(data):
-        left = BLOCK - place % BLOCK
-        if left < 7:  # too little for a piece's checksum, length and kind
-            place += left
+    """Yield the records of a run's file: chunks in blocks, as in a log of LevelDB, after a header of 7 bytes."""
+    data, position, record = file.read_bytes(), 7, b""
+    while position < len(data):
+        left = BLOCK - position % BLOCK
+        if left < 7:  # too little for a chunk's checksum, length and kind
+            position += left
             continue
-        _, length, kind = struct.unpack("<IHB", data[place : place + 7])
-        record += data[place + 7 : place + 7 + length]
-        place += 7 + length
-        if kind in (1, 4):  # whole, or last
+        _, length, kind = struct.unpack("<IHB", data[position : position + 7])
+        record += data[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # the only or the last chunk of a record
             yield wandb_internal_pb2.Record.FromString(record)
             record = b""
 
 
 class Run:
-    """What the file of a run holds."""
+    """The contents of a run's file."""
 
     def __init__(self, file):
         self.config, self.history, self.summary, self.exit_code, self.name = {}, [], {}, None, None
@@ -70,7 +70,7 @@ def values(items):
 
 
 def runs(folder):
-    """The runs, once the process that writes them has come to its end."""
+    """Return the runs, after the end of the process that writes them."""
     wandb.teardown()
     return [Run(file) for file in folder.glob("wandb/offline-run-*/run-*.wandb")]
 
@@ -102,14 +102,14 @@ def test_two_fits_are_two_runs(folder):
     assert all("best_validation_score" not in run.summary for run in both)
 
 
-class Breaks(Callback):
+class FailingCallback(Callback):
     def on_epoch_end(self, net, **kwargs):
         raise RuntimeError("no more")
 
 
-def test_a_fit_that_fails_is_a_run_that_failed(folder):
+def test_a_failed_fit_is_a_failed_run(folder):
     with pytest.raises(RuntimeError, match="no more"):
-        NeuralClassifier(**SMALL, callbacks=[WandbTracker(options={"dir": folder}), Breaks()]).fit(X, Y)
+        NeuralClassifier(**SMALL, callbacks=[WandbTracker(options={"dir": folder}), FailingCallback()]).fit(X, Y)
     (run,) = runs(folder)
     assert run.exit_code == 1
     assert len(run.history) == 1

@@ -1,4 +1,4 @@
-"""Warnings of a fit: at the user's line, whatever stands between, and once a line."""
+"""Warnings of a fit: at the user's line, also through pipelines and wrappers, and once for each line."""
 
 import inspect
 import subprocess
@@ -23,7 +23,7 @@ def line_of_call():
 
 
 def wrapped(fit):
-    """As a decorator of a library does it."""
+    """Wrap a function as decorators of libraries do."""
 
     def wrapper(*args):
         return fit(*args)
@@ -65,26 +65,26 @@ X, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2
 clf = NeuralClassifier(4, max_iter=2, learning_rate="constant", ensemble_size=1)
 for _ in range(5):
     clf.fit(X, y)
-    with warnings.catch_warnings():  # by which Python forgets which lines have warned
+    with warnings.catch_warnings():  # resets Python's record of shown warnings
         pass
 clf.fit(X, y)
 """
 
 
 @pytest.mark.parametrize(("filters", "times"), [([], 2), (["-W", "always"], 6), (["-W", "ignore"], 0)])
-def test_a_loop_of_fits_warns_once_a_line_unless_the_user_wants_more(filters, times):
+def test_a_loop_of_fits_warns_once_for_each_line_unless_filters_differ(filters, times):
     run = subprocess.run([sys.executable, *filters, "-c", LOOP], capture_output=True, text=True, check=True)
     assert run.stderr.count("ConvergenceWarning: Maximum iterations") == times
 
 
-def test_an_error_filter_of_the_users_raises():
+def test_a_users_error_filter_raises():
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         with pytest.raises(ConvergenceWarning):
             NeuralClassifier(**EARLY).fit(X, Y)
 
 
-def test_a_filter_goes_by_message_and_module():
+def test_a_filter_matches_message_and_module():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         warnings.filterwarnings("always", message="loud", module=__name__)

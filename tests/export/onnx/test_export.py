@@ -269,7 +269,7 @@ def test_a_label_beyond_the_integers_of_onnx_is_refused():
 
 
 def test_a_folder_as_path_is_refused_before_the_work(tmp_path):
-    with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
+    with pytest.raises(IsADirectoryError, match="is a folder; use the path of a file"):
         to_onnx(NeuralClassifier(**TINY).fit(X, CODES), X, path=tmp_path)
 
 

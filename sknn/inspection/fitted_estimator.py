@@ -1,4 +1,4 @@
-"""Whose network is looked at: an estimator's own, that of a pipeline's last step, or of a search's best."""
+"""Find the fitted estimator of sknn in a pipeline, a search or another meta-estimator."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from sklearn.utils.validation import check_is_fitted
 from sknn.estimators.base import BaseNeural
 
 
-def fitted_network(estimator: Any) -> BaseNeural:
-    """The fitted NeuralClassifier or NeuralRegressor in an estimator.
+def find_fitted_estimator(estimator: Any) -> BaseNeural:
+    """Return the fitted NeuralClassifier or NeuralRegressor that is, or is inside of, an estimator.
 
     Raises
     ------
@@ -25,12 +25,12 @@ def fitted_network(estimator: Any) -> BaseNeural:
             continue
         if hasattr(inner, "fit") and hasattr(inner, "get_params"):
             check_is_fitted(inner)
-        holders = [name for name in ("best_estimator_", "regressor_") if hasattr(inner, name)]
-        if not holders:
+        attributes = [name for name in ("best_estimator_", "regressor_") if hasattr(inner, name)]
+        if not attributes:
             raise TypeError(
-                f"estimator={estimator!r} holds no network: pass a NeuralClassifier or NeuralRegressor, a Pipeline "
-                "that ends in one, or a search over one with refit=True."
+                f"estimator={estimator!r} has no network: pass a NeuralClassifier or NeuralRegressor, a Pipeline that "
+                "ends in one, or a search over one with refit=True."
             )
-        inner = getattr(inner, holders[0])
+        inner = getattr(inner, attributes[0])
     check_is_fitted(inner, "net_")
     return inner

@@ -1,4 +1,4 @@
-"""Attributes of scikit-learn's steps that contradict each other are refused on both ways."""
+"""Attributes of scikit-learn's estimators that contradict each other are refused by `save` and `load`."""
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from sklearn.preprocessing import (
 )
 
 from sknn import load, save
-from sknn.persistence import InvalidFileError, classes
+from sknn.persistence import InvalidFileError, checks
 
 X = np.random.default_rng(0).normal(size=(60, 5))
 Y = (X[:, 0] > 0).astype(int)
@@ -36,13 +36,13 @@ FRAME = pd.DataFrame(X[:, :2], columns=["u", "v"]).assign(city=WORDS[:, 0])
 BINS = KBinsDiscretizer(3, quantile_method="averaged_inverted_cdf")
 COLUMNS = ColumnTransformer([("n", StandardScaler(), ["u", "v"]), ("c", OneHotEncoder(), ["city"])])
 FITTED = StandardScaler().fit(X)
-ABSENT = object()
+MISSING = object()
 
 FORGED = [
     (StandardScaler(), X, dict(n_features_in_=5.0)),
     (StandardScaler(), X, dict(feature_names_in_=np.array(["a"] * 5, dtype=object))),
     (StandardScaler(), X, dict(mean_=np.zeros(4))),
-    (StandardScaler(), X, dict(scale_=ABSENT)),
+    (StandardScaler(), X, dict(scale_=MISSING)),
     (StandardScaler(), X, dict(scale_=np.full(5, np.inf))),
     (StandardScaler(), X, dict(scale_=np.array(["a"] * 5))),
     (MinMaxScaler(), X, dict(min_=None)),
@@ -52,13 +52,13 @@ FORGED = [
     (TruncatedSVD(2), X, dict(components_=np.zeros(5))),
     (LogisticRegression(), X, dict(intercept_=np.zeros(2))),
     (Ridge(), X, dict(coef_=np.zeros(4))),
-    (DummyClassifier(), X, dict(n_classes_=ABSENT)),
+    (DummyClassifier(), X, dict(n_classes_=MISSING)),
     (TransformedTargetRegressor(Ridge()), X, dict(regressor_=[])),
     (BINS, X, dict(bin_edges_=np.array([np.arange(4.0)[::-1]] * 5 + [None], dtype=object)[:5])),
     (BINS, X, dict(n_bins_=np.array([3, 3, 3, 3, 4]))),
     (SplineTransformer(4), X, dict(bsplines_=[])),
     (SplineTransformer(4), X, dict(n_features_out_=7)),
-    (SimpleImputer(), X, dict(_fit_dtype=ABSENT)),
+    (SimpleImputer(), X, dict(_fit_dtype=MISSING)),
     (SimpleImputer(), X, dict(_fill_dtype="float64")),
     (OneHotEncoder(), WORDS, dict(_n_features_outs=[1, 1])),
     (OneHotEncoder(), np.round(X[:, :1]), dict(categories_=[np.array([3.0, -3.0, 1.0, 0.0])])),
@@ -84,7 +84,7 @@ FORGED = [
     (COLUMNS, FRAME, dict(transformers_=[("n", StandardScaler(), ["u"])])),
     (COLUMNS, FRAME, dict(transformers_=[("n", FITTED, [0.5])])),
     (COLUMNS, FRAME, dict(_transformer_to_input_indices={"n": [0, 9], "c": [2], "remainder": []})),
-    (COLUMNS, FRAME, dict(sparse_output_=ABSENT)),
+    (COLUMNS, FRAME, dict(sparse_output_=MISSING)),
 ]  # fmt: skip
 
 
@@ -97,10 +97,10 @@ def fitted(step, table):
 
 
 @pytest.mark.parametrize(("step", "table", "forge"), FORGED, ids=NAMES)
-def test_attributes_that_contradict_each_other_are_refused_on_both_ways(step, table, forge, tmp_path, monkeypatch):
+def test_contradicting_attributes_are_refused_by_save_and_load(step, table, forge, tmp_path, monkeypatch):
     forged = fitted(step, table)
     for name, value in forge.items():
-        if value is ABSENT:
+        if value is MISSING:
             del vars(forged)[name]
         else:
             vars(forged)[name] = value
@@ -108,7 +108,7 @@ def test_attributes_that_contradict_each_other_are_refused_on_both_ways(step, ta
     with pytest.raises(TypeError, match=message):
         save(forged, tmp_path / "model.sknn")
     with monkeypatch.context() as context:
-        context.setattr(classes, "check_step", lambda made: None)  # as whoever forges a file would
+        context.setattr(checks, "check_sklearn_estimator", lambda est: None)  # as someone who forges a file does
         save(forged, tmp_path / "model.sknn")
 
     with pytest.raises(InvalidFileError, match=f"{message}|not fitted yet"):
@@ -116,6 +116,6 @@ def test_attributes_that_contradict_each_other_are_refused_on_both_ways(step, ta
 
 
 @pytest.mark.parametrize(("step", "table"), [(step, table) for step, table, _ in FORGED], ids=NAMES)
-def test_what_a_fit_gives_passes(step, table, tmp_path):
+def test_fitted_estimators_pass(step, table, tmp_path):
     save(fitted(step, table), tmp_path / "model.sknn")
     assert type(load(tmp_path / "model.sknn")) is type(step)
