@@ -1,6 +1,6 @@
-"""Mutated ONNX graphs, predicted one after another: `python -m tests.onnx_fuzz COUNT SEED` prints what became of them.
+"""Predict with mutated ONNX graphs: `python -m tests.onnx_fuzz COUNT SEED` prints counts of the results.
 
-A process of its own, so that a crash of the interpreter is seen and memory can be limited.
+This is a separate process, so that a crash of the interpreter is noticed and memory can be limited.
 """
 
 import json
@@ -19,7 +19,7 @@ from sknn.export import to_onnx
 
 N = 6
 TINY = dict(hidden_layer_sizes=(3,), max_iter=1, ensemble_size=2, random_state=0, early_stopping=False)
-MORE_MEMORY = 2 << 30  # than the process has after its first predictions
+EXTRA_MEMORY = 2 << 30  # beyond the memory in use after the first predictions
 METADATA = [
     *("", "null", "[]", "3", '"text"', "{", "[" * 100_000, '{"classes": 3}', '{"classes": [[1], 2]}'),
     *('{"features": 3}', '{"features": [3]}', '{"features": [{}]}', '{"features": [{"name": 3}]}', '{"named": 3}'),
@@ -29,7 +29,7 @@ SIZES = [0, 1, 2, 3, 7, -1, 1 << 31, (1 << 63) - 1]
 
 
 def samples():
-    """Small graphs as bytes, and tables to predict."""
+    """Yield small graphs, and tables to predict."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 3))
     frame = pd.DataFrame(X[:, :1], columns=["u"]).assign(
@@ -70,25 +70,25 @@ def mutate_bytes(data, rng):
 
 
 def mutate_program(data, rng):
-    """Nodes, constants, inputs, outputs and metadata that are swapped, removed, renamed or of another shape or type."""
+    """Swap, remove, rename or change the nodes, constants, inputs, outputs and metadata."""
     program = onnx.ModelProto.FromString(data)
     for _ in range(int(rng.integers(1, 3))):
-        if program.graph.input and program.graph.output and program.graph.node:  # else hardly anything is left
+        if program.graph.input and program.graph.output and program.graph.node:  # otherwise hardly anything is left
             MUTATIONS[rng.integers(len(MUTATIONS))](program.graph, program, rng)
     return program.SerializeToString()
 
 
-def one_of(values, rng):
+def choose(values, rng):
     return values[rng.integers(len(values))]
 
 
 def rename_value(graph, program, rng):
     values = [*graph.input, *graph.output, *graph.initializer]
-    one_of(values, rng).name = str(rng.choice(["", "x", "label", "variable", *(value.name for value in values)]))
+    choose(values, rng).name = str(rng.choice(["", "x", "label", "variable", *(value.name for value in values)]))
 
 
 def change_shape(graph, program, rng):
-    shape = one_of([*graph.input, *graph.output], rng).type.tensor_type.shape
+    shape = choose([*graph.input, *graph.output], rng).type.tensor_type.shape
     match rng.integers(3):
         case 0:
             del shape.dim[int(rng.integers(len(shape.dim) + 1)) :]
@@ -100,7 +100,7 @@ def change_shape(graph, program, rng):
 
 
 def change_type(graph, program, rng):
-    one_of([*graph.input, *graph.output], rng).type.tensor_type.elem_type = int(rng.integers(20))
+    choose([*graph.input, *graph.output], rng).type.tensor_type.elem_type = int(rng.integers(20))
 
 
 def change_outputs(graph, program, rng):
@@ -108,9 +108,9 @@ def change_outputs(graph, program, rng):
         case 0:
             del graph.output[int(rng.integers(len(graph.output))) :]
         case 1:
-            graph.output.add().CopyFrom(one_of(graph.output, rng))
+            graph.output.add().CopyFrom(choose(graph.output, rng))
         case 2:
-            graph.output.add().name = one_of(graph.node, rng).output[0]
+            graph.output.add().name = choose(graph.node, rng).output[0]
 
 
 def drop_input(graph, program, rng):
@@ -118,23 +118,23 @@ def drop_input(graph, program, rng):
 
 
 def change_node(graph, program, rng):
-    node = one_of(graph.node, rng)
+    node = choose(graph.node, rng)
     match rng.integers(4):
         case 0:
             node.op_type = str(
                 rng.choice(["Add", "Concat", "Identity", "Size", "Shape", "Reshape", "ReduceSum", "Cast"])
             )
         case 1 if node.input:
-            node.input[int(rng.integers(len(node.input)))] = one_of(graph.node, rng).output[0]
+            node.input[int(rng.integers(len(node.input)))] = choose(graph.node, rng).output[0]
         case 2 if node.attribute:
-            attribute = one_of(node.attribute, rng)
+            attribute = choose(node.attribute, rng)
             attribute.i = int(rng.choice(SIZES))
         case 3:
             graph.node.remove(node)
 
 
 def change_constant(graph, program, rng):
-    constant = one_of(graph.initializer, rng)
+    constant = choose(graph.initializer, rng)
     array = onnx.numpy_helper.to_array(constant)
     match rng.integers(3):
         case 0:
@@ -150,29 +150,29 @@ def change_metadata(graph, program, rng):
     program.metadata_props[0].value = str(rng.choice(METADATA))
 
 
-def change_a_part_of_the_metadata(graph, program, rng):
+def change_metadata_entry(graph, program, rng):
     try:
-        told = json.loads(program.metadata_props[0].value)
+        metadata = json.loads(program.metadata_props[0].value)
         key = str(rng.choice(["classes", "features", "named"]))
-        told[key] = [None, 3, [], {}, ["a"], [None], "x", [{"name": "u"}], [[1]], told["features"] * 2][
+        metadata[key] = [None, 3, [], {}, ["a"], [None], "x", [{"name": "u"}], [[1]], metadata["features"] * 2][
             rng.integers(10)
         ]
-        program.metadata_props[0].value = json.dumps(told)
+        program.metadata_props[0].value = json.dumps(metadata)
     except (ValueError, LookupError, TypeError, RecursionError):
-        change_metadata(graph, program, rng)  # no document any more
+        change_metadata(graph, program, rng)  # the metadata are no document any more
 
 
 MUTATIONS = [
     *(rename_value, change_shape, change_type, change_outputs, drop_input, change_node, change_node, change_constant),
-    *(change_metadata, change_a_part_of_the_metadata),
+    *(change_metadata, change_metadata_entry),
 ]  # fmt: skip
 
 
-# --- What becomes of them -------------------------------------------------------------------------------------------
+# --- Results ---------------------------------------------------------------------------------------------------------
 
 
-def become_of(data, X, others):
-    """What came of the construction and of each prediction; anything but a ValueError is noted."""
+def predict_mutant(data, X, others):
+    """Return the result of the construction and of each prediction. Count errors other than ValueError in `others`."""
     stage = "construction"
     try:
         predictor = OnnxPredictor(data)
@@ -198,14 +198,14 @@ def main(count, seed):
     rng, found = np.random.default_rng(seed), [(p.SerializeToString(), tables) for p, tables in samples()]
     results, others = Counter(), Counter()
     for data, tables in found:
-        assert {become_of(data, X, others) for X in tables} == {"predicted"}
+        assert {predict_mutant(data, X, others) for X in tables} == {"predicted"}
     in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (in_use + MORE_MEMORY,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + EXTRA_MEMORY,) * 2)
     for i in range(count):
         data, tables = found[i % len(found)]
-        kind, mutate = [("bytes", mutate_bytes), ("program", mutate_program)][int(rng.random() < 0.5)]
+        level, mutate = [("bytes", mutate_bytes), ("program", mutate_program)][int(rng.random() < 0.5)]
         X = tables[rng.integers(len(tables))]
-        results[f"{kind}: {become_of(mutate(data, rng), X, others)}"] += 1
+        results[f"{level}: {predict_mutant(mutate(data, rng), X, others)}"] += 1
     print(json.dumps({"results": results, "others": others}))
 
 

@@ -16,7 +16,7 @@ from sknn.estimators.attributes import ATTRIBUTES
 from sknn.estimators.base import BaseNeural, Rows
 from sknn.estimators.parameters import FRACTION, Use, constraints_of, describe, parameter
 from sknn.network.losses import BinaryCrossEntropy, CallableLoss, Loss, SoftmaxCrossEntropy
-from sknn.preprocessing.targets import ClassEncoder, ordinary_weights
+from sknn.preprocessing.targets import ClassEncoder, rescale_extreme_weights
 
 
 @dataclass(eq=False, repr=False)
@@ -54,7 +54,7 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):  # noqa: D101 (the docstrin
     def _encode_target(self, rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
         weight = rows.weight
         if self.class_weight is not None:
-            factors = ordinary_weights(self._class_factors(rows))
+            factors = rescale_extreme_weights(self._class_factors(rows))
             weight = factors if weight is None else weight * factors
         return self._target.transform(rows.y), weight
 

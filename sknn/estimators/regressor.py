@@ -15,7 +15,7 @@ from sknn.estimators.attributes import ATTRIBUTES
 from sknn.estimators.base import BaseNeural, Rows
 from sknn.estimators.parameters import ABOVE_0, Use, constraints_of, describe, names, parameter
 from sknn.network.losses import AbsoluteError, CallableLoss, Gamma, Huber, Loss, Pinball, Poisson, SquaredError
-from sknn.preprocessing.targets import ValueEncoder, in_one_unit
+from sknn.preprocessing.targets import ValueEncoder, rescale_for_scoring
 
 LOSSES = {"squared_error": SquaredError, "absolute_error": AbsoluteError, "poisson": Poisson, "gamma": Gamma}
 NEEDS_POSITIVE = {"poisson": "zero or more", "gamma": "above zero"}
@@ -71,7 +71,7 @@ class NeuralRegressor(RegressorMixin, BaseNeural):  # noqa: D101 (the docstring 
 
     def _encode_target(self, rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
         encoded = self._target.transform(rows.y)
-        self._target.refuse_extremes(encoded, rows.y, self._number_type())
+        self._target.check_magnitude(encoded, rows.y, self._number_type())
         return np.repeat(encoded, max(1, len(self._quantiles())), axis=1), rows.weight
 
     def _make_loss(self) -> Loss:
@@ -137,7 +137,7 @@ class NeuralRegressor(RegressorMixin, BaseNeural):  # noqa: D101 (the docstring 
 
     def _predict_from(self, p: Tensor, dtype: Any) -> np.ndarray:
         values = self._target.inverse_transform(p.to(torch.float64).numpy())
-        values = values.astype(dtype) if self._target.is_ordinary else values
+        values = values.astype(dtype) if self._target.fits_float32 else values
         return values[:, 0] if values.shape[1] == 1 and self._target_ndim == 1 else values
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -157,7 +157,7 @@ class NeuralRegressor(RegressorMixin, BaseNeural):  # noqa: D101 (the docstring 
 
     def _score_of(self, y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
         quantiles = self._quantiles()
-        y, predicted = in_one_unit(y, predicted)
+        y, predicted = rescale_for_scoring(y, predicted)
         if not quantiles:
             return r2_score(y, predicted, sample_weight=sample_weight)
         if len(quantiles) == 1:

@@ -10,7 +10,7 @@ from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, validate_data
 
 from sknn.preprocessing.tables import check_table, check_validation_columns, take
-from sknn.preprocessing.targets import ordinary_weights
+from sknn.preprocessing.targets import rescale_extreme_weights
 
 
 @dataclass
@@ -57,7 +57,7 @@ class InputValidation:
             if not weight.all():
                 kept = np.flatnonzero(weight)
                 X, y, weight = take(X, kept), y[kept], weight[kept]
-            weight = ordinary_weights(weight)
+            weight = rescale_extreme_weights(weight)
         return Rows(X, y, weight, all_y)
 
     def _check_X(self, X: Any, reset: bool) -> Any:

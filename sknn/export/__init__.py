@@ -1,13 +1,13 @@
-"""Trained models for other programs: ONNX, TensorFlow and torch."""
+"""Export fitted models for other programs: ONNX, TensorFlow and torch."""
 
 import importlib.util
 
-from sknn.export.onnx.converters import register_all
 from sknn.export.onnx.export import to_onnx
+from sknn.export.onnx.skl2onnx_hooks import register_all
 from sknn.export.tensorflow.saved_model import to_saved_model
 from sknn.export.torch.program import to_torch_program
 
-if importlib.util.find_spec("skl2onnx") is not None:  # so that skl2onnx's own functions know our estimators, too
+if importlib.util.find_spec("skl2onnx") is not None:  # so that skl2onnx's own functions convert our estimators, too
     register_all()
 
 __all__ = ["to_onnx", "to_saved_model", "to_torch_program"]

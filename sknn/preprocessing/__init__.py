@@ -1,1 +1,1 @@
-"""Tables and targets to numbers and codes, and predictions back to labels and values."""
+"""Encode tables and targets as numeric columns and codes, and decode predictions to labels and values."""

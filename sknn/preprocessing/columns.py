@@ -1,4 +1,4 @@
-"""Read a table of any kind column by column: as numbers, or as the levels of a category."""
+"""Read a table of any type column by column: as numeric values, or as the levels of a category."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from sknn.preprocessing.levels import MISSING_TYPES, NUMBER_TYPES, distinct_levels, is_missing, level_codes
-from sknn.preprocessing.tables import infinity_in, is_frame
+from sknn.preprocessing.tables import infinity_error, is_frame
 
 DATE_TYPES = ("datetime", "date", "time", "duration", "period")
 
 
 class Columns:
-    """A dense table of any kind, column by column or as blocks of numbers."""
+    """A dense table of any type, read by column or, where it is numeric, by blocks of rows and columns."""
 
     def __init__(self, X: Any) -> None:
         self.names = list(X.columns) if is_frame(X) else None
@@ -23,8 +23,8 @@ class Columns:
             self.X = None  # type: ignore[assignment]
             self.columns = [_frame_column(X, j) for j in range(X.shape[1])]
         self.width = X.shape[1]
-        self._n = X.shape[0]
-        self._numbers: dict[int, np.ndarray | None] = {}
+        self._n_rows = X.shape[0]
+        self._numeric: dict[int, np.ndarray | None] = {}
         for j, column in enumerate(self.columns):
             if str(column.dtype).lower().startswith(DATE_TYPES):
                 raise ValueError(
@@ -33,10 +33,10 @@ class Columns:
                 )
 
     def __len__(self) -> int:
-        return self._n
+        return self._n_rows
 
-    def place(self, column: Any) -> int:
-        """The index of a column named, or numbered, in `categorical_features`."""
+    def index(self, column: Any) -> int:
+        """Return the index of a column that `categorical_features` lists by name or index."""
         if isinstance(column, str):
             if self.names is None:
                 raise ValueError(f"categorical_features names {column!r}, but X has no column names; give indices.")
@@ -50,20 +50,22 @@ class Columns:
         return int(column)
 
     def name(self, j: int) -> Any:
+        """Return the name of a column, or its index if the table has no names."""
         return int(j) if self.names is None else self.names[j]
 
-    def _numbers_or_none(self, j: int) -> np.ndarray | None:
-        if j not in self._numbers:
+    def _numeric_or_none(self, j: int) -> np.ndarray | None:
+        if j not in self._numeric:
             column = self.columns[j]
-            self._numbers[j] = as_numbers(column if self.names is None else column_values(column))
-        return self._numbers[j]
+            self._numeric[j] = as_float64(column if self.names is None else column_values(column))
+        return self._numeric[j]
 
     def is_category(self, j: int, chosen: set[int] | None) -> bool:
+        """Whether a column is a category: because it is chosen or, if `chosen` is None, by its dtype and values."""
         if chosen is not None and j in chosen:
             return True
         if chosen is None and self.names is not None and is_categorical_dtype(self.columns[j]):
             return True
-        if self._numbers_or_none(j) is not None:
+        if self._numeric_or_none(j) is not None:
             return False
         if chosen is None:
             return True
@@ -80,27 +82,28 @@ class Columns:
             raise ValueError(f"Column {self.name(j)!r} holds values that can't be categories: {error}.") from error
 
     def codes(self, j: int, levels: Sequence[str]) -> np.ndarray:
-        """Of each row, the code of its level among the known ones; 0 for what is missing or unknown."""
-        distinct, places = self.levels(j)
-        return level_codes(distinct, levels)[places]
+        """Return the code of each row's level: 1, 2, ... for `levels`; 0 if it is missing or unknown."""
+        distinct, indices = self.levels(j)
+        return level_codes(distinct, levels)[indices]
 
-    def numbers(self, j: int) -> np.ndarray:
-        column = self._numbers_or_none(j)
+    def numeric(self, j: int) -> np.ndarray:
+        """Return a column as float64 values, with NaN for missing."""
+        column = self._numeric_or_none(j)
         if column is None:
             first = np.asarray(self.columns[j])[:3]
             raise ValueError(f"Column {self.name(j)!r} held numbers in fit, and holds something else now: {first}.")
         if np.isinf(column).any():
-            raise infinity_in(self.name(j))
+            raise infinity_error(self.name(j))
         return column
 
     def block(self, columns: np.ndarray, rows: slice) -> np.ndarray:
-        """float64 numbers of some columns and rows."""
+        """Return some columns and rows as float64 values."""
         if self.X is not None and self.X.dtype.kind in "fiub":
             block = self.X[rows] if len(columns) == self.width else self.X[rows][:, columns]
             return block.astype(np.float64)
-        out = np.empty((len(range(*rows.indices(self._n))), len(columns)))
+        out = np.empty((len(range(*rows.indices(self._n_rows))), len(columns)))
         for k, j in enumerate(columns):
-            out[:, k] = self.numbers(j)[rows]
+            out[:, k] = self.numeric(j)[rows]
         return out
 
 
@@ -109,12 +112,12 @@ def _frame_column(X: Any, j: int) -> Any:
 
 
 def column_values(column: Any) -> np.ndarray:
-    """A frame's column as float64 numbers with NaN for missing, or as objects."""
+    """Return a frame's column as float64 values with NaN for missing, or as objects."""
     if hasattr(column, "to_numpy") and hasattr(column, "isna"):  # pandas
         if getattr(column.dtype, "kind", "O") in "fiub":
             return column.to_numpy(dtype=np.float64, na_value=np.nan)
         return np.array(column, dtype=object)
-    values = column.to_numpy()  # polars: nulls are NaN among numbers and None among objects
+    values = column.to_numpy()  # polars gives NaN for null in numeric columns, and None in others
     return values.astype(np.float64) if values.dtype.kind in "fiub" else values.astype(object)
 
 
@@ -123,22 +126,22 @@ def is_categorical_dtype(column: Any) -> bool:
     return name.startswith(("category", "categorical", "enum", "str", "string", "utf8"))
 
 
-def as_numbers(values: np.ndarray) -> np.ndarray | None:
-    """float64 with NaN for missing if every value is a number, a bool or missing; else None."""
+def as_float64(values: np.ndarray) -> np.ndarray | None:
+    """Return values as float64 with NaN for missing; None if one is neither a number, a bool nor missing."""
     if values.dtype != object:
         return values.astype(np.float64, copy=False) if values.dtype.kind in "fiub" else None
-    kinds = set(map(type, values.tolist()))
-    if not all(issubclass(kind, NUMBER_TYPES) or kind.__name__ in MISSING_TYPES for kind in kinds):
+    types = set(map(type, values.tolist()))
+    if not all(issubclass(cls, NUMBER_TYPES) or cls.__name__ in MISSING_TYPES for cls in types):
         return None
-    if any(kind.__name__ in MISSING_TYPES for kind in kinds):
+    if any(cls.__name__ in MISSING_TYPES for cls in types):
         values = np.array([np.nan if is_missing(v) else v for v in values.tolist()], dtype=object)
     try:
         return values.astype(np.float64)
-    except OverflowError:  # an int without end, which is refused as an infinity is
-        return np.array([_as_float(value) for value in values.tolist()])
+    except OverflowError:  # an int that float64 cannot hold: infinity, which is refused later
+        return np.array([_float_or_infinity(value) for value in values.tolist()])
 
 
-def _as_float(number: Any) -> float:
+def _float_or_infinity(number: Any) -> float:
     try:
         return float(number)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""Encode a table (pandas, polars, numpy, scipy sparse) as numbers and category codes."""
+"""Encode a table (pandas, polars, numpy, scipy sparse) as numeric columns and category codes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,24 +8,25 @@ import numpy as np
 import scipy.sparse as sp
 
 from sknn.preprocessing.columns import Columns
-from sknn.preprocessing.levels import known_levels, warn_of_unseen
-from sknn.preprocessing.scaling import ColumnScaler, _inverse, fit_scaler
-from sknn.preprocessing.tables import first_column, is_not_finite
+from sknn.preprocessing.encoding import EncodingPlan, plan_encoding
+from sknn.preprocessing.levels import select_levels, warn_of_unseen_levels
+from sknn.preprocessing.scaling import ColumnScaler, fit_scaler, inverse_or_zero
+from sknn.preprocessing.tables import first_bad_column, is_not_finite
 
-ONE_HOT_LEVELS = 8  # more are embedded; RealMLP's rule counts missing as a ninth
-VALUES_AT_ONCE = 1 << 20  # scaled at once, in float64: 8 MB
+ONE_HOT_LEVELS = 8  # categories with more levels are embedded; RealMLP's rule counts missing as a ninth level
+CHUNK_VALUES = 1 << 20  # values that are scaled at a time, in float64: 8 MB
 
 
 @dataclass
 class Encoded:
-    """A table as the network takes it.
+    """An encoded table, the input of a network.
 
     Attributes
     ----------
     numeric : ndarray of shape (n, d) or CSR matrix, float32 (float64 in double precision)
-        Scaled numbers, then indicators of missing values, then one-hot levels.
+        Scaled numeric columns, then indicators of missing values, then one-hot levels.
     codes : int64 ndarray of shape (n, c)
-        Levels of the categories that are embedded; 0 is missing or unknown.
+        Codes of the embedded categories; 0 is missing or unknown.
     """
 
     numeric: Any
@@ -36,26 +37,29 @@ class Encoded:
 
 
 class FeatureEncoder:
-    """Encodes a table; knows each column by its place.
+    """An encoder of tables. It identifies columns by their index.
 
     Parameters
     ----------
     scaling : {None, 'standard', 'robust', 'quantile', 'auto'}
     categorical_features : 'from_dtype', None, or array-like of names, indices or a mask
     max_one_hot : int
-        Categories with more levels get a code in place of one-hot columns.
+        Categories with more levels become a code instead of one-hot columns.
     dtype : numpy dtype
 
     Attributes
     ----------
     categorical_ : ndarray of int
-        Places of the categorical columns.
+        Indices of the categorical columns.
     levels_ : list of list of str
-        Each one's levels, in the order of their codes 1, 2, ...
+        The levels of each categorical column, in the order of their codes 1, 2, ...
     numeric_ : ndarray of int
+        Indices of the numeric columns.
     scaler_ : ColumnScaler
     missing_ : ndarray of int
-        Which of the numeric columns had missing values in the fit, and so have an indicator.
+        Positions in `numeric_` of the columns that had missing values in the fit. They get an indicator.
+    plan : EncodingPlan
+        The attributes above as a description of the encoded columns.
     """
 
     def __init__(
@@ -72,19 +76,19 @@ class FeatureEncoder:
         if sp.issparse(X):
             return self._fit_sparse(X)
         table = Columns(X)
-        chosen = self._chosen_categories(table)
+        chosen = self._chosen_indices(table)
         self.categorical_ = np.array([j for j in range(table.width) if table.is_category(j, chosen)], dtype=int)
         self.numeric_ = np.setdiff1d(np.arange(table.width), self.categorical_)
-        self.levels_ = [known_levels(*table.levels(j), sample_weight, table.name(j)) for j in self.categorical_]
-        columns = [table.numbers(j) for j in self.numeric_]
+        self.levels_ = [select_levels(*table.levels(j), sample_weight, table.name(j)) for j in self.categorical_]
+        columns = [table.numeric(j) for j in self.numeric_]
         self.scaler_ = fit_scaler(columns, self.scaling, sample_weight)
         self.missing_ = np.array([k for k, column in enumerate(columns) if np.isnan(column).any()], dtype=int)
         return self
 
     def _fit_sparse(self, X: Any) -> "FeatureEncoder":
-        """A sparse table stays sparse, so its columns are scaled by their largest absolute value and not centred.
+        """Fit a sparse table. To keep it sparse, columns are divided by their largest absolute value and not centred.
 
-        A missing value becomes 0, as most of the others are.
+        A missing value becomes 0, like most other values.
         """
         if self.categorical_features is not None and not _is_from_dtype(self.categorical_features):
             raise ValueError("categorical_features can't be chosen in a sparse table; encode them before, or use None.")
@@ -94,88 +98,97 @@ class FeatureEncoder:
         X = sp.csc_array(X, dtype=np.float64, copy=True)
         X.data = np.nan_to_num(np.abs(X.data))
         largest = X.max(axis=0).toarray().ravel()
-        scale = np.ones(n) if self.scaling is None else _inverse(largest)
+        scale = np.ones(n) if self.scaling is None else inverse_or_zero(largest)
         self.scaler_ = ColumnScaler(np.zeros(n), np.zeros(n), scale)
         return self
 
-    def transform(self, X: Any) -> Encoded:
-        if sp.issparse(X) and not len(self.categorical_) and self._centres_nothing:
-            return Encoded(self._scaled_sparse(X), np.zeros((X.shape[0], 0), dtype=np.int64))
-        if self._keeps(X):
-            return Encoded(X, np.zeros((len(X), 0), dtype=np.int64))
-        table = Columns(X.toarray() if sp.issparse(X) else X)
-        out = np.empty((len(table), self.n_numeric_), dtype=self.dtype)
-        self._write_numbers(table, out)
-        codes, start = [], len(self.numeric_) + len(self.missing_)
-        for j, levels in zip(self.categorical_, self.levels_, strict=True):
-            code = table.codes(j, levels)
-            if levels and not code.any():
-                warn_of_unseen(self, table.name(j), *table.levels(j), levels)
-            if len(levels) > self.max_one_hot:
-                codes.append(code)
-                continue
-            stop = start + one_hot_width(len(levels))
-            if len(levels) == 2:
-                out[:, start] = np.array([0, 1, -1])[code]
-            else:
-                out[:, start:stop] = code[:, None] == np.arange(1, stop - start + 1)
-            start = stop
-        return Encoded(out, np.stack(codes, 1) if codes else np.zeros((len(table), 0), dtype=np.int64))
+    @property
+    def plan(self) -> EncodingPlan:
+        levels = zip(self.categorical_.tolist(), self.levels_, strict=True)
+        return plan_encoding(self.numeric_, self.scaler_, self.missing_, levels, self.max_one_hot)
 
-    def _keeps(self, X: Any) -> bool:
-        """Whether a table is its own encoding: numbers of the right type that are not scaled, none of them missing."""
+    @property
+    def n_numeric_(self) -> int:
+        """Columns of `Encoded.numeric`."""
+        return self.plan.n_numeric
+
+    @property
+    def n_levels_(self) -> tuple[int, ...]:
+        """The number of codes of each embedded category, including code 0."""
+        return tuple(len(category.levels) + 1 for category in self.plan.embedded)
+
+    def transform(self, X: Any) -> Encoded:
+        if sp.issparse(X) and not len(self.categorical_) and self._keeps_zeros:
+            return Encoded(self._transform_sparse(X), np.zeros((X.shape[0], 0), dtype=np.int64))
+        if self._is_encoded(X):
+            return Encoded(X, np.zeros((len(X), 0), dtype=np.int64))
+        plan, table = self.plan, Columns(X.toarray() if sp.issparse(X) else X)
+        numeric = np.empty((len(table), plan.n_numeric), dtype=self.dtype)
+        self._transform_numeric(table, plan, out=numeric)
+        codes = self._transform_categories(table, plan, out=numeric)
+        return Encoded(numeric, np.stack(codes, 1) if codes else np.zeros((len(table), 0), dtype=np.int64))
+
+    def _is_encoded(self, X: Any) -> bool:
+        """Whether encoding X would change nothing: an array of `dtype` with neither scaling nor missing values."""
         if self.scaling is not None or not isinstance(X, np.ndarray) or X.dtype != self.dtype:
             return False
         plain = not len(self.categorical_) and not len(self.missing_) and X.flags.c_contiguous and X.flags.writeable
         return plain and bool(np.isfinite(X).all())
 
     @property
-    def _centres_nothing(self) -> bool:
+    def _keeps_zeros(self) -> bool:
+        """Whether 0 is encoded as 0 in every numeric column, and no indicators are added."""
         scaler = self.scaler_
         return not (scaler.center.any() or scaler.clip or scaler.references is not None or len(self.missing_))
 
-    def _scaled_sparse(self, X: Any) -> sp.csr_array:
+    def _transform_sparse(self, X: Any) -> sp.csr_array:
         scaled = sp.csr_array(X, dtype=np.float64, copy=True)
         missing = np.isnan(scaled.data)
         scaled.data[missing] = self.scaler_.fill[scaled.indices[missing]]
         with np.errstate(over="ignore"):
             scaled.data *= self.scaler_.scale[scaled.indices]
             scaled = scaled.astype(self.dtype)
-        self._refuse_overflow(scaled, names=range(scaled.shape[1]))
+        self._check_overflow(scaled, names=range(scaled.shape[1]))
         return scaled
 
-    def _write_numbers(self, table: "Columns", out: np.ndarray) -> None:
-        width, indicated = len(self.numeric_), len(self.missing_)
-        at_once = max(1, VALUES_AT_ONCE // max(1, width))
-        for start in range(0, len(table), at_once):
-            rows = slice(start, start + at_once)
-            block = table.block(self.numeric_, rows)
+    def _transform_numeric(self, table: Columns, plan: EncodingPlan, out: np.ndarray) -> None:
+        """Write scaled values and indicators of missing values, some rows at a time."""
+        width, n_missing = len(plan.numeric), len(plan.missing)
+        n_rows = max(1, CHUNK_VALUES // max(1, width))
+        for start in range(0, len(table), n_rows):
+            rows = slice(start, start + n_rows)
+            block = table.block(plan.numeric, rows)
             with np.errstate(over="ignore"):
-                out[rows, :width] = self.scaler_.transform(block)
-            self._refuse_overflow(out[rows, :width], names=[table.name(j) for j in self.numeric_])
-            out[rows, width : width + indicated] = np.isnan(block[:, self.missing_])
+                out[rows, :width] = plan.scaler.transform(block)
+            self._check_overflow(out[rows, :width], names=[table.name(j) for j in plan.numeric])
+            out[rows, width : width + n_missing] = np.isnan(block[:, plan.missing])
 
-    def _refuse_overflow(self, numbers: Any, names: Sequence[Any]) -> None:
-        k = first_column(numbers, is_not_finite)
+    def _transform_categories(self, table: Columns, plan: EncodingPlan, out: np.ndarray) -> list[np.ndarray]:
+        """Write the columns of categories that are not embedded, and return the codes of the others."""
+        embedded = []
+        for category in plan.categories:
+            j, levels = category.index, category.levels
+            code = table.codes(j, levels)
+            if levels and not code.any():
+                warn_of_unseen_levels(self, table.name(j), *table.levels(j), levels)
+            if category.is_embedded:
+                embedded.append(code)
+            elif category.values is not None:
+                out[:, category.start] = category.values[code]
+            else:
+                out[:, category.columns] = code[:, None] == category.level_codes
+        return embedded
+
+    def _check_overflow(self, scaled: Any, names: Sequence[Any]) -> None:
+        k = first_bad_column(scaled, is_not_finite)
         if k is not None:
             raise ValueError(
                 f"Input X contains a value too large for {np.dtype(self.dtype)!r} after scaling={self.scaling!r}, in "
                 f"column {names[k]!r}; clip the column, or use scaling='robust'."
             )
 
-    @property
-    def n_numeric_(self) -> int:
-        """Columns of `Encoded.numeric`."""
-        one_hot = [len(levels) for levels in self.levels_ if len(levels) <= self.max_one_hot]
-        return len(self.numeric_) + len(self.missing_) + sum(map(one_hot_width, one_hot))
-
-    @property
-    def n_levels_(self) -> tuple[int, ...]:
-        """Codes of each embedded category, with 0 for missing or unknown counted."""
-        return tuple(len(levels) + 1 for levels in self.levels_ if len(levels) > self.max_one_hot)
-
-    def _chosen_categories(self, table: "Columns") -> set[int] | None:
-        """The columns that the user names, or None for a choice by dtype."""
+    def _chosen_indices(self, table: Columns) -> set[int] | None:
+        """Return the columns that `categorical_features` lists, or None if their dtypes decide."""
         chosen = self.categorical_features
         if _is_from_dtype(chosen):
             return None
@@ -187,17 +200,8 @@ class FeatureEncoder:
                     "give one entry per column."
                 )
             return {j for j, is_chosen in enumerate(chosen) if is_chosen}
-        return {table.place(c) for c in chosen}
+        return {table.index(c) for c in chosen}
 
 
 def _is_from_dtype(categorical_features: Any) -> bool:
     return isinstance(categorical_features, str) and categorical_features == "from_dtype"
-
-
-def one_hot_width(n_levels: int) -> int:
-    """Columns of a category that is not embedded: two levels share one of -1, 0 and 1, and no level is one of 0.
-
-    >>> [one_hot_width(n) for n in range(5)]
-    [1, 1, 1, 3, 4]
-    """
-    return 1 if n_levels in (0, 2) else n_levels

@@ -1,4 +1,4 @@
-"""Scale numeric columns, by statistics in which a row of weight k counts as k rows."""
+"""Scale numeric columns. In all statistics a row of weight k counts as k rows."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,19 +9,22 @@ from scipy.special import ndtri
 QUANTILES = 1000  # reference points of scaling="quantile", as in scikit-learn
 QUANTILE_MARGIN = 1e-7  # keeps the normal quantiles of the extremes finite
 ROBUST_CLIP = 3.0
-FAR_OUT = 1e100  # beyond it the smooth clip is at its limit, and squares overflow
+CLIP_INPUT_LIMIT = 1e100  # beyond it the smooth clip has reached its limit, and squares would overflow
 
 
 @dataclass
 class ColumnScaler:
-    """(x - center) * scale for each column, then a smooth clip or a step through quantiles, if any.
+    """Scales each column: ``(x - center) * scale``, then perhaps a smooth clip; or a map to normal quantiles.
 
     Attributes
     ----------
     fill : ndarray of shape (n_columns,)
-        What stands in for a missing value: the median.
+        The replacement of a missing value: the median.
+    center, scale : ndarray of shape (n_columns,)
+    clip : bool
+        Whether to squash values smoothly to -3 ... 3.
     references : ndarray of shape (n_quantiles, n_columns) or None
-        With scaling="quantile", the values that are mapped to evenly spaced normal quantiles.
+        With scaling="quantile": values that are mapped to the normal quantiles of evenly spaced levels.
     """
 
     fill: np.ndarray
@@ -31,7 +34,7 @@ class ColumnScaler:
     references: np.ndarray | None = None
 
     def transform(self, X: np.ndarray) -> np.ndarray:
-        """Scaled float64 numbers of a block of rows."""
+        """Return scaled float64 values of a block of rows."""
         X = np.where(np.isnan(X), self.fill, X)
         if self.references is not None:
             grid = np.linspace(0, 1, len(self.references))
@@ -41,22 +44,22 @@ class ColumnScaler:
             X = (X - self.center) * self.scale
         if not self.clip:
             return X
-        np.clip(X, -FAR_OUT, FAR_OUT, out=X)
+        np.clip(X, -CLIP_INPUT_LIMIT, CLIP_INPUT_LIMIT, out=X)
         return X / np.sqrt(1 + (X / ROBUST_CLIP) ** 2)
 
 
 def _midway_interp(x: np.ndarray, references: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """Interpolate; equal references take the middle of their levels, also at the ends (unlike scikit-learn's)."""
+    """Interpolate. A value equal to several references gets their middle level, also at the ends (not in sklearn)."""
     return 0.5 * (np.interp(x, references, grid) - np.interp(-x, -references[::-1], -grid[::-1]))
 
 
-def _inverse(width: np.ndarray) -> np.ndarray:
-    """1 / width, and 0 for a constant column (or one so narrow that 1 / width is infinite)."""
+def inverse_or_zero(width: np.ndarray) -> np.ndarray:
+    """Return 1 / width, or 0 for a constant column (and one so narrow that 1 / width is infinite)."""
     return np.divide(1.0, width, out=np.zeros_like(width), where=width >= np.finfo(np.float64).tiny)
 
 
 def fit_scaler(columns: Iterable[np.ndarray], scaling: str | None, weight: np.ndarray | None) -> ColumnScaler:
-    """Learn from columns of float64 numbers; "auto" is "robust"."""
+    """Fit a scaler to columns of float64 values. "auto" is "robust"."""
     columns = list(columns)
     n = len(columns)
     if scaling is None:
@@ -66,44 +69,45 @@ def fit_scaler(columns: Iterable[np.ndarray], scaling: str | None, weight: np.nd
     low, first, median, third, high = quartiles
     if scaling == "standard":
         moments = np.array([mean_and_std(c, weight) for c in columns]).reshape(n, 2).T
-        return ColumnScaler(median, moments[0], _inverse(moments[1]))
+        return ColumnScaler(median, moments[0], inverse_or_zero(moments[1]))
     if scaling == "quantile":
         grid = np.linspace(0, 1, QUANTILES)
         references = np.array([quantiles(c, grid, weight) for c in columns]).reshape(n, QUANTILES).T
         return ColumnScaler(median, np.zeros(n), np.ones(n), references=references)
-    half = np.where(third > first, third / 2 - first / 2, high / 4 - low / 4)  # the difference itself may overflow
-    return ColumnScaler(median, median, _inverse(half) / 2, clip=True)
+    half = np.where(third > first, third / 2 - first / 2, high / 4 - low / 4)  # third - first may overflow
+    return ColumnScaler(median, median, inverse_or_zero(half) / 2, clip=True)
 
 
 def quantiles(column: np.ndarray, q: Sequence[float] | np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    """Quantiles of the values that are not missing, each one a value that occurs."""
+    """Return quantiles of the values that are not missing. Each quantile is one of the values."""
     present = ~np.isnan(column)
     if not present.any():
         return np.zeros(len(q))
     values = column[present]
     if weight is not None:
         return np.quantile(values, q, weights=weight[present], method="inverted_cdf")
-    places = np.maximum(np.ceil(np.asarray(q) * len(values)).astype(int) - 1, 0)
-    return np.partition(values, places)[places]  # what np.quantile does, after longer preparations
+    indices = np.maximum(np.ceil(np.asarray(q) * len(values)).astype(int) - 1, 0)
+    return np.partition(values, indices)[indices]  # the result of np.quantile, but faster
 
 
-def unit_of(values: np.ndarray) -> np.ndarray:
-    """For each column a power of two near its largest absolute value; of what is divided by it, squares are numbers.
+def power_of_two_unit(values: np.ndarray) -> np.ndarray:
+    """Return for each column a power of two near its largest absolute value. Divided by it, values have finite squares.
 
-    >>> unit_of(np.array([[3.0, -1e200], [1.0, 0.0]])).tolist() == [2.0, 2.0**664]
+    >>> power_of_two_unit(np.array([[3.0, -1e200], [1.0, 0.0]])).tolist() == [2.0, 2.0**664]
     True
     """
     return np.ldexp(1.0, np.frexp(np.abs(values).max(0))[1] - 1)
 
 
 def mean_and_std(column: np.ndarray, weight: np.ndarray | None) -> tuple[float, float]:
+    """Return the moments of the values that are not missing; 0 and 0 if there are none."""
     present = ~np.isnan(column)
     if not present.any():
         return 0.0, 0.0
     values = column[present]
-    if values.min() == values.max():  # the rounding of a mean must not look like a spread
+    if values.min() == values.max():  # so that the rounding error of the mean does not become a standard deviation
         return float(values[0]), 0.0
-    weights, unit = None if weight is None else weight[present], unit_of(values)
+    weights, unit = None if weight is None else weight[present], power_of_two_unit(values)
     values = values / unit
     mean = np.average(values, weights=weights)
     return float(mean * unit), float(np.sqrt(np.average((values - mean) ** 2, weights=weights)) * unit)

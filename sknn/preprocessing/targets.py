@@ -1,4 +1,4 @@
-"""Targets: labels and values in, what a loss takes out, and back."""
+"""Encode targets (labels or values) for the loss, and decode predictions."""
 
 from typing import Any
 
@@ -7,47 +7,50 @@ import scipy.sparse as sp
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
-from sknn.preprocessing.columns import as_numbers
-from sknn.preprocessing.scaling import mean_and_std, unit_of
+from sknn.preprocessing.columns import as_float64
+from sknn.preprocessing.scaling import mean_and_std, power_of_two_unit
 
-LARGEST_WEIGHT = 1e-12, 1e12  # beyond, sums of weights might not fit in single precision
-ORDINARY = 1e-36, 1e36  # values that single precision holds with all of its digits
-WORST_SCORE = 1e150  # as far as a prediction may be from y, in units of y, with a square that is a number
-
-
-def ordinary_weights(weight: np.ndarray) -> np.ndarray:
-    """Weights whose sums fit in single precision: only their ratios matter, so others are divided by a power of two."""
-    low, high = LARGEST_WEIGHT
-    return weight if low <= weight.max() <= high else weight / unit_of(weight)
+WEIGHT_RANGE = 1e-12, 1e12  # of the largest weight; beyond it, sums of weights may overflow single precision
+FLOAT32_RANGE = 1e-36, 1e36  # values that single precision holds with all of its digits
+LARGEST_ERROR = 1e150  # of a prediction, in units of y; its square is still finite
 
 
-def in_one_unit(y: Any, predicted: np.ndarray) -> tuple[Any, np.ndarray]:
-    """Values and predictions of a size that has squares, for scores that know no unit; no digit of others changes."""
+def rescale_extreme_weights(weight: np.ndarray) -> np.ndarray:
+    """Divide very large or small weights by a power of two, so that their sums fit in single precision.
+
+    Only the ratios of weights matter. A power of two keeps them exactly.
+    """
+    low, high = WEIGHT_RANGE
+    return weight if low <= weight.max() <= high else weight / power_of_two_unit(weight)
+
+
+def rescale_for_scoring(y: Any, predicted: np.ndarray) -> tuple[Any, np.ndarray]:
+    """Divide values and predictions by a power of two, so that squared errors are finite. Scores have no unit."""
     y = np.asarray(y)
     if y.dtype.kind not in "fiu" or not len(y):
-        return y, predicted  # which scikit-learn's metric refuses
-    unit = unit_of(y)
+        return y, predicted  # scikit-learn's metric refuses it
+    unit = power_of_two_unit(y)
     with np.errstate(over="ignore"):
-        return y / unit, np.clip(predicted / unit, -WORST_SCORE, WORST_SCORE)
+        return y / unit, np.clip(predicted / unit, -LARGEST_ERROR, LARGEST_ERROR)
 
 
 class ClassEncoder:
-    """Labels to columns of 0 and 1.
+    """Encodes labels as columns of 0 and 1.
 
     Attributes
     ----------
     kind_ : {'binary', 'multiclass', 'multilabel'}
-        A column for two classes, one per class for any other number, one per label for a label indicator matrix.  A
-        single class has a probability of 1 then, as the only one of its distribution.
+        Two classes are one column, any other number of classes one column each, and a label indicator matrix one column
+        per label. So a single class is one column of a distribution, and has a probability of 1.
     classes_ : ndarray
     """
 
     def fit(self, y: np.ndarray, classes: Any = None) -> "ClassEncoder":
-        """Learn the classes of y, or take them as given."""
-        kind = type_of_target(y, input_name="y")
-        if kind not in ("binary", "multiclass", "multilabel-indicator"):
-            self._refuse(y, kind)
-        if kind == "multilabel-indicator":
+        """Learn the classes from y, unless `classes` lists them."""
+        target_type = type_of_target(y, input_name="y")
+        if target_type not in ("binary", "multiclass", "multilabel-indicator"):
+            self._refuse(y, target_type)
+        if target_type == "multilabel-indicator":
             self.kind_, self.classes_ = "multilabel", np.arange(y.shape[1])
             return self
         labels = column_or_1d(y, warn=True)
@@ -56,7 +59,7 @@ class ClassEncoder:
         return self
 
     def transform(self, y: np.ndarray) -> np.ndarray:
-        """(n, K) of 0 and 1."""
+        """Return an array (n, K) of 0 and 1."""
         if self.kind_ == "multilabel":
             y = y.toarray() if sp.issparse(y) else y  # type: ignore[attr-defined]
             if y.ndim != 2 or y.shape[1] != len(self.classes_):
@@ -72,7 +75,7 @@ class ClassEncoder:
         return (codes[:, None] == np.arange(len(self.classes_))).astype(np.float64)
 
     def codes(self, labels: np.ndarray) -> np.ndarray:
-        """The place of each label among the classes."""
+        """Return the index of each label in `classes_`."""
         unknown = np.setdiff1d(labels, self.classes_)
         if len(unknown):
             raise ValueError(
@@ -82,7 +85,7 @@ class ClassEncoder:
         return np.searchsorted(self.classes_, labels)
 
     def inverse_transform(self, p: np.ndarray) -> np.ndarray:
-        """Labels of probabilities (n, K)."""
+        """Return the labels of probabilities (n, K)."""
         if self.kind_ == "multilabel":
             return (p > 0.5).astype(int)
         if self.kind_ == "binary":
@@ -90,23 +93,23 @@ class ClassEncoder:
         return self.classes_[p.argmax(1)]
 
     @staticmethod
-    def _refuse(y: np.ndarray, kind: str) -> None:
+    def _refuse(y: np.ndarray, target_type: str) -> None:
         check_classification_targets(y)
         raise ValueError(
-            f"y has several columns of several classes ({kind}), which is not supported; wrap the classifier in "
+            f"y has several columns of several classes ({target_type}), which is not supported; wrap the classifier in "
             "sklearn.multioutput.MultiOutputClassifier."
         )
 
 
 class ValueEncoder:
-    """Numbers to (y - center) / scale, a column per output.
+    """Encodes values as ``(y - center) / scale``, a column per output.
 
     Parameters
     ----------
     scaled : bool
         Whether to scale at all.
     positive : {None, 'zero or more', 'above zero'}
-        What a loss with a log link asks of y, which is then divided by its mean and not centred.
+        The values that a loss with a log link allows. y is then divided by its mean and not centred.
     """
 
     def __init__(self, scaled: bool, positive: str | None = None) -> None:
@@ -127,22 +130,22 @@ class ValueEncoder:
         y = self._columns(y)
         if y.shape[1] != len(self.center_):
             raise ValueError(f"y has {y.shape[1]} outputs; expected {len(self.center_)}, as in the first fit.")
-        with np.errstate(over="ignore"):  # of halves, as the difference of the largest floats is none
+        with np.errstate(over="ignore"):  # halved, since the difference of the largest floats overflows
             return (y / 2 - self.center_ / 2) / self.scale_ * 2
 
     def inverse_transform(self, encoded: np.ndarray) -> np.ndarray:
-        """Values of encoded ones (n, K)."""
+        """Return the values of encoded ones (n, K)."""
         with np.errstate(over="ignore"):
             return encoded * self.scale_ + self.center_
 
     @property
-    def is_ordinary(self) -> bool:
+    def fits_float32(self) -> bool:
         """Whether single precision holds values of the size of y."""
         size = np.maximum(np.abs(self.center_), self.scale_)
-        return bool(((size > ORDINARY[0]) & (size < ORDINARY[1])).all())
+        return bool(((size > FLOAT32_RANGE[0]) & (size < FLOAT32_RANGE[1])).all())
 
-    def refuse_extremes(self, encoded: np.ndarray, y: np.ndarray, dtype: Any) -> None:
-        """Refuse values that the network's arithmetic takes for infinity or 0."""
+    def check_magnitude(self, encoded: np.ndarray, y: np.ndarray, dtype: Any) -> None:
+        """Refuse values that become infinity or 0 in the network's arithmetic."""
         largest, limits = np.abs(encoded).max(initial=0.0), np.finfo(dtype)
         if 0 < largest < limits.tiny or largest > np.sqrt(limits.max):
             raise ValueError(
@@ -153,7 +156,7 @@ class ValueEncoder:
             )
 
     def _columns(self, y: np.ndarray) -> np.ndarray:
-        y = _numbers_of(y)
+        y = _target_values(y)
         if (self.positive == "zero or more" and (y < 0).any()) or (self.positive == "above zero" and (y <= 0).any()):
             raise ValueError(
                 f"y holds {y.min():g}, but this loss needs values {self.positive}; use loss='squared_error', or "
@@ -162,14 +165,15 @@ class ValueEncoder:
         return y[:, None] if y.ndim == 1 else y
 
 
-def _numbers_of(y: Any) -> np.ndarray:
+def _target_values(y: Any) -> np.ndarray:
+    """Return y as finite float64 values."""
     y = np.asarray(y)
-    numbers = as_numbers(y.ravel())
-    if numbers is None:
-        first = next(value for value in y.ravel().tolist() if as_numbers(np.array([value], dtype=object)) is None)
+    values = as_float64(y.ravel())
+    if values is None:
+        first = next(value for value in y.ravel().tolist() if as_float64(np.array([value], dtype=object)) is None)
         raise ValueError(
             f"y holds {first!r}, which is not a number; a regressor takes numbers, NeuralClassifier labels."
         )
-    if np.isinf(numbers).any():
+    if np.isinf(values).any():
         raise ValueError("y holds a number that is too large for float64; divide y.")
-    return numbers.reshape(y.shape)
+    return values.reshape(y.shape)

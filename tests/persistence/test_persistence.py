@@ -188,7 +188,7 @@ def network_of(document):
 def test_a_module_is_not_built_for_a_forged_number_of_features(path):
     save(NeuralRegressor(**TINY, module=Net).fit(X, VALUES), path)
     forge(path, lambda document: network_of(document).update(in_features=300_000_000))
-    with pytest.raises(InvalidFileError, match="the encoders give 3 features, and the module is to take 300000000"):
+    with pytest.raises(InvalidFileError, match="the encoders give 3 features, and the module expects 300000000"):
         load(path, module=Net)
 
 

@@ -1,4 +1,4 @@
-"""`FeatureEncoder` over every kind of table, against scikit-learn, scipy and numpy."""
+"""`FeatureEncoder` with every type of table, against scikit-learn, scipy and numpy."""
 
 import datetime
 import decimal
@@ -16,7 +16,7 @@ from scipy.special import ndtr
 from scipy.stats import rankdata
 from sklearn.preprocessing import MaxAbsScaler, QuantileTransformer, StandardScaler
 
-from sknn.preprocessing.features import ONE_HOT_LEVELS, VALUES_AT_ONCE, FeatureEncoder
+from sknn.preprocessing.features import CHUNK_VALUES, ONE_HOT_LEVELS, FeatureEncoder
 from sknn.preprocessing.levels import MAX_LEVELS
 from sknn.preprocessing.scaling import fit_scaler, mean_and_std, quantiles
 from sknn.preprocessing.tables import check_table
@@ -27,7 +27,7 @@ quick = settings(max_examples=60, deadline=None, derandomize=True, suppress_heal
 
 
 def encode(X, **params):
-    """The table encoded by what was learnt from itself, in double precision."""
+    """Fit an encoder in double precision, and return it with the encoded table."""
     encoder = FeatureEncoder(**{"scaling": None, "dtype": np.float64} | params).fit(X)
     return encoder, encoder.transform(X)
 
@@ -85,7 +85,7 @@ CATEGORICAL = {
 
 
 @pytest.mark.parametrize("kind", NUMERIC)
-def test_a_column_of_numbers_is_read_from_any_kind_of_table(kind):
+def test_a_numeric_column_is_read_from_any_type_of_table(kind):
     X, expected = NUMERIC[kind]
     missing = np.isnan(expected)
     encoder, encoded = encode(check_table(X))
@@ -100,7 +100,7 @@ def test_a_column_of_numbers_is_read_from_any_kind_of_table(kind):
 
 @pytest.mark.parametrize("kind", CATEGORICAL)
 @pytest.mark.parametrize("max_one_hot", [0, ONE_HOT_LEVELS])
-def test_a_column_of_categories_is_read_from_any_kind_of_table(kind, max_one_hot):
+def test_a_categorical_column_is_read_from_any_type_of_table(kind, max_one_hot):
     X, expected = CATEGORICAL[kind]
     levels = sorted({level for level in expected if level is not None})
     code = np.array([0 if level is None else 1 + levels.index(level) for level in expected])
@@ -128,7 +128,7 @@ DATES = {
 
 
 @pytest.mark.parametrize("kind", DATES)
-def test_a_date_is_refused_with_a_way_out(kind):
+def test_dates_are_refused_with_advice(kind):
     X = DATES[kind]
     name = 0 if isinstance(X, np.ndarray) else "a"
     with pytest.raises(ValueError, match=rf"^Column {name!r} has the dtype .* derive numbers from it first"):
@@ -154,7 +154,7 @@ DATA = {
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)
-def test_pandas_polars_and_numpy_objects_of_the_same_data_encode_to_the_same(scaling):
+def test_the_same_data_in_pandas_polars_and_numpy_is_encoded_equally(scaling):
     as_object = np.array(list(DATA.values()), dtype=object).T
     nullable = {"int": "Int64", "bool": "boolean", "few": "category", "missing": "Float64"}
     tables = {
@@ -168,7 +168,7 @@ def test_pandas_polars_and_numpy_objects_of_the_same_data_encode_to_the_same(sca
     expected = fitted["object"].transform(as_object)
     assert fitted["object"].levels_ == [["x", "y"], ["a", "b", "c", "d"]]
     for encoder in fitted.values():
-        for X in tables.values():  # also a table of another kind than that of the fit
+        for X in tables.values():  # also tables of another type than in the fit
             encoded = encoder.transform(X)
             np.testing.assert_array_equal(encoded.numeric, expected.numeric)
             np.testing.assert_array_equal(encoded.codes, expected.codes)
@@ -176,7 +176,7 @@ def test_pandas_polars_and_numpy_objects_of_the_same_data_encode_to_the_same(sca
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, bool])
 @pytest.mark.parametrize("scaling", SCALINGS)
-def test_an_array_encodes_as_the_frame_of_its_columns(dtype, scaling):
+def test_an_array_is_encoded_like_a_frame_of_its_columns(dtype, scaling):
     X = (np.random.default_rng(0).normal(0, 3, (40, 5)).round(2)).astype(dtype)
     np.testing.assert_array_equal(numbers(X, scaling=scaling), numbers(pd.DataFrame(X), scaling=scaling))
 
@@ -231,7 +231,7 @@ BOOLS = {
 
 
 @pytest.mark.parametrize("tables", [SAME, BOOLS], ids=["numbers", "bools"])
-def test_the_same_level_in_another_type_is_the_same_level(tables):
+def test_a_level_in_another_type_has_the_same_code(tables):
     for fitted_on, X in tables.items():
         encoder = FeatureEncoder(categorical_features=[0], max_one_hot=0).fit(X)
         expected = encoder.transform(X).codes.ravel().tolist()
@@ -248,7 +248,7 @@ def unseen(name, values, levels):
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
-def test_a_column_of_unseen_levels_only_is_told_of_once(frame):
+def test_a_column_of_unseen_levels_is_warned_of_once(frame):
     fitted = frame({"a": ["x", "y", "z", "w"], "b": ["x", None, "y", "x"]})
     new = frame({"a": ["u", "v", "u", None], "b": ["x", "q", "q", None]})
     encoder = FeatureEncoder().fit(fitted)
@@ -264,7 +264,7 @@ def test_a_column_of_unseen_levels_only_is_told_of_once(frame):
 
 
 @pytest.mark.parametrize("values", [["u"], ["u", None, None], [None, None], ["u", "u", "x"]], ids=str)
-def test_of_a_row_or_of_missing_values_there_is_nothing_to_tell(values):
+def test_there_is_no_warning_for_a_single_row_or_for_missing_values(values):
     encoder = FeatureEncoder().fit(column(["x", "y", "z"]))
     encoder.transform(column(values, "str"))
     FeatureEncoder().fit(column([None, None], "category")).transform(column(values, "str"))
@@ -345,7 +345,7 @@ def test_categorical_features_are_chosen_by_dtype_name_index_or_mask(chosen, exp
         )
 
 
-def test_without_categorical_features_every_column_is_a_number():
+def test_without_categorical_features_every_column_is_numeric():
     encoder, encoded = encode(FRAME[["n", "c", "b"]], categorical_features=None)
     assert encoder.categorical_.size == 0
     assert encoded.numeric.tolist() == [[1, 1, 1], [2, 2, 0], [3, 2, 1]]
@@ -366,7 +366,7 @@ def test_without_categorical_features_every_column_is_a_number():
         (np.array([0, 1]), sp.csr_array(np.eye(3)), "categorical_features can't be chosen in a sparse table"),
     ],
 )
-def test_an_impossible_choice_of_categorical_features_says_what_is_possible(chosen, table, message):
+def test_a_wrong_choice_of_categorical_features_raises_an_error_with_advice(chosen, table, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         FeatureEncoder(categorical_features=chosen).fit(table)
 
@@ -380,7 +380,7 @@ def test_a_missing_value_is_the_median_and_has_an_indicator_where_the_fit_had_on
     encoder, encoded = encode(X, scaling=scaling)
     assert encoder.missing_.tolist() == [1]
     np.testing.assert_array_equal(encoded.numeric[:, 2], np.isnan(X[:, 1]))
-    at_median = encoder.transform(np.array([[7.0, 2.0]])).numeric  # the lower of the two in the middle
+    at_median = encoder.transform(np.array([[7.0, 2.0]])).numeric  # the lower of the two middle values
     np.testing.assert_array_equal(encoder.transform(np.array([[NAN, NAN]])).numeric[:, :2], at_median[:, :2])
     assert encoder.transform(np.array([[NAN, 1.0]])).numeric.shape == (1, 3)
 
@@ -423,7 +423,7 @@ def test_infinities_are_refused_by_column_in_fit_and_transform(kind):
         fitted.transform(check_table(INFINITE[kind]))
 
 
-def test_numbers_that_become_something_else_are_refused():
+def test_strings_in_a_numeric_column_are_refused_in_transform():
     fitted = FeatureEncoder().fit(column([1.0, 2.0]))
     with pytest.raises(ValueError, match=r"^Column 'a' held numbers in fit, and holds something else now: \['x'"):
         fitted.transform(column(["x", "y"]))
@@ -432,7 +432,7 @@ def test_numbers_that_become_something_else_are_refused():
 
 
 @pytest.mark.parametrize("make", [np.array, sp.csr_array, lambda X: pd.DataFrame({"s": ["x", "y"], "a": X[:, 1]})])
-def test_of_several_columns_the_one_with_an_infinity_is_named(make):
+def test_the_error_names_the_column_with_an_infinity(make):
     X = make(np.array([[0.0, 1.0], [2.0, np.inf]]))
     name = "'a'" if hasattr(X, "columns") else "1"
     with pytest.raises(ValueError, match=rf"too large for dtype\('float64'\), in column {name}\."):
@@ -451,7 +451,7 @@ def test_a_number_beyond_the_dtype_is_refused_after_scaling(scaling):
 
 @pytest.mark.parametrize("make", [pd.DataFrame, lambda data: pd.DataFrame(data).to_numpy()], ids=["frame", "array"])
 @pytest.mark.parametrize("huge", [10**400, -(10**400), fractions.Fraction(10**400), decimal.Decimal("1e400")], ids=type)
-def test_a_number_that_no_float_can_hold_is_refused_by_column(make, huge):
+def test_the_error_names_the_column_with_a_number_too_large_for_float64(make, huge):
     X = make({"a": np.array([1, 2, huge], dtype=object)})
     name = "'a'" if hasattr(X, "columns") else "0"
     with pytest.raises(ValueError, match=rf"too large for dtype\('float64'\), in column {name}\."):
@@ -474,14 +474,14 @@ def test_a_huge_int_is_a_category_like_any_other():
     [column([1 + 2j, 2j]), column([1 + 2j, "x"], object), column([np.complex64(1), None], object)],
     ids=["dtype", "objects", "numpy's"],
 )
-def test_complex_numbers_are_refused_by_column(X):
+def test_the_error_names_the_column_with_complex_numbers(X):
     message = r"^Column 'a' holds values that can't be categories: complex numbers, such as \(1\+.*a column each"
     with pytest.raises(ValueError, match=message):
         FeatureEncoder().fit(check_table(X))
 
 
 @pytest.mark.parametrize("max_one_hot", [0, ONE_HOT_LEVELS])
-def test_a_category_without_a_level_is_a_column_of_zeros(max_one_hot):
+def test_a_category_without_levels_is_a_column_of_zeros(max_one_hot):
     encoder, encoded = encode(column([None, None], "category"), max_one_hot=max_one_hot)
     assert encoder.levels_ == [[]]
     assert encoder.n_numeric_ == 1
@@ -504,13 +504,13 @@ def skewed():
     return X
 
 
-def test_standard_scaling_is_that_of_scikit_learn(skewed):
+def test_standard_scaling_agrees_with_scikit_learn(skewed):
     weight = np.random.default_rng(1).integers(1, 5, len(skewed)).astype(float)
     present = ~np.isnan(skewed)
     for w in (None, weight):
         expected = StandardScaler().fit_transform(skewed, sample_weight=w)
         scaled = FeatureEncoder("standard", dtype=np.float64).fit(skewed, w).transform(skewed).numeric[:, :4]
-        # a mean near 1e9 is known to 1e-16 of itself, 1e-7, and the spread there is 2
+        # a mean near 1e9 has an error of 1e-16 of itself, 1e-7; the standard deviation is 2
         np.testing.assert_allclose(scaled[:, 0], expected[:, 0], atol=2e-7)
         np.testing.assert_allclose(
             scaled[:, 1:][present[:, 1:]], expected[:, 1:][present[:, 1:]], rtol=1e-12, atol=1e-12
@@ -535,21 +535,21 @@ def test_robust_scaling_divides_by_half_the_range_where_most_values_are_equal():
 
 
 @pytest.mark.parametrize("huge", [1e40, 1e160, 1e300, 1.7e308])
-def test_robust_scaling_takes_the_largest_numbers_to_its_limit(huge):
+def test_robust_scaling_maps_the_largest_values_to_its_limit(huge):
     encoder = FeatureEncoder("robust").fit(np.array([[-1.0], [0.0], [1.0]]))
     np.testing.assert_array_equal(encoder.transform(np.array([[huge], [-huge]])).numeric, [[3], [-3]])
     spread = FeatureEncoder("robust").fit(np.array([[-huge], [0.0], [huge]])).transform(np.array([[-huge], [huge]]))
     assert spread.numeric[0, 0] < 0 < spread.numeric[1, 0]
 
 
-def test_a_column_narrower_than_any_scale_is_constant():
+def test_a_column_with_a_tiny_spread_is_scaled_as_constant():
     for scaling in ("standard", "robust"):
         assert not numbers(np.array([[0.0], [5e-324], [1e-323]]), scaling=scaling).any()
 
 
 @pytest.mark.parametrize("n", [200, 3000])
-def test_quantile_scaling_is_that_of_scikit_learn(n):
-    """Our quantiles are values that occur, scikit-learn's lie between two of them: a step of a rank, 1 / n.
+def test_quantile_scaling_agrees_with_scikit_learn(n):
+    """Our quantiles are observed values, scikit-learn's lie between two of them: a difference of a rank, 1 / n.
 
     Both then interpolate on at most 1000 points, a step of 1 / 1000.
     """
@@ -562,17 +562,17 @@ def test_quantile_scaling_is_that_of_scikit_learn(n):
     np.testing.assert_allclose(encoder.transform(extremes).numeric, sklearns.transform(extremes), atol=1e-4)
 
 
-def test_quantile_scaling_takes_the_middle_of_tied_ranks():
+def test_quantile_scaling_gives_ties_their_middle_rank():
     x = np.random.default_rng(0).integers(0, 4, (1000, 1)).astype(float)
     level = ndtr(numbers(x, scaling="quantile"))
     np.testing.assert_allclose(level, (rankdata(x, axis=0) - 0.5) / 1000, atol=2e-3)
     sklearns = QuantileTransformer(n_quantiles=1000, output_distribution="normal").fit_transform(x)
-    inner = (x > 0) & (x < 3)  # scikit-learn sends ties at the ends all the way out
+    inner = (x > 0) & (x < 3)  # scikit-learn maps ties at the ends to its extremes
     np.testing.assert_allclose(level[inner], ndtr(sklearns)[inner], atol=2e-3)
 
 
 @pytest.mark.parametrize("scaling", ["standard", "robust", "quantile"])
-def test_a_mean_of_a_billion_costs_no_precision(scaling):
+def test_a_mean_of_a_billion_does_not_reduce_the_precision(scaling):
     x = np.random.default_rng(0).integers(-512, 512, (300, 1)) / 256  # exact beside 2^30
     shifted = FeatureEncoder(scaling).fit(x + 2.0**30).transform(x + 2.0**30).numeric
     np.testing.assert_allclose(shifted, FeatureEncoder(scaling).fit(x).transform(x).numeric, atol=1e-6)
@@ -591,7 +591,7 @@ def test_a_row_of_weight_k_counts_as_k_rows(scaling, data):
     repeated = fit_scaler(np.repeat(X, weight, axis=0).T, scaling, None)
     np.testing.assert_array_equal(weighted.fill, repeated.fill)
     np.testing.assert_array_equal(weighted.references, repeated.references)
-    # sums of small whole numbers are exact, and so are means; squared deviations are rounded
+    # sums of small integers are exact, and so are means; squared deviations are rounded
     np.testing.assert_array_equal(weighted.center, repeated.center)
     np.testing.assert_allclose(weighted.scale, repeated.scale, rtol=1e-14 if scaling == "standard" else 0)
 
@@ -601,7 +601,7 @@ def test_a_row_of_weight_k_counts_as_k_rows(scaling, data):
     q=st.lists(st.floats(0, 1), min_size=1, max_size=5),
 )
 @quick
-def test_quantiles_are_values_that_occur_as_in_numpy(x, q):
+def test_quantiles_are_observed_values_as_in_numpy(x, q):
     with_missing = np.append(x, [NAN, NAN])
     np.testing.assert_array_equal(quantiles(with_missing, q, None), np.quantile(x, q, method="inverted_cdf"))
     assert np.isin(quantiles(with_missing, q, np.full(len(x) + 2, 0.5)), x).all()
@@ -609,7 +609,7 @@ def test_quantiles_are_values_that_occur_as_in_numpy(x, q):
 
 @given(x=hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(-1e6, 1e6)))
 @quick
-def test_mean_and_std_leave_out_missing_values(x):
+def test_mean_and_std_ignore_missing_values(x):
     mean, std = mean_and_std(np.append(x, NAN), None)
     np.testing.assert_allclose([mean, std], [x.mean(), x.std()], rtol=1e-9, atol=1e-9)
 
@@ -638,7 +638,7 @@ def test_a_sparse_table_stays_sparse_and_is_divided_by_its_largest_absolute_valu
 
 
 @pytest.mark.parametrize("make", FORMATS)
-def test_a_sparse_table_after_a_dense_fit_encodes_as_the_dense_one(make):
+def test_a_sparse_table_after_a_dense_fit_is_encoded_like_the_dense_one(make):
     encoder = FeatureEncoder().fit(DENSE)
     np.testing.assert_array_equal(encoder.transform(make(DENSE)).numeric, encoder.transform(DENSE).numeric)
     assert np.abs(encoder.transform(DENSE).numeric).max() > 0
@@ -693,7 +693,7 @@ def frames(draw):
     seed=st.integers(0, 999),
 )
 @settings(quick, max_examples=150)
-def test_any_frame_encodes_row_by_row_to_finite_numbers_of_the_promised_shape(frame, scaling, dtype, max_one_hot, seed):
+def test_any_frame_is_encoded_row_by_row_to_finite_values(frame, scaling, dtype, max_one_hot, seed):
     before = frame.copy(deep=True)
     encoder = FeatureEncoder(scaling, max_one_hot=max_one_hot, dtype=dtype).fit(frame)
     encoded = encoder.transform(frame)
@@ -718,7 +718,7 @@ def test_any_frame_encodes_row_by_row_to_finite_numbers_of_the_promised_shape(fr
 
 @given(frame=frames(), scaling=st.sampled_from(SCALINGS), seed=st.integers(0, 999), weighted=st.booleans())
 @quick
-def test_the_order_of_the_rows_makes_no_difference_to_the_fit(frame, scaling, seed, weighted):
+def test_the_fit_does_not_depend_on_the_order_of_the_rows(frame, scaling, seed, weighted):
     rng = np.random.default_rng(seed)
     weight = rng.integers(1, 4, len(frame)).astype(float) if weighted else None
     order = rng.permutation(len(frame))
@@ -737,8 +737,8 @@ def test_the_order_of_the_rows_makes_no_difference_to_the_fit(frame, scaling, se
     np.testing.assert_allclose(one.scaler_.scale, other.scaler_.scale, rtol=1e-6)
 
 
-def test_a_table_of_several_blocks_of_rows_encodes_as_its_parts():
-    n = VALUES_AT_ONCE // 2 + 7
+def test_a_table_of_several_chunks_is_encoded_like_its_parts():
+    n = CHUNK_VALUES // 2 + 7
     rng = np.random.default_rng(0)
     X = rng.normal(size=(n, 2))
     X[rng.random(X.shape) < 0.1] = NAN

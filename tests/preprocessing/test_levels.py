@@ -1,4 +1,4 @@
-"""One level, whatever the type that its values come in."""
+"""Levels have the same name and code in every type."""
 
 import decimal
 import enum
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sknn.preprocessing.levels import as_level, level_codes, spellings
+from sknn.preprocessing.levels import as_level, codes_by_alias, level_codes
 
 quick = settings(max_examples=300, deadline=None, derandomize=True)
 NUMBERS = st.one_of(
@@ -23,7 +23,7 @@ LEVELS = st.lists(st.one_of(NUMBERS, WORDS).filter(lambda value: value == value)
 
 
 def number_of(level):
-    """The number that a level is called like, if some int, float or bool is written so; else None."""
+    """Return the number that a level is, if int, float or bool write it so, else None."""
     if level in ("007", "1e5", "٧"):
         return None
     if level.lower() in ("true", "false"):
@@ -49,7 +49,7 @@ class Color(str, enum.Enum):  # noqa: UP042 (its str() is "Color.red", that of a
         ([("a", 1)], "('a', 1)"),
     ],
 )
-def test_one_level_has_one_name_whatever_its_type(values, level):
+def test_a_level_has_the_same_name_in_every_type(values, level):
     assert [as_level(value) for value in values] == [level] * len(values)
 
 
@@ -62,38 +62,38 @@ def test_one_level_has_one_name_whatever_its_type(values, level):
         (["0.5", "b"], {"0.5": 1, "b": 2}),
         (["False", "True"], {"False": 1, "false": 1, "0": 1, "0.0": 1, "True": 2, "true": 2, "1": 2, "1.0": 2}),
         (["0", "1"], {"0": 1, "0.0": 1, "False": 1, "false": 1, "1": 2, "1.0": 2, "True": 2, "true": 2}),
-        (["1.0", "True"], {"1.0": 1, "True": 2}),  # both might be called "1", or "true"
+        (["1.0", "True"], {"1.0": 1, "True": 2}),  # "1" and "true" are ambiguous
         (["1", "1.0", "True"], {"1": 1, "1.0": 2, "True": 3}),
         (["007", "1e5", "0.50", " 7", "1_0", "٧"], {"007": 1, "1e5": 2, "0.50": 3, " 7": 4, "1_0": 5, "٧": 6}),
         ([str(10**16)], {str(10**16): 1, "1e+16": 1}),
         (["1e+16"], {str(10**16): 1, "1e+16": 1}),
-        ([str(2**53 + 1), str(10**400)], {str(2**53 + 1): 1, str(10**400): 2}),  # which no float is
+        ([str(2**53 + 1), str(10**400)], {str(2**53 + 1): 1, str(10**400): 2}),  # not exact as floats
         (["a", "nan", ""], {"a": 1, "nan": 2, "": 3}),
         ([], {}),
     ],
     ids=str,
 )
-def test_levels_that_are_called_like_numbers_are_spelled_as_each_type_spells_them(levels, expected):
-    assert spellings(levels) == expected
+def test_a_level_that_is_a_number_has_the_aliases_of_each_type(levels, expected):
+    assert codes_by_alias(levels) == expected
 
 
 @given(LEVELS)
 @quick
 @example(["1.0", "True"])
 @example(["1", "1.0", "true", "True"])
-def test_every_level_has_its_own_name_and_shares_no_other(levels):
-    table = spellings(levels)
+def test_a_level_keeps_its_name_and_shares_no_alias(levels):
+    table = codes_by_alias(levels)
     assert [table[level] for level in levels] == list(range(1, len(levels) + 1))
-    for spelling, code in table.items():
-        if spelling not in levels:  # no other level is the same number
-            number = number_of(spelling)
+    for alias, code in table.items():
+        if alias not in levels:  # no other level is the same number
+            number = number_of(alias)
             assert [i + 1 for i, level in enumerate(levels) if number_of(level) == number] == [code]
 
 
 @given(LEVELS, st.one_of(NUMBERS.filter(lambda value: abs(value) < np.inf)))
 @quick
-def test_a_number_is_the_same_level_in_whatever_type_it_comes(levels, number):
-    """Unless several levels are that number, of which none is called as it is written now."""
+def test_a_number_has_the_same_code_in_every_type(levels, number):
+    """Except if several levels are that number, and none has the name that is looked up."""
     same = [i + 1 for i, level in enumerate(levels) if number_of(level) == number]
     kinds = [kind for kind in (int, float, bool) if equals(kind, number)]
     for written in [kind(number) for kind in kinds] + [str(kind(number)) for kind in kinds]:
@@ -111,5 +111,5 @@ def equals(kind, number):
         return False
 
 
-def test_what_is_missing_or_unknown_has_code_0():
+def test_missing_and_unknown_levels_have_code_0():
     assert level_codes(["b", None, "z", "7.0", "a"], ["7", "a", "b"]).tolist() == [3, 0, 0, 1, 2]

@@ -1,4 +1,4 @@
-"""What is refused before anything is learned from it."""
+"""Tables that are refused before the fit."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ import pytest
 from sknn.preprocessing.tables import check_table
 
 
-def test_columns_of_one_name_are_refused():
+def test_duplicate_column_names_are_refused():
     X = pd.DataFrame(np.eye(4), columns=["a", "b", "a", 3])
     message = r"^X has several columns named \['a'\]; give each a name of its own"
     with pytest.raises(ValueError, match=message):
@@ -17,6 +17,6 @@ def test_columns_of_one_name_are_refused():
 
 
 @pytest.mark.parametrize("X", [np.ones(3), np.ones(3, dtype=object), np.ones((2, 2, 2)), 3.0])
-def test_what_is_no_table_is_refused(X):
+def test_arrays_of_other_dimensions_are_refused(X):
     with pytest.raises(ValueError, match=r"Expected 2D array|dim 3"):
         check_table(X)

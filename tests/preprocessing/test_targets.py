@@ -1,4 +1,4 @@
-"""Labels and values, encoded and back, against scikit-learn's preprocessing."""
+"""`ClassEncoder` and `ValueEncoder` against scikit-learn's preprocessing."""
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sklearn.exceptions import DataConversionWarning
 from sklearn.preprocessing import LabelBinarizer, StandardScaler
 
-from sknn.preprocessing.scaling import unit_of
-from sknn.preprocessing.targets import ClassEncoder, ValueEncoder, in_one_unit, ordinary_weights
+from sknn.preprocessing.scaling import power_of_two_unit
+from sknn.preprocessing.targets import ClassEncoder, ValueEncoder, rescale_extreme_weights, rescale_for_scoring
 
 quick = settings(max_examples=60, deadline=None, derandomize=True)
 NUMBERS = st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
@@ -29,7 +29,7 @@ LABELS = {
 
 
 @pytest.mark.parametrize("kind", LABELS)
-def test_labels_become_the_columns_of_a_label_binarizer_and_come_back(kind):
+def test_labels_are_encoded_as_by_label_binarizer_and_decoded(kind):
     y = LABELS[kind]
     encoder = ClassEncoder().fit(y)
     expected = LabelBinarizer().fit(y)
@@ -50,7 +50,7 @@ def test_labels_become_the_columns_of_a_label_binarizer_and_come_back(kind):
 )
 @quick
 @pytest.mark.filterwarnings("ignore:The number of unique classes is greater")  # older versions of scikit-learn
-def test_any_labels_come_back_from_probabilities_near_their_own(y, shift):
+def test_labels_are_decoded_from_probabilities_near_their_encoding(y, shift):
     y = np.array(y)
     encoder = ClassEncoder().fit(y)
     encoded = encoder.transform(y)
@@ -61,23 +61,23 @@ def test_any_labels_come_back_from_probabilities_near_their_own(y, shift):
 
 @given(y=hnp.arrays(np.int64, st.tuples(st.integers(1, 9), st.integers(2, 5)), elements=st.integers(0, 1)))
 @quick
-def test_a_label_indicator_matrix_comes_back_dense_and_sparse(y):
-    for given_y in (y, sp.csr_array(y), sp.csr_matrix(y), y.astype(bool), y.astype(float)):
-        encoder = ClassEncoder().fit(given_y)
+def test_dense_and_sparse_label_indicator_matrices_are_encoded_and_decoded(y):
+    for labels in (y, sp.csr_array(y), sp.csr_matrix(y), y.astype(bool), y.astype(float)):
+        encoder = ClassEncoder().fit(labels)
         assert encoder.kind_ == "multilabel"
         np.testing.assert_array_equal(encoder.classes_, np.arange(y.shape[1]))
-        np.testing.assert_array_equal(encoder.transform(given_y), y)
-        np.testing.assert_array_equal(encoder.inverse_transform(0.9 * encoder.transform(given_y)), y)
+        np.testing.assert_array_equal(encoder.transform(labels), y)
+        np.testing.assert_array_equal(encoder.inverse_transform(0.9 * encoder.transform(labels)), y)
 
 
-def test_a_column_of_labels_is_taken_as_one_with_scikit_learns_warning():
+def test_a_column_vector_of_labels_is_accepted_with_the_warning_of_scikit_learn():
     y = np.array([["a"], ["b"]])
     with pytest.warns(DataConversionWarning, match="A column-vector y was passed"):
         encoder = ClassEncoder().fit(y)
     assert encoder.classes_.tolist() == ["a", "b"]
 
 
-def test_given_classes_may_be_more_than_those_that_occur():
+def test_the_argument_classes_may_list_classes_that_do_not_occur():
     encoder = ClassEncoder().fit(np.array([7, 7]), classes=[9, 5, 7])
     assert encoder.kind_ == "multiclass"
     assert encoder.classes_.tolist() == [5, 7, 9]
@@ -86,7 +86,7 @@ def test_given_classes_may_be_more_than_those_that_occur():
 
 
 @pytest.mark.parametrize("y", [["a", "a"], [3, 3], [True, True]])
-def test_one_class_is_a_column_of_1(y):
+def test_a_single_class_is_a_column_of_ones(y):
     encoder = ClassEncoder().fit(np.array(y))
     assert encoder.classes_.tolist() == y[:1]
     assert encoder.transform(np.array(y)).tolist() == [[1], [1]]
@@ -118,7 +118,7 @@ def test_continuous_labels_are_refused():
 
 
 @pytest.mark.parametrize("y", [np.array([[0, 1, 1], [1, 0, 1]]), np.array([0, 1])])
-def test_another_number_of_labels_is_refused(y):
+def test_a_different_number_of_labels_is_refused(y):
     encoder = ClassEncoder().fit(np.array([[0, 1], [1, 1]]))
     with pytest.raises(
         ValueError, match=rf"^y has shape \({y.shape[0]},.*\); expected \(n, 2\) labels, as in the first"
@@ -126,13 +126,13 @@ def test_another_number_of_labels_is_refused(y):
         encoder.transform(y)
 
 
-def test_labels_in_columns_of_other_numbers_than_0_and_1_are_refused():
+def test_label_columns_with_values_other_than_0_and_1_are_refused():
     y = np.array([[1, 2], [2, 1]])
     with pytest.raises(ValueError, match=r"^y has several columns, which hold \[1, 2\]; labels must be 0 or 1\.$"):
         ClassEncoder().fit(y).transform(y)
 
 
-def test_several_columns_are_refused_where_there_was_one():
+def test_several_columns_are_refused_after_a_fit_with_one():
     encoder = ClassEncoder().fit(np.array([0, 1]))
     with pytest.raises(ValueError, match=r"^y should be a 1d array"):
         encoder.transform(np.array([[0, 1], [1, 1]]))
@@ -148,14 +148,14 @@ def test_several_columns_are_refused_where_there_was_one():
     data=st.data(),
 )
 @quick
-def test_values_are_standardised_as_by_scikit_learn_and_come_back(y, data):
+def test_values_are_standardised_as_by_scikit_learn_and_decoded(y, data):
     weight = data.draw(st.none() | hnp.arrays(np.float64, len(y), elements=st.integers(1, 4).map(float)))
     columns = y.reshape(len(y), -1)
     encoder = ValueEncoder(scaled=True).fit(y, weight)
     encoded = encoder.transform(y)
     assert encoded.shape == columns.shape
     np.testing.assert_allclose(encoder.center_, np.average(columns, axis=0, weights=weight), rtol=1e-9, atol=1e-9)
-    varies = np.ptp(columns, axis=0) > 0  # values have 3 digits: what varies does so by 0.001 of a million or more
+    varies = np.ptp(columns, axis=0) > 0  # values have 3 decimals, so a varying column varies by at least 0.001
     expected = StandardScaler().fit(columns, sample_weight=weight).scale_
     np.testing.assert_allclose(encoder.scale_[varies], expected[varies], rtol=1e-6)
     assert (encoder.scale_[~varies] == 1).all()
@@ -167,31 +167,31 @@ def test_values_are_standardised_as_by_scikit_learn_and_come_back(y, data):
     weight=st.none() | st.just(np.arange(1.0, 6)),
 )
 @settings(quick, max_examples=200)
-def test_values_of_any_size_are_encoded_to_some_standard_deviations_and_come_back(y, weight):
+def test_values_of_any_size_are_encoded_within_5_standard_deviations_and_decoded(y, weight):
     encoder = ValueEncoder(scaled=True).fit(y, weight)
     encoded = encoder.transform(y)
-    assert np.abs(encoded).max() < 5  # of five rows none can be farther off
+    assert np.abs(encoded).max() < 5  # no value of five can be farther from the mean
     largest = np.abs(y).max(0)
-    half = ValueEncoder(scaled=True).fit(y / 2, weight).inverse_transform(encoded)  # as y itself may round to infinity
+    half = ValueEncoder(scaled=True).fit(y / 2, weight).inverse_transform(encoded)  # y itself may overflow
     assert (np.abs(half - y / 2) <= 1e-15 * largest + 1e-320).all()
 
 
 @given(y=hnp.arrays(np.float64, 6, elements=NUMBERS), exponent=st.integers(-900, 900))
 @quick
-def test_a_unit_is_a_power_of_two_that_takes_values_to_less_than_2(y, exponent):
-    unit = unit_of(np.ldexp(y, exponent)[:, None])
+def test_divided_by_their_power_of_two_values_are_less_than_2(y, exponent):
+    unit = power_of_two_unit(np.ldexp(y, exponent)[:, None])
     assert np.frexp(unit)[0] == 0.5
     assert (np.abs(np.ldexp(y, exponent) / unit) < 2).all()
     predicted = y + 1
-    ours, theirs = in_one_unit(np.ldexp(y, exponent), np.ldexp(predicted, exponent)), in_one_unit(y, predicted)
-    np.testing.assert_array_equal(ours, theirs)
+    rescaled = rescale_for_scoring(np.ldexp(y, exponent), np.ldexp(predicted, exponent))
+    np.testing.assert_array_equal(rescaled, rescale_for_scoring(y, predicted))
 
 
 @pytest.mark.parametrize("exponent", [-900, -50, 0, 50, 900])
-def test_weights_are_left_alone_or_divided_by_a_power_of_two(exponent):
+def test_weights_stay_the_same_or_are_divided_by_a_power_of_two(exponent):
     weight = np.array([1.0, 3.0, 0.25])
-    got = ordinary_weights(np.ldexp(weight, exponent))
-    np.testing.assert_array_equal(got, weight if exponent == 0 else weight / 2)
+    rescaled = rescale_extreme_weights(np.ldexp(weight, exponent))
+    np.testing.assert_array_equal(rescaled, weight if exponent == 0 else weight / 2)
 
 
 @pytest.mark.parametrize("n", [3, 7, 10, 1000])
@@ -203,7 +203,7 @@ def test_a_constant_target_is_zero_and_not_divided_by_a_rounding_error(value, n)
 
 
 @pytest.mark.parametrize("positive", [None, "zero or more", "above zero"])
-def test_unscaled_values_are_left_alone(positive):
+def test_values_without_scaling_stay_the_same(positive):
     y = np.array([1.0, 4.0, 2.0])
     np.testing.assert_array_equal(ValueEncoder(scaled=False, positive=positive).fit(y).transform(y), y[:, None])
 
@@ -236,13 +236,13 @@ def test_a_loss_with_a_log_link_refuses_values_of_the_wrong_sign(positive, y, me
         encoder.fit(np.array([1.0, 2.0])).transform(np.array(y))
 
 
-def test_zero_is_a_count():
+def test_zero_is_allowed_for_a_loss_of_counts():
     encoder = ValueEncoder(scaled=True, positive="zero or more").fit(np.array([0, 4]))
     assert encoder.transform(np.array([0, 4])).tolist() == [[0], [2]]
     assert ValueEncoder(scaled=True, positive="zero or more").fit(np.array([0, 0])).scale_.tolist() == [1]
 
 
-def test_another_number_of_outputs_is_refused():
+def test_a_different_number_of_outputs_is_refused():
     encoder = ValueEncoder(scaled=True).fit(np.array([[1.0, 2.0], [3.0, 5.0]]))
     with pytest.raises(ValueError, match=r"^y has 1 outputs; expected 2, as in the first fit\.$"):
         encoder.transform(np.array([1.0, 2.0]))

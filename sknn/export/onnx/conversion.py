@@ -1,90 +1,95 @@
-"""A model to a graph that does the same: by skl2onnx, whose converters are not trusted but checked.
+"""Convert a model by skl2onnx, and check that the graph's outputs are those of the model.
 
-Some converters of other steps know one type of numbers only, lose digits, or fail on several inputs.  So a table of
-numbers goes in as one of double, as it is, or as columns or a table of float, whichever is the first that works; the
-inputs of the finished graph are the same all the same.
+Some converters of skl2onnx support only one type of numeric input, lose digits, or fail with several inputs. So several
+forms of input are tried in turn: one double table, the columns with their types, double columns, float columns, and one
+float table. The first graph that agrees with the model is taken. It has the same inputs in each case.
 """
 
 from dataclasses import replace
 from typing import Any
 
 from sklearn.base import is_classifier
-from sklearn.compose import ColumnTransformer
-from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 
 from sknn.estimators.base import BaseNeural
-from sknn.export.check import LOW_PRECISION, TOLERANCE, differences, run
-from sknn.export.onnx.imputer import convert_imputer
-from sknn.export.onnx.inputs import Input, declare_inputs
-from sknn.export.onnx.passthrough import parse_columns
-from sknn.export.onnx.steps import final_of, steps_of
+from sknn.export.check import LOW_PRECISION, TOLERANCE, find_difference, run_graph
+from sknn.export.onnx.inputs import InputSpec, replace_inputs
+from sknn.export.onnx.skl2onnx_hooks import CUSTOM_FUNCTIONS
+from sknn.export.onnx.steps import final_estimator, leaf_steps
 
-WAYS = ("double table", "own", "double", "float", "float table")  # in which numbers enter
+# The type of all numeric inputs (None: unchanged), and whether they are one table.
+INPUT_FORMS = (("double", True), (None, False), ("double", False), ("float", False), ("float", True))
 
 
-def converted(model: Any, X: Any, inputs: list[Input], opset: int, options: dict[str, Any]) -> Any:
-    """The graph, once it has done on X what the model does; ValueError, naming the step, if none does."""
-    refuse_unknown_steps(model)
-    if is_classifier(model) and "zipmap" in _options_of(final_of(model)):
+def convert_model(model: Any, X: Any, inputs: list[InputSpec], opset: int, options: dict[str, Any]) -> Any:
+    """Return a graph that agrees with the model on X. Raise ValueError, naming the step, if there is none."""
+    check_steps(model)
+    if is_classifier(model) and "zipmap" in _known_options(final_estimator(model)):
         options = {"zipmap": False} | options
     if isinstance(model, BaseNeural):
-        program = _convert(model, inputs, opset, options, "own")
-        found = _difference(model, X, inputs, program, options)
-        if found is not None:
-            raise ValueError(f"The ONNX graph does not do what the {type(model).__name__} does: {found}")
+        program = _convert(model, inputs, opset, options)
+        difference = _find_difference(model, X, inputs, program, options)
+        if difference is not None:
+            raise ValueError(f"The ONNX graph does not do what the {type(model).__name__} does: {difference}")
         return program
-    program, _ = _attempt(model, X, inputs, opset, options)
+    program, _ = _try_input_forms(model, X, inputs, opset, options)
     if program is None:
-        raise ValueError(_culprit(model, X, inputs, opset, options))
+        raise ValueError(_explain_failure(model, X, inputs, opset, options))
     return program
 
 
-def _attempt(
-    model: Any, X: Any, inputs: list[Input], opset: int, options: dict[str, Any]
+def _try_input_forms(
+    model: Any, X: Any, inputs: list[InputSpec], opset: int, options: dict[str, Any]
 ) -> tuple[Any, Exception | str | None]:
-    """A graph that agrees with the model, or the first thing that went wrong."""
-    wrong: Exception | str | None = None
-    are_numbers = len(inputs) > 1 and all(one.type != "string" for one in inputs)
-    for way in WAYS if are_numbers else WAYS[1:-1]:
+    """Return a graph that agrees with the model, or what failed: the last difference, else the first error."""
+    failure: Exception | str | None = None
+    can_be_table = len(inputs) > 1 and all(spec.type != "string" for spec in inputs)
+    for numeric_type, as_table in INPUT_FORMS:
+        if as_table and not can_be_table:
+            continue
         try:
-            program = _convert(model, inputs, opset, options, way)
-            found: Exception | str | None = _difference(model, X, inputs, program, options)
-        except Exception as error:  # whatever a converter or ONNX Runtime raises
+            program = _convert(model, inputs, opset, options, numeric_type, as_table)
+            found: Exception | str | None = _find_difference(model, X, inputs, program, options)
+        except Exception as error:  # converters and ONNX Runtime raise many types
             found = error
         if found is None:
             return program, None
-        wrong = found if wrong is None or not isinstance(found, Exception) else wrong
-    return None, wrong
+        failure = found if failure is None or not isinstance(found, Exception) else failure
+    return None, failure
 
 
-def _convert(model: Any, inputs: list[Input], opset: int, options: dict[str, Any], way: str) -> Any:
+def _convert(
+    model: Any,
+    inputs: list[InputSpec],
+    opset: int,
+    options: dict[str, Any],
+    numeric_type: str | None = None,
+    as_table: bool = False,
+) -> Any:
     from skl2onnx import convert_sklearn
 
-    kind, _, table = way.partition(" ")
-    inside = inputs if way == "own" else [one if one.type == "string" else replace(one, type=kind) for one in inputs]
-    if table:
-        inside = [Input(table, kind, (len(inputs),))]
+    specs = [spec if spec.type == "string" else replace(spec, type=numeric_type or spec.type) for spec in inputs]
+    if as_table:
+        specs = [InputSpec("table", specs[0].type, (len(inputs),))]
     program = convert_sklearn(
         model,
         name="sknn",
-        initial_types=[(one.name, _tensor_type(one)) for one in inside],
+        initial_types=[(spec.name, _tensor_type(spec)) for spec in specs],
         target_opset=opset,
         options=options or None,
-        custom_conversion_functions={SimpleImputer: convert_imputer},
-        custom_parsers={ColumnTransformer: parse_columns},
+        **CUSTOM_FUNCTIONS,
     )
     for entry in program.opset_import:
-        entry.version = entry.version if entry.domain else opset  # it would be the oldest that has all operators
-    declare_inputs(program.graph, inputs)
+        entry.version = entry.version if entry.domain else opset  # skl2onnx sets the oldest that has all operators
+    replace_inputs(program.graph, inputs)
     return program
 
 
-def refuse_unknown_steps(model: Any) -> None:
-    """ValueError for a step that skl2onnx has no converter for."""
+def check_steps(model: Any) -> None:
+    """Raise ValueError for a step that skl2onnx cannot convert."""
     from skl2onnx._supported_operators import sklearn_operator_name_map
 
-    for name, step in steps_of(model):
+    for name, step in leaf_steps(model):
         if type(step) not in sklearn_operator_name_map and not hasattr(step, "onnx_converter"):
             raise ValueError(
                 f"Step {name!r} is a {type(step).__name__}, for which skl2onnx has no converter; replace the step, or "
@@ -92,36 +97,40 @@ def refuse_unknown_steps(model: Any) -> None:
             )
 
 
-def _options_of(final: Any) -> dict[str, Any]:
-    """The options that skl2onnx knows for an estimator."""
+def _known_options(est: Any) -> dict[str, Any]:
+    """Return the options of an estimator's converter."""
     from skl2onnx._supported_operators import sklearn_operator_name_map
     from skl2onnx.common._registration import get_converter
 
-    return get_converter(sklearn_operator_name_map[type(final)]).get_allowed_options() or {}
+    return get_converter(sklearn_operator_name_map[type(est)]).get_allowed_options() or {}
 
 
-def _tensor_type(one: Input) -> Any:
+def _tensor_type(spec: InputSpec) -> Any:
     from skl2onnx.common import data_types
 
-    kinds = {"float": "Float", "double": "Double", "int64": "Int64", "bool": "Boolean", "string": "String"}
-    return getattr(data_types, f"{kinds[one.type]}TensorType")([None, *one.shape])
+    names = {"float": "Float", "double": "Double", "int64": "Int64", "bool": "Boolean", "string": "String"}
+    return getattr(data_types, f"{names[spec.type]}TensorType")([None, *spec.shape])
 
 
-def _difference(model: Any, X: Any, inputs: list[Input], program: Any, options: dict[str, Any]) -> str | None:
-    is_low = any(getattr(step, "precision", "") == "bfloat16" for _, step in steps_of(model))
-    without_labels = any(name.endswith("nocl") and value for name, value in options.items())
-    outputs = run(program, X, inputs)
-    return differences(model, X, outputs, LOW_PRECISION if is_low else TOLERANCE, without_labels)
+def _find_difference(model: Any, X: Any, inputs: list[InputSpec], program: Any, options: dict[str, Any]) -> str | None:
+    has_indices = any(name.endswith("nocl") and value for name, value in options.items())
+    return find_difference(model, X, run_graph(program, X, inputs), tolerance(model), has_indices)
 
 
-def _culprit(model: Any, X: Any, inputs: list[Input], opset: int, options: dict[str, Any]) -> str:
-    """Say which step is the first that cannot be converted, or that differs."""
+def tolerance(model: Any) -> float:
+    """Return the tolerance of a comparison with a model."""
+    uses_bfloat16 = any(getattr(step, "precision", "") == "bfloat16" for _, step in leaf_steps(model))
+    return LOW_PRECISION if uses_bfloat16 else TOLERANCE
+
+
+def _explain_failure(model: Any, X: Any, inputs: list[InputSpec], opset: int, options: dict[str, Any]) -> str:
+    """Name the first step that cannot be converted, or whose outputs differ."""
     steps = model.steps if isinstance(model, Pipeline) else [("", model)]
     parts: list[tuple[Any, dict]] = [(Pipeline(steps[:k]), {}) for k in range(1, len(steps))] + [(model, options)]
-    tried = (_attempt(part, X, inputs, opset, its_options)[1] for part, its_options in parts)
-    (name, step), wrong = next((step, wrong) for step, wrong in zip(steps, tried, strict=True) if wrong is not None)
-    who = f"step {name!r} ({type(step).__name__})" if name else f"the {type(step).__name__}"
-    if isinstance(wrong, Exception):
-        message = str(wrong).partition("\n")[0]
-        return f"skl2onnx or ONNX Runtime cannot do what {who} does, for these columns: {message}"
-    return f"The ONNX graph does not do what the model does, from {who} on: {wrong}"
+    failures = (_try_input_forms(part, X, inputs, opset, part_options)[1] for part, part_options in parts)
+    (name, step), failure = next((step, f) for step, f in zip(steps, failures, strict=True) if f is not None)
+    culprit = f"step {name!r} ({type(step).__name__})" if name else f"the {type(step).__name__}"
+    if isinstance(failure, Exception):
+        message = str(failure).partition("\n")[0]
+        return f"skl2onnx or ONNX Runtime cannot do what {culprit} does, for these columns: {message}"
+    return f"The ONNX graph does not do what the model does, from {culprit} on: {failure}"

@@ -1,4 +1,4 @@
-"""A custom module as part of an ONNX graph: torch's own exporter writes it, and it is spliced in."""
+"""A custom module in an ONNX graph: the graph that torch's exporter makes is inserted."""
 
 import contextlib
 import io
@@ -11,17 +11,17 @@ import torch
 from sknn.export.onnx.graph import Graph
 from sknn.network.custom import CustomNetwork
 
-OLDEST_OPSET = 18  # that torch's exporter writes
+OLDEST_OPSET = 18  # of torch's exporter
 
 
 def custom_outputs(graph: Graph, network: CustomNetwork, x: str, shape: tuple[int, ...]) -> str:
-    """Outputs ((members,) n, K) of rows of this shape."""
+    """Write the outputs ((members,) n, K) for rows of this shape."""
     from onnx.compose import add_prefix_graph
 
-    program = _exported(network, shape, graph.opset)
+    program = _export(network, shape, graph.opset)
     if program.functions or any(node.domain for node in program.graph.node):
         raise ValueError(
-            "The custom module's ONNX graph uses operators of torch's own, which ONNX Runtime does not know: "
+            "The custom module's ONNX graph uses operators of torch that ONNX Runtime does not have: "
             f"{sorted({n.domain + '.' + n.op_type for n in program.graph.node if n.domain})}."
         )
     prefix = graph.scope.get_unique_variable_name("module") + "_"
@@ -33,10 +33,10 @@ def custom_outputs(graph: Graph, network: CustomNetwork, x: str, shape: tuple[in
     return inner.output[0].name
 
 
-def _exported(network: CustomNetwork, shape: tuple[int, ...], opset: int) -> Any:
+def _export(network: CustomNetwork, shape: tuple[int, ...], opset: int) -> Any:
     if opset < OLDEST_OPSET:
         raise ValueError(
-            f"target_opset={opset}: torch writes a custom module in opset {OLDEST_OPSET} or later; ask for that."
+            f"target_opset={opset}: torch writes a custom module in opset {OLDEST_OPSET} or later; use that."
         )
     try:
         import onnxscript  # noqa: F401
@@ -46,41 +46,36 @@ def _exported(network: CustomNetwork, shape: tuple[int, ...], opset: int) -> Any
         ) from error
     rows = torch.zeros(2, *shape, dtype=network.param_buffer.dtype)
     batch = {0: torch.export.Dim("n")}
-    with _quietly():
+    with _without_messages():
         program = torch.onnx.export(
             _Members(network).cpu().eval(), (rows,), dynamo=True, opset_version=opset, dynamic_shapes=(batch,),
             verbose=False,
         )  # fmt: skip
     model: Any = program.model_proto  # type: ignore[union-attr]
-    written = next(entry.version for entry in model.opset_import if not entry.domain)
-    if written != opset:
+    opset_written = next(entry.version for entry in model.opset_import if not entry.domain)
+    if opset_written != opset:
         raise ValueError(
-            f"target_opset={opset}: torch could write the custom module in opset {written} only; ask for that one."
+            f"target_opset={opset}: torch could write the custom module in opset {opset_written} only; use that one."
         )
     return model
 
 
 class _Members(torch.nn.Module):
-    """The members side by side; a single one without its axis."""
+    """All members of a network. A single member has no members axis."""
 
     def __init__(self, network: CustomNetwork) -> None:
         super().__init__()
-        self.members = torch.nn.ModuleList(_plain_copy(network))
+        modules, *_ = network.__reduce__()[1]  # copies that own their memory
+        self.members = torch.nn.ModuleList(modules)
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         outputs = [member(rows) for member in self.members]
         return outputs[0] if len(outputs) == 1 else torch.stack(outputs)
 
 
-def _plain_copy(network: CustomNetwork) -> list[torch.nn.Module]:
-    """Copies of the modules that own their memory."""
-    modules, *_ = network.__reduce__()[1]
-    return modules
-
-
 @contextlib.contextmanager
-def _quietly() -> Any:
-    """Without the exporter's progress report, its notes on its own version, and its warnings about its own code."""
+def _without_messages() -> Any:
+    """Suppress the exporter's progress report, its log messages, and the warnings about its code."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     try:

@@ -1,4 +1,4 @@
-"""`FeatureEncoder` as an ONNX graph: scaling, missing values, categories."""
+"""The encoding of a table as an ONNX graph: scaling, missing values, categories."""
 
 from dataclasses import dataclass
 
@@ -6,11 +6,11 @@ import numpy as np
 
 from sknn.export.onnx.columns import GraphColumns
 from sknn.export.onnx.graph import Graph
-from sknn.preprocessing.features import FeatureEncoder
+from sknn.preprocessing.encoding import Category, EncodingPlan
 from sknn.preprocessing.scaling import QUANTILE_MARGIN, ROBUST_CLIP, ColumnScaler
 
-FAR_OUT = 1e6  # beyond it the smooth clip is at its limit, and squares of float32 stay finite
-BLOCK = 32  # quantiles are searched in blocks, then within one
+CLIP_INPUT_LIMIT = 1e6  # beyond it the smooth clip has reached its limit; squares up to it are finite in float32
+BLOCK = 32  # quantile references are searched by block, then within a block
 # Wichura's AS 241 (Applied Statistics 37, 1988): numerators and denominators of the normal quantile function, by powers
 # of 0.180625 - q^2 near the middle and of sqrt(-log(p)) - 1.6 in the tails, exact to 1e-16.
 MIDDLE = np.array([
@@ -29,62 +29,72 @@ TAILS = np.array([
 
 @dataclass
 class GraphEncoded:
-    """The encoded table as names of tensors; None where there are no such columns."""
+    """The encoded table as names of tensors; None where there are no such columns.
 
-    numeric: str | None  # scaled numbers
-    others: str | None  # indicators of missing values, one-hot levels
-    codes: str | None  # int64 levels of the embedded categories, each feature's after those of the one before
+    Attributes
+    ----------
+    numeric : str or None
+        Scaled numeric columns.
+    indicators : str or None
+        Indicators of missing values, then one-hot levels.
+    codes : str or None
+        int64 codes of the embedded categories, as rows of the embedding's table of vectors.
+    """
+
+    numeric: str | None
+    indicators: str | None
+    codes: str | None
 
 
-def encode(graph: Graph, encoder: FeatureEncoder, columns: GraphColumns) -> GraphEncoded:
-    """Write the encoder's graph."""
-    for j, levels in zip(encoder.categorical_, encoder.levels_, strict=True):
-        if "" in levels:
+def encode(graph: Graph, plan: EncodingPlan, columns: GraphColumns) -> GraphEncoded:
+    """Write the encoding of a table."""
+    for category in plan.categories:
+        if "" in category.levels:
             raise ValueError(
-                f"Column {columns.names[j]!r} has the empty string as a category, which stands for a missing value in "
-                "ONNX, whose strings are never missing. Name that category, or make it missing, before fit."
+                f"Column {columns.names[category.index]!r} has the empty string as a category, which means missing in "
+                "ONNX, where a string cannot be missing. Rename that category, or make it missing, before fit."
             )
-    numeric, missing = _numeric(graph, encoder, columns)
-    others = [part for part in (missing, *_one_hot(graph, encoder, columns)) if part is not None]
-    return GraphEncoded(numeric, graph.concat(others) if others else None, _codes(graph, encoder, columns))
+    numeric, missing = _numeric(graph, plan, columns)
+    indicators = [*([missing] if missing else []), *_one_hot(graph, plan.one_hot, columns)]
+    return GraphEncoded(numeric, graph.concat(indicators) if indicators else None, _codes(graph, plan, columns))
 
 
-def _numeric(graph: Graph, encoder: FeatureEncoder, columns: GraphColumns) -> tuple[str | None, str | None]:
-    """Scaled numbers, and indicators of missing values."""
-    if not len(encoder.numeric_):
+def _numeric(graph: Graph, plan: EncodingPlan, columns: GraphColumns) -> tuple[str | None, str | None]:
+    """Write the scaled columns and the indicators of missing values."""
+    if not len(plan.numeric):
         return None, None
-    raw = columns.numbers(encoder.numeric_)
-    if any(columns.columns[j].kind == "f" for j in encoder.numeric_):
-        is_missing = graph("IsNaN", raw)
-        scaled = _scaled(graph, encoder.scaler_, graph("Where", is_missing, encoder.scaler_.fill, raw))
-    else:
-        is_missing, scaled = graph("IsNaN", raw) if len(encoder.missing_) else "", _scaled(graph, encoder.scaler_, raw)
-    if not len(encoder.missing_):
+    raw = columns.numeric(plan.numeric)
+    can_be_missing = any(columns.columns[j].dtype_kind == "f" for j in plan.numeric)
+    is_missing = graph("IsNaN", raw) if can_be_missing or len(plan.missing) else ""
+    scaled = _scaled(graph, plan.scaler, graph("Where", is_missing, plan.scaler.fill, raw) if can_be_missing else raw)
+    if not len(plan.missing):
         return scaled, None
-    if len(encoder.missing_) < len(encoder.numeric_):
-        is_missing = graph("Gather", is_missing, encoder.missing_, axis=1)
+    if len(plan.missing) < len(plan.numeric):
+        is_missing = graph("Gather", is_missing, plan.missing, axis=1)
     return scaled, graph.cast(is_missing, graph.dtype)
 
 
 def _scaled(graph: Graph, scaler: ColumnScaler, x: str) -> str:
+    """Write `ColumnScaler.transform`, without the replacement of missing values."""
     if scaler.references is not None:
-        return graph.cast(_normal_quantiles(graph, _levels(graph, x, scaler.references)), graph.dtype)
+        return graph.cast(_normal_quantiles(graph, _quantile_levels(graph, x, scaler.references)), graph.dtype)
     if scaler.center.any():
         x = graph("Sub", x, scaler.center)
     if (scaler.scale != 1).any():
         x = graph("Mul", x, scaler.scale)
     if not scaler.clip:
         return graph.cast(x, graph.dtype)
-    x = graph.cast(graph("Clip", x, -FAR_OUT, FAR_OUT), graph.dtype)
-    square = graph("Mul", graph("Mul", x, x), graph.number(ROBUST_CLIP**-2))
-    return graph("Div", x, graph("Sqrt", graph("Add", square, graph.number(1))))
+    x = graph.cast(graph("Clip", x, -CLIP_INPUT_LIMIT, CLIP_INPUT_LIMIT), graph.dtype)
+    square = graph("Mul", graph("Mul", x, x), graph.array(ROBUST_CLIP**-2))
+    return graph("Div", x, graph("Sqrt", graph("Add", square, graph.array(1))))
 
 
-def _levels(graph: Graph, x: str, references: np.ndarray) -> str:
-    """Where numbers (n, d) lie among their columns' references (q, d), from 0 to 1, in float64.
+def _quantile_levels(graph: Graph, x: str, references: np.ndarray) -> str:
+    """Write where values (n, d) lie among the references (q, d) of their columns: from 0 to 1, in float64.
 
-    The last reference that is not above a number is found by counting, among the first ones of blocks and then within a
-    block.  A number equal to several references lies in the middle of their levels, one between two is interpolated.
+    Counting finds the last reference that is not above a value, first among the first references of all blocks, then
+    within a block. A value equal to several references gets the middle of their levels; values between two references
+    are interpolated.
     """
     tables, first_of_blocks = _search_tables(references)
     d = references.shape[1]
@@ -93,9 +103,9 @@ def _levels(graph: Graph, x: str, references: np.ndarray) -> str:
     n_blocks = first_of_blocks.shape[1] + 1
     row = graph("Add", block, np.arange(d) * n_blocks)
     within = graph("ReduceSum", _not_above(graph, graph("Gather", tables["reference"], row), wide), [2], keepdims=0)
-    place = graph("Add", graph("Mul", row, np.array(BLOCK)), within)  # counts the references, so 0 is below them all
-    place = graph("Add", place, np.arange(d))  # a column has a place more than references
-    start, level, rate, tie = (graph("Gather", tables[name], place) for name in ("start", "level", "rate", "tie"))
+    index = graph("Add", graph("Mul", row, np.array(BLOCK)), within)  # the number of references not above the value
+    index = graph("Add", index, np.arange(d))  # a column's table has an entry more than references, for 0 of them
+    start, level, rate, tie = (graph("Gather", tables[name], index) for name in ("start", "level", "rate", "tie"))
     beyond = graph("Sub", x, start)
     between = graph("Add", level, graph("Mul", beyond, rate))
     return graph("Where", graph("Equal", beyond, np.array(0.0)), tie, between)
@@ -106,7 +116,12 @@ def _not_above(graph: Graph, references: str | np.ndarray, wide: str) -> str:
 
 
 def _search_tables(references: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Blocks of references, and for each count of references that are not above a number how to go on from there."""
+    """Return the tables of the search, and the first references of the blocks.
+
+    "reference" holds the references by block. The other tables have an entry for each number of references that are not
+    above a value: the last of these references ("start"), its level, the slope up to the next one ("rate"), and the
+    level of a value equal to it ("tie").
+    """
     q, d = references.shape
     n_blocks = -(-q // BLOCK)
     padded = np.full((d, n_blocks * BLOCK), np.inf)
@@ -127,7 +142,7 @@ def _search_tables(references: np.ndarray) -> tuple[dict[str, np.ndarray], np.nd
 
 
 def _normal_quantiles(graph: Graph, levels: str) -> str:
-    """The normal distribution's quantiles of levels between 0 and 1, in float64."""
+    """Write the normal distribution's quantiles of levels between 0 and 1, in float64."""
     p = graph("Clip", levels, QUANTILE_MARGIN, 1 - QUANTILE_MARGIN)
     q = graph("Sub", p, np.array(0.5))
     middle = graph("Mul", q, _ratio(graph, MIDDLE, graph("Sub", np.array(0.180625), graph("Mul", q, q))))
@@ -139,40 +154,36 @@ def _normal_quantiles(graph: Graph, levels: str) -> str:
 
 
 def _ratio(graph: Graph, polynomials: np.ndarray, x: str) -> str:
-    """One polynomial by the other."""
+    """Write the quotient of two polynomials."""
     powers = graph("Pow", graph("Unsqueeze", x, [2]), np.arange(8.0))
-    above, below = (graph("MatMul", powers, coefficients) for coefficients in polynomials)
-    return graph("Div", above, below)
+    numerator, denominator = (graph("MatMul", powers, coefficients) for coefficients in polynomials)
+    return graph("Div", numerator, denominator)
 
 
-def _one_hot(graph: Graph, encoder: FeatureEncoder, columns: GraphColumns) -> list[str]:
-    """Columns for the levels of categories that are not embedded, in the encoder's order."""
-    few = [(j, levels) for j, levels in zip(encoder.categorical_, encoder.levels_, strict=True)]
-    few = [(j, levels) for j, levels in few if len(levels) <= encoder.max_one_hot]
-    one = [(j, levels) for j, levels in few if len(levels) in (0, 2)]  # one column: of 0, or of -1, 0 and 1
-    others = [(j, levels) for j, levels in few if len(levels) not in (0, 2)]
-    parts = [columns.lookup(j, levels, np.array([1.0, -1.0])[: len(levels)], 0.0) for j, levels in one]
-    if others:
-        parts.append(_level_columns(graph, others, columns))
-    owners = [j for j, _ in one] + [j for j, levels in others for _ in levels]
-    order = np.argsort(owners, kind="stable")
+def _one_hot(graph: Graph, categories: list[Category], columns: GraphColumns) -> list[str]:
+    """Write the columns of categories that are not embedded, as tensors in the order of the plan."""
+    if not categories:
+        return []
+    single = [category for category in categories if category.values is not None]
+    several = [category for category in categories if category.values is None]
+    parts = [columns.lookup(c.index, c.levels, np.asarray(c.values, dtype=float)) for c in single]
+    if several:
+        parts.append(_level_columns(graph, several, columns))
+    written = np.concatenate([np.arange(c.columns.start, c.columns.stop) for c in [*single, *several]])
+    order = np.argsort(written)
     return parts if (np.diff(order) > 0).all() else [graph("Gather", graph.concat(parts), order, axis=1)]
 
 
-def _level_columns(graph: Graph, categories: list[tuple[int, list[str]]], columns: GraphColumns) -> str:
-    """A column of 0 and 1 for each level: all categories' codes, repeated for each level, against the levels' codes."""
-    codes = [columns.lookup(j, levels, np.arange(1.0, len(levels) + 1), 0.0) for j, levels in categories]
-    repeated = np.repeat(np.arange(len(codes)), [len(levels) for _, levels in categories])
-    wanted = [code for _, levels in categories for code in range(1, len(levels) + 1)]
-    spread = graph("Gather", graph.concat(codes), repeated, axis=1)
-    return graph.cast(graph("Equal", spread, graph.number([wanted])), graph.dtype)
+def _level_columns(graph: Graph, categories: list[Category], columns: GraphColumns) -> str:
+    """Write a column of 0 and 1 for each level: compare the category's codes with the level's code."""
+    codes = [columns.lookup(c.index, c.levels, np.arange(len(c.levels) + 1.0)) for c in categories]
+    repeats = np.repeat(np.arange(len(codes)), [c.width for c in categories])
+    repeated = graph("Gather", graph.concat(codes), repeats, axis=1)
+    level_codes = np.concatenate([c.level_codes for c in categories])
+    return graph.cast(graph("Equal", repeated, graph.array([level_codes])), graph.dtype)
 
 
-def _codes(graph: Graph, encoder: FeatureEncoder, columns: GraphColumns) -> str | None:
-    """Codes of the categories that are embedded, (n, c)."""
-    parts, start = [], 0
-    for j, levels in zip(encoder.categorical_, encoder.levels_, strict=True):
-        if len(levels) > encoder.max_one_hot:
-            parts.append(columns.lookup(j, levels, np.arange(start + 1, start + 1 + len(levels)), start))
-            start += len(levels) + 1
+def _codes(graph: Graph, plan: EncodingPlan, columns: GraphColumns) -> str | None:
+    """Write the codes of embedded categories (n, c), as rows of the embedding's table."""
+    parts = [columns.lookup(c.index, c.levels, c.start + np.arange(len(c.levels) + 1)) for c in plan.embedded]
     return graph.concat(parts) if parts else None

@@ -1,4 +1,4 @@
-"""An estimator as an ONNX graph: encoding, network, link, mean over members, labels or values."""
+"""An estimator as an ONNX graph: encoding, network, link, mean over members, then labels or values."""
 
 from typing import Any
 
@@ -10,12 +10,13 @@ from sknn.estimators.classifier import NeuralClassifier
 from sknn.export.onnx.columns import GraphColumns
 from sknn.export.onnx.custom import custom_outputs
 from sknn.export.onnx.encoder import encode
-from sknn.export.onnx.graph import Graph, is_utf8
+from sknn.export.onnx.graph import Graph
 from sknn.export.onnx.network import Affine, mlp_outputs
 from sknn.network.losses import BinaryCrossEntropy, CallableLoss, Gamma, Loss, Pinball, Poisson, SoftmaxCrossEntropy
 from sknn.network.mlp import MLP
+from sknn.onnx_predictor.rows import is_utf8
 
-FAR_FROM_0 = 100  # standard deviations of y: a mean beyond leaves a float32 too few digits for the deviations
+FAR_FROM_0 = 100  # standard deviations of y; with a larger mean, float32 has too few digits for the deviations
 
 LINKS: dict[type[Loss], Any] = {
     SoftmaxCrossEntropy: lambda graph, z: graph("Softmax", z, axis=-1),
@@ -26,42 +27,42 @@ LINKS: dict[type[Loss], Any] = {
 
 
 def is_double(est: BaseNeural) -> bool:
-    """Whether the network's numbers are float64."""
+    """Whether the network computes in float64."""
     return est.net_.module_.param_buffer.dtype == torch.float64
 
 
 def needs_double_values(est: Any) -> bool:
-    """Whether a regressor's values are float64: of a network in double precision, of y far from 0 or beyond float32."""
+    """Whether predicted values are float64: if the network is, or if y is far from 0 or beyond the range of float32."""
     if isinstance(est, NeuralClassifier):
         return False
     is_far = bool((np.abs(est._target.center_) > FAR_FROM_0 * est._target.scale_).any())
-    return is_double(est) or is_far or not est._target.is_ordinary
+    return is_double(est) or is_far or not est._target.fits_float32
 
 
 def feature_names(est: Any) -> list[Any]:
-    """The columns' names, or their places if they have none."""
+    """Return the names of the columns, or their indices if they have none."""
     return list(getattr(est, "feature_names_in_", range(est.n_features_in_)))
 
 
-def predictions(graph: Graph, est: Any, variables: list[Any]) -> str:
-    """Probabilities (n, K) of each class, or values (n, K)."""
-    link, (weight, bias) = _link(est.net_.criterion_), _decoding(est)
+def write_predictions(graph: Graph, est: Any, variables: list[Any]) -> str:
+    """Write the probabilities (n, K) of the classes, or the values (n, K)."""
+    link, (weight, bias) = _link(est.net_.criterion_), _output_affine(est)
     decodes_in_double = needs_double_values(est) and not is_double(est)
-    nothing = np.eye(len(bias)), np.zeros(len(bias))
-    z = _outputs(graph, est, variables, nothing if decodes_in_double else (weight, bias))
+    identity = np.eye(len(bias)), np.zeros(len(bias))
+    z = _outputs(graph, est, variables, identity if decodes_in_double else (weight, bias))
     p = z if link is None else link(graph, z)
     if est.net_.module_.n_members > 1:
         p = graph.mean(p, 0)
     if decodes_in_double:
-        scale, center = _unit(est)
+        scale, center = _target_scale(est)
         return graph("Add", graph("Mul", graph.cast(p, np.float64), scale), center)
     return p
 
 
-def labels(graph: Graph, est: Any, p: str, classes: np.ndarray | None, output: str) -> None:
-    """Labels of probabilities, or with None for classes their places."""
+def write_labels(graph: Graph, est: Any, p: str, classes: np.ndarray | None, output: str) -> None:
+    """Write the labels of probabilities, or the indices of the classes if `classes` is None."""
     if est._target.kind_ == "multilabel":
-        graph.cast(graph("Greater", p, graph.number(0.5)), np.int64, output)
+        graph.cast(graph("Greater", p, graph.array(0.5)), np.int64, output)
     elif classes is None:
         graph("ArgMax", p, axis=1, keepdims=0, output=output)
     else:
@@ -69,7 +70,7 @@ def labels(graph: Graph, est: Any, p: str, classes: np.ndarray | None, output: s
 
 
 def onnx_classes(classes: np.ndarray) -> np.ndarray:
-    """Class labels as ONNX holds them: strings, int64, bool or float64."""
+    """Return class labels in a type of ONNX: strings, int64, bool or float64."""
     if classes.dtype.kind == "u" and classes.max() > np.iinfo(np.int64).max:
         raise ValueError(f"Class label {classes.max()} does not fit in ONNX's int64; encode the labels before fit.")
     if classes.dtype.kind in "iub":
@@ -81,52 +82,53 @@ def onnx_classes(classes: np.ndarray) -> np.ndarray:
     broken = next((label for label in classes.tolist() if not is_utf8(label)), None)
     if broken is not None:
         raise ValueError(
-            f"Class label {broken!r} has no form in UTF-8 (a lone surrogate), and ONNX's strings are UTF-8; encode the "
+            f"Class label {broken!r} cannot be encoded in UTF-8 (a lone surrogate), as ONNX's strings are; encode the "
             "labels before fit."
         )
     return classes.astype(str)
 
 
-def _outputs(graph: Graph, est: Any, variables: list[Any], after: Affine) -> str:
-    """`z @ after[0] + after[1]` of the network's outputs z ((members,) n, K)."""
+def _outputs(graph: Graph, est: Any, variables: list[Any], affine: Affine) -> str:
+    """Write the network's outputs ((members,) n, K) after an affine map."""
     network = est.net_.module_
     if est._features is None:  # rows of more than two dimensions
         x = graph.cast(variables[0].full_name, graph.dtype)
-        return _affine(graph, custom_outputs(graph, network, x, tuple(variables[0].type.shape[1:])), after)
+        return _apply_affine(graph, custom_outputs(graph, network, x, tuple(variables[0].type.shape[1:])), affine)
     columns = GraphColumns(graph, variables, est.n_features_in_, feature_names(est))
-    encoded = encode(graph, est._features, columns)
+    plan = est._features.plan
+    encoded = encode(graph, plan, columns)
     if isinstance(network, MLP):
-        return mlp_outputs(graph, network, encoded, after)
-    parts = [part for part in (encoded.numeric, encoded.others) if part is not None]
-    z = custom_outputs(graph, network, graph.concat(parts), (est._features.n_numeric_,))
-    return _affine(graph, z, after)
+        return mlp_outputs(graph, network, encoded, affine)
+    parts = [part for part in (encoded.numeric, encoded.indicators) if part is not None]
+    z = custom_outputs(graph, network, graph.concat(parts), (plan.n_numeric,))
+    return _apply_affine(graph, z, affine)
 
 
-def _affine(graph: Graph, z: str, after: Affine) -> str:
-    weight, bias = graph.number(after[0]), graph.number(after[1])
+def _apply_affine(graph: Graph, z: str, affine: Affine) -> str:
+    weight, bias = graph.array(affine[0]), graph.array(affine[1])
     z = z if np.array_equal(weight, np.eye(len(weight))) else graph("MatMul", z, weight)
     return graph("Add", z, bias) if bias.any() else z
 
 
-def _decoding(est: Any) -> Affine:
-    """What is done to the network's outputs before the link: a matrix and a shift."""
+def _output_affine(est: Any) -> Affine:
+    """Return the affine map of the network's outputs before the link, which also undoes the scaling of y."""
     k = est._network_outputs()
-    if isinstance(est, NeuralClassifier):  # the logistic function of -z and z gives both classes their probability
+    if isinstance(est, NeuralClassifier):  # logistic(-z) and logistic(z) are the probabilities of the two classes
         return (np.array([[-1.0, 1.0]]), np.zeros(2)) if est._target.kind_ == "binary" else (np.eye(k), np.zeros(k))
-    scale, center = _unit(est)
-    if isinstance(est.net_.criterion_, Poisson | Gamma):  # whose values are divided by their mean, and not centred
+    scale, center = _target_scale(est)
+    if isinstance(est.net_.criterion_, Poisson | Gamma):  # y is divided by its mean and not centred: add its log
         return np.eye(k), np.log(scale)
     return np.diag(scale), center
 
 
-def _unit(est: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and center of each of a regressor's outputs."""
+def _target_scale(est: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scale and the center of each output of a regressor."""
     k = est._network_outputs()
     return np.broadcast_to(est._target.scale_, k), np.broadcast_to(est._target.center_, k)
 
 
 def _link(loss: Loss) -> Any:
-    """What writes the loss's link; None if that changes nothing."""
+    """Return a function that writes the loss's link; None for the identity."""
     if isinstance(loss, CallableLoss):
         return _link(loss.own)
     if isinstance(loss, Pinball) and len(loss.quantiles) > 1:

@@ -1,4 +1,4 @@
-"""`to_onnx`: a whole pipeline as one ONNX graph that has been checked against it."""
+"""`to_onnx`: export an estimator or a pipeline as one ONNX graph, which is checked against it."""
 
 import importlib.util
 import os
@@ -8,18 +8,19 @@ from typing import Any
 import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted
 
-from sknn.export.check import some_rows
-from sknn.export.onnx.categories import categories_of
-from sknn.export.onnx.conversion import converted
-from sknn.export.onnx.inputs import inputs_of
-from sknn.export.onnx.metadata import KEY, describe, summary_of
-from sknn.export.onnx.steps import columns_of_fit, final_of, plain
-from sknn.export.synthetic import sample_of
+from sknn.export.check import rows_to_check
+from sknn.export.onnx.categories import find_categories
+from sknn.export.onnx.conversion import convert_model
+from sknn.export.onnx.inputs import infer_inputs
+from sknn.export.onnx.metadata import describe_model, summarise_table
+from sknn.export.onnx.steps import columns_of_fit, final_estimator, unwrap
+from sknn.export.synthetic import synthetic_table
+from sknn.onnx_predictor.predictor import METADATA_KEY
 from sknn.persistence.files import as_path, write_atomically
 from sknn.preprocessing.tables import is_frame
 
 OPSETS = range(15, 23)
-DEFAULT_OPSET = 18  # the oldest that torch writes custom modules in; ONNX Runtime reads it since 1.14
+DEFAULT_OPSET = 18  # the oldest in which torch writes custom modules; ONNX Runtime reads it since 1.14
 PACKAGES = ("onnx", "onnxruntime", "skl2onnx")
 
 
@@ -31,9 +32,9 @@ def to_onnx(
     options: Mapping[str, Any] | None = None,
     path: str | os.PathLike | None = None,
 ) -> Any:
-    """Write a fitted estimator, or a whole pipeline, as one ONNX graph: raw columns in, predictions out.
+    """Export a fitted estimator, or a whole pipeline, as one ONNX graph: raw columns in, predictions out.
 
-    The graph is run by ONNX Runtime on rows of the sample and compared with the model before it is handed out.
+    Before the graph is returned, ONNX Runtime predicts rows of the sample, and the result is compared with the model's.
 
     Parameters
     ----------
@@ -41,17 +42,17 @@ def to_onnx(
         A fitted `NeuralClassifier` or `NeuralRegressor`, a `Pipeline` that holds one, a search over either (its best
         estimator is taken), or anything else that skl2onnx converts.
     X_sample : frame or array of shape (n_samples, n_features), optional
-        Rows like those that the graph will get. Its columns' names and types are those of the graph's inputs; it is
-        summarised in the graph's metadata, so that the training table is the best sample; and up to 256 of its rows are
-        predicted both ways. Without it rows are made up, which works for a lone estimator: numbers are float64 then,
-        categories strings, and there is no summary.
+        Rows like those that the graph will get. The names and types of its columns become those of the graph's inputs,
+        the graph's metadata summarise it, and up to 256 of its rows are used for the comparison. So the training table
+        is the best sample. Without a sample, rows are synthetic: this works for an estimator without a pipeline, its
+        inputs are float64 for numeric columns and strings for categories, and there is no summary.
     target_opset : int, default=18
-        Version of ONNX's operators, 15 to 22. 18 is the oldest that torch writes custom modules in.
+        Version of ONNX's operators, 15 to 22. 18 is the oldest in which torch writes custom modules.
     options : dict, optional
-        As in skl2onnx, by name: `zipmap` (False here by default), `nocl` and `output_class_labels` of the classifier,
-        and those of a step as `step__option`.
+        Options of skl2onnx by name: `zipmap` (False by default), `nocl` and `output_class_labels` for the classifier,
+        and `step__option` for a step.
     path : str or path-like, optional
-        A file to write the graph to; it is replaced as a whole, or left as it was.
+        A file to write the graph to. If the export fails, an existing file stays as it was.
 
     Returns
     -------
@@ -60,13 +61,13 @@ def to_onnx(
     Raises
     ------
     ImportError
-        Without the packages of the extra `onnx`.
+        If packages of the extra `onnx` are missing.
     NotFittedError
         If the model is not fitted.
     ValueError
-        For a sample that does not fit the model, or is sparse or empty; for an opset out of range; for a step that
-        skl2onnx has no converter for; and if the graph does not do what the model does, naming the first step that
-        differs. Numbers may differ by 1e-5 of their own size plus their column's mean size.
+        If the sample does not fit the model, is sparse or empty; if the opset is out of range; if skl2onnx has no
+        converter for a step; or if the graph's predictions differ from the model's. The message names the first step
+        that differs. Values may differ by 1e-5 times the sum of their size and the mean size of their column.
 
     Examples
     --------
@@ -79,18 +80,19 @@ def to_onnx(
     ['label', 'probabilities']
     """
     _require_packages()
-    model = plain(model)
-    check_is_fitted(final_of(model))
-    X = sample_of(model) if X_sample is None else X_sample
+    model = unwrap(model)
+    check_is_fitted(final_estimator(model))
+    X = synthetic_table(model) if X_sample is None else X_sample
     _check_request(X, target_opset, options or {})
     file = None if path is None else as_path(path)
-    (model.predict if hasattr(model, "predict") else model.transform)(some_rows(X))  # its own complaints come first
+    (model.predict if hasattr(model, "predict") else model.transform)(rows_to_check(X))  # raises the model's errors
     X = columns_of_fit(model, X)
-    rows, inputs = some_rows(X), inputs_of(X, categories_of(model, X.shape[1]))
-    program = converted(model, rows, inputs, target_opset, dict(options or {}))
+    rows, inputs = rows_to_check(X), infer_inputs(X, find_categories(model, X.shape[1]))
+    program = convert_model(model, rows, inputs, target_opset, dict(options or {}))
     outputs = [output.name for output in program.graph.output]
-    data = None if X_sample is None else summary_of(model, X, inputs)
-    program.metadata_props.add(key=KEY, value=describe(model, final_of(model), X, inputs, outputs, data))
+    data = None if X_sample is None else summarise_table(model, X, inputs)
+    description = describe_model(model, final_estimator(model), X, inputs, outputs, data)
+    program.metadata_props.add(key=METADATA_KEY, value=description)
     if file is not None:
         write_atomically(file, program.SerializeToString())
     return program
@@ -109,7 +111,7 @@ def _check_request(X: Any, opset: int, options: Mapping[str, Any]) -> None:
         )
     if not is_frame(X) and not hasattr(X, "dtype"):
         raise ValueError(
-            f"X_sample has to be a frame or an array, whose types the graph takes; got {type(X).__name__}."
+            f"X_sample has to be a frame or an array, so that its columns have types; got {type(X).__name__}."
         )
     if X.shape[0] < 1:
         raise ValueError("X_sample is empty; give rows of the training table.")

@@ -1,31 +1,22 @@
-"""Writes nodes and constants of an ONNX graph: values are known by their names, numpy arrays become constants."""
+"""Write the nodes of an ONNX graph. Values are identified by name; numpy arrays become constants."""
 
 from typing import Any
 
 import numpy as np
 
 ML = "ai.onnx.ml"
-ML_VERSION = 2  # the LabelEncoder that every runtime has
-
-
-def is_utf8(text: str) -> bool:
-    """Whether a string has a form in UTF-8, which lone surrogates have not."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+ML_VERSION = 2  # every runtime has its LabelEncoder
 
 
 class Graph:
-    """A converter's pen: `graph("Relu", x)` writes a node and gives the name of its output.
+    """An ONNX graph under construction: `graph("Relu", x)` adds a node and returns the name of its output.
 
     Parameters
     ----------
     scope, container
-        Of skl2onnx: the one knows which names are taken, the other collects nodes and constants.
+        skl2onnx's objects: `scope` makes unique names, `container` collects nodes and constants.
     dtype : numpy dtype
-        Of the network's arithmetic, float32 or float64.
+        The dtype of the network's arithmetic, float32 or float64.
 
     Attributes
     ----------
@@ -37,7 +28,7 @@ class Graph:
         self.opset: int = container.target_opset
 
     def __call__(self, op: str, *inputs: Any, output: str | None = None, domain: str = "", **attributes: Any) -> str:
-        """Write a node; inputs are names of values, arrays, or numbers and lists that stand for an array."""
+        """Add a node. Its inputs are names of values, arrays, or numbers and lists, which become arrays."""
         names = [value if isinstance(value, str) else self.constant(np.asarray(value)) for value in inputs]
         name = output or self.scope.get_unique_variable_name(op.lower())
         version = ML_VERSION if domain == ML else None
@@ -54,14 +45,14 @@ class Graph:
         if array.dtype.kind in "US":
             self.container.add_initializer(name, TensorProto.STRING, array.shape, [str(s).encode() for s in array.flat])
         else:
-            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            tensor_type = helper.np_dtype_to_tensor_dtype(array.dtype)
             self.container.add_initializer(
-                name, kind, array.shape, numpy_helper.from_array(np.ascontiguousarray(array))
+                name, tensor_type, array.shape, numpy_helper.from_array(np.ascontiguousarray(array))
             )
         return name
 
-    def number(self, values: Any) -> np.ndarray:
-        """Numbers in the type of the network's arithmetic."""
+    def array(self, values: Any) -> np.ndarray:
+        """Return an array of the network's dtype."""
         return np.asarray(values, dtype=self.dtype)
 
     def cast(self, value: str, dtype: Any, output: str | None = None) -> str:
@@ -73,20 +64,20 @@ class Graph:
         return values[0] if len(values) == 1 else self("Concat", *values, axis=axis)
 
     def mean(self, value: str, axis: int) -> str:
-        """The mean over an axis, which goes away."""
+        """Add the mean over an axis, which is removed."""
         if self.opset < 18:
             return self("ReduceMean", value, axes=[axis], keepdims=0)
         return self("ReduceMean", value, np.array([axis]), keepdims=0)
 
     def sorted(self, value: str, k: int) -> str:
-        """The k numbers of the last axis, in increasing order."""
-        values, places = (self.scope.get_unique_variable_name(name) for name in ("sorted", "order"))
+        """Add the sorting of the last axis, of length k, in increasing order."""
+        values, indices = (self.scope.get_unique_variable_name(name) for name in ("sorted", "order"))
         node = self.scope.get_unique_operator_name("TopK")
-        self.container.add_node("TopK", [value, self.constant(np.array([k]))], [values, places], name=node, largest=0)
+        self.container.add_node("TopK", [value, self.constant(np.array([k]))], [values, indices], name=node, largest=0)
         return values
 
-    def publish(self, value: str, output: str) -> None:
-        """Call a value by the name of an output."""
+    def rename(self, value: str, output: str) -> None:
+        """Rename a value to the name of an output."""
         for node in self.container.nodes:
             for names in (node.input, node.output):
                 names[:] = [output if name == value else name for name in names]

@@ -1,4 +1,4 @@
-"""What goes into an ONNX graph: the inputs that a table asks for, and the tensors that its rows are."""
+"""The inputs of an ONNX graph: which inputs a table needs, and the tensors of its rows."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,24 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from sknn.export.onnx.columns import number_called
-from sknn.export.onnx.graph import is_utf8
-from sknn.preprocessing.columns import as_numbers, column_values, is_categorical_dtype
+from sknn.export.onnx.columns import level_number
+from sknn.onnx_predictor.rows import is_utf8
+from sknn.preprocessing.columns import as_float64, column_values, is_categorical_dtype
 from sknn.preprocessing.levels import as_level, is_missing
 from sknn.preprocessing.tables import is_frame
 
-TYPES: dict[str, Any] = {
+NUMPY_TYPES: dict[str, Any] = {
     "float": np.float32,
     "double": np.float64,
     "int64": np.int64,
     "bool": np.bool_,
     "string": object,
 }
-ARRAY = "X"  # the input that an array of numbers goes into, as in skl2onnx
+ARRAY_NAME = "X"  # of the input for an array, as in skl2onnx
 
 
 @dataclass(frozen=True)
-class Input:
+class InputSpec:
     """An input of the graph.
 
     Attributes
@@ -31,9 +31,9 @@ class Input:
     name : str
     type : {'float', 'double', 'int64', 'bool', 'string'}
     shape : tuple of int
-        Of a row.
+        The shape of a row.
     column : int or None
-        The column of the table that goes in alone; None for all of them.
+        The index of the column that is this input; None if the whole table is.
     """
 
     name: str
@@ -42,29 +42,28 @@ class Input:
     column: int | None = None
 
 
-def inputs_of(X: Any, categories: Mapping[int, list[str]] | None = None) -> list[Input]:
-    """One input per column of a frame, one for a whole array of numbers or of strings.
+def infer_inputs(X: Any, categories: Mapping[int, list[str]] | None = None) -> list[InputSpec]:
+    """Return an input for each column of a frame, or one for an array of numbers or strings.
 
-    An array of objects that are numbers in one column and strings in another gives an input per column, x0, x1, ...
+    An array of objects with columns of different types gives an input for each column: x0, x1, ...
 
     Parameters
     ----------
     X : frame or array
     categories : mapping of int to list of str, optional
-        The levels of the columns that the model took for categories in the fit: what they are called there decides
-        where the sample does not.
+        The levels of columns that were categories in the fit. They decide the type where the sample does not.
     """
     if not is_frame(X) and X.dtype.kind in "fib":
-        return [Input(ARRAY, _type_of_numbers(X.dtype), tuple(X.shape[1:]))]
+        return [InputSpec(ARRAY_NAME, _numeric_type(X.dtype), tuple(X.shape[1:]))]
     names = [str(name) for name in X.columns] if is_frame(X) else [f"x{j}" for j in range(X.shape[1])]
     _check_names(names)
     levels = categories or {}
     for j in levels:
-        _check_texts(levels[j], names[j])
-    kinds = [_type_of_column(_column(X, j), levels.get(j)) for j in range(len(names))]
-    if not is_frame(X) and len(set(kinds)) == 1:
-        return [Input(ARRAY, kinds[0], tuple(X.shape[1:]))]
-    return [Input(name, kind, (1,), j) for j, (name, kind) in enumerate(zip(names, kinds, strict=True))]
+        _check_utf8(levels[j], names[j])
+    types = [_column_type(_column(X, j), levels.get(j)) for j in range(len(names))]
+    if not is_frame(X) and len(set(types)) == 1:
+        return [InputSpec(ARRAY_NAME, types[0], tuple(X.shape[1:]))]
+    return [InputSpec(name, types[j], (1,), j) for j, name in enumerate(names)]
 
 
 def _check_names(names: list[str]) -> None:
@@ -76,17 +75,17 @@ def _check_names(names: list[str]) -> None:
         )
 
 
-def feeds(X: Any, inputs: list[Input]) -> dict[str, np.ndarray]:
-    """A table's rows as tensors; a missing string is ''."""
+def make_feed(X: Any, inputs: list[InputSpec]) -> dict[str, np.ndarray]:
+    """Return a table's rows as tensors, by name of the input. A missing string is ''."""
     if inputs[0].column is None:
         return {inputs[0].name: _tensor(X, inputs[0].type, inputs[0].name)}
-    return {one.name: _tensor(_column(X, one.column), one.type, one.name)[:, None] for one in inputs}
+    return {spec.name: _tensor(_column(X, spec.column), spec.type, spec.name)[:, None] for spec in inputs}
 
 
-def numbers_or_texts(X: Any, j: int, inputs: list[Input]) -> np.ndarray:
-    """A column as float64 with NaN for missing, or as strings with '' for missing, by the type of its input."""
-    one = inputs[0] if inputs[0].column is None else inputs[j]
-    return _tensor(_column(X, j), "string" if one.type == "string" else "double", one.name)
+def column_as_input(X: Any, j: int, inputs: list[InputSpec]) -> np.ndarray:
+    """Return a column as strings ('' is missing) if its input has strings, else as float64 (NaN is missing)."""
+    spec = inputs[0] if inputs[0].column is None else inputs[j]
+    return _tensor(_column(X, j), "string" if spec.type == "string" else "double", spec.name)
 
 
 def _column(X: Any, j: int | None) -> Any:
@@ -100,51 +99,52 @@ def _values(column: Any) -> np.ndarray:
 # --- The type of a column -----------------------------------------------------------------------------------------
 
 
-def _type_of_column(column: Any, levels: list[str] | None) -> str:
-    """By dtype and values, and of a category (whose levels are given) by what may come; see `_holds_texts`."""
-    if _declares_texts(column) or (levels is not None and _holds_texts(column, levels)):
+def _column_type(column: Any, levels: list[str] | None) -> str:
+    """Return the type of a column by its dtype and values, and, for a category, by its levels in the fit."""
+    if _has_string_dtype(column) or (levels is not None and _may_get_strings(column, levels)):
         return "string"
     dtype = column.dtype
     if isinstance(dtype, np.dtype) and dtype.kind in "fiub":
-        return _type_of_numbers(dtype)
-    return "string" if as_numbers(_values(column)) is None else "double"  # numbers that may be missing are double
+        return _numeric_type(dtype)
+    # Only double holds missing values, too.
+    return "string" if as_float64(_values(column)) is None else "double"
 
 
-def _type_of_numbers(dtype: np.dtype) -> str:
-    if dtype == np.uint64:  # whose upper half int64 has not
+def _numeric_type(dtype: np.dtype) -> str:
+    if dtype == np.uint64:  # int64 cannot hold its upper half
         return "double"
     return {"i": "int64", "u": "int64", "b": "bool"}.get(dtype.kind, "float" if dtype.itemsize <= 4 else "double")
 
 
-def _declares_texts(column: Any) -> bool:
-    """Whether the dtype says that the values are strings, even if none is there."""
-    categories = _categories(column)
+def _has_string_dtype(column: Any) -> bool:
+    """Whether the dtype alone says that the values are strings."""
+    categories = _dtype_categories(column)
     if categories is not None:
-        return as_numbers(categories) is None
+        return as_float64(categories) is None
     return not isinstance(column.dtype, np.dtype) and is_categorical_dtype(column)
 
 
-def _categories(column: Any) -> np.ndarray | None:
-    """Those that pandas' dtype has, which may be numbers."""
+def _dtype_categories(column: Any) -> np.ndarray | None:
+    """Return the categories, strings or numbers, of a categorical dtype of pandas."""
     if str(column.dtype) != "category" or not hasattr(column.dtype, "categories"):
         return None
     return np.array(column.dtype.categories, dtype=object)
 
 
-def _holds_texts(column: Any, levels: list[str]) -> bool:
-    """Whether a category may get values that are no numbers, or integers that no float64 is.
+def _may_get_strings(column: Any, levels: list[str]) -> bool:
+    """Whether a category may get values that are neither numbers nor, as integers, exact in float64.
 
-    A column without any value says nothing unless it has a dtype of numbers, and a file of empty cells has that, too.
-    A column of objects that are numbers may have held others in the fit.
+    A column without any value tells nothing if its dtype is open, and a numeric dtype tells little: reading a file with
+    empty cells gives one. A column of objects that are numbers may have held other values in the fit.
     """
-    dtype, categories, is_empty = column.dtype, _categories(column), _is_empty(column)
+    dtype, categories, is_empty = column.dtype, _dtype_categories(column), _is_empty(column)
     is_open = str(dtype).lower() in ("object", "null") or (categories is not None and not len(categories))
-    inexact = [level for level in levels if number_called(float, level) is None]
+    inexact = [level for level in levels if level_number(level, float) is None]
     if is_empty and (is_open or len(inexact) == len(levels)):
         return True
     if isinstance(dtype, np.dtype) and dtype.kind in "fib":
         return False
-    return any(is_open or number_called(int, level) is not None for level in inexact)
+    return any(is_open or level_number(level, int) is not None for level in inexact)
 
 
 def _is_empty(column: Any) -> bool:
@@ -155,29 +155,30 @@ def _is_empty(column: Any) -> bool:
 # --- Rows as tensors ----------------------------------------------------------------------------------------------
 
 
-def _tensor(column: Any, kind: str, name: Any) -> np.ndarray:
-    """A column, or a whole array."""
-    if kind == "string":
-        return _texts(column, name)
+def _tensor(column: Any, tensor_type: str, name: Any) -> np.ndarray:
+    """Return a column, or a whole array, as a tensor."""
+    if tensor_type == "string":
+        return _string_tensor(column, name)
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "fiub":
-        return np.asarray(column).astype(TYPES[kind])
+        return np.asarray(column).astype(NUMPY_TYPES[tensor_type])
     values = _values(column)
-    return as_numbers(values.ravel()).reshape(values.shape).astype(TYPES[kind])  # type: ignore[union-attr]
+    numeric: Any = as_float64(values.ravel())
+    return numeric.reshape(values.shape).astype(NUMPY_TYPES[tensor_type])
 
 
-def _texts(column: Any, name: Any) -> np.ndarray:
-    values = column.ravel().tolist() if isinstance(column, np.ndarray) else column.to_list()  # integers stay integers
-    texts = ["" if is_missing(value) else as_level(value) for value in values]
-    _check_texts(texts, name)
-    return np.array(texts, dtype=object).reshape(column.shape)
+def _string_tensor(column: Any, name: Any) -> np.ndarray:
+    values = column.ravel().tolist() if isinstance(column, np.ndarray) else column.to_list()  # to_list keeps integers
+    strings = ["" if is_missing(value) else as_level(value) for value in values]
+    _check_utf8(strings, name)
+    return np.array(strings, dtype=object).reshape(column.shape)
 
 
-def _check_texts(texts: Iterable[str], name: Any) -> None:
-    """Refuse what no tensor of strings can hold."""
-    broken = next((text for text in texts if not is_utf8(text)), None)
+def _check_utf8(strings: Iterable[str], name: Any) -> None:
+    """Refuse strings that a tensor cannot hold."""
+    broken = next((string for string in strings if not is_utf8(string)), None)
     if broken is not None:
         raise ValueError(
-            f"Column {name!r} holds {broken!r}, which has no form in UTF-8 (a lone surrogate), and ONNX's strings are "
+            f"Column {name!r} holds {broken!r}, which UTF-8 cannot encode (a lone surrogate), and ONNX's strings are "
             "UTF-8; replace it before fit."
         )
 
@@ -185,50 +186,50 @@ def _check_texts(texts: Iterable[str], name: Any) -> None:
 # --- The inputs of a graph ----------------------------------------------------------------------------------------
 
 
-def declare_inputs(graph: Any, inputs: list[Input]) -> None:
-    """Give a graph these inputs, in place of its own, which may be numbers of other types, or one table of them all.
+def replace_inputs(graph: Any, inputs: list[InputSpec]) -> None:
+    """Replace the inputs of a graph, which may have other numeric types, or be one table of all columns.
 
-    A value inside that is called like an input gets an underscore.
+    A value inside the graph that has the name of an input gets another name.
     """
     from onnx import helper
 
-    taken = _clear_names(graph, {one.name for one in inputs})
-    own = [(value.name, value.type.tensor_type.elem_type) for value in graph.input]
-    kinds = [helper.np_dtype_to_tensor_dtype(np.dtype(TYPES[one.type])) for one in inputs]
-    if len(own) < len(inputs):
-        table, its_kind = own[0]
-        own = [(_new(f"{table}{j}", taken), its_kind) for j in range(len(inputs))]
-        _put_first(graph, helper.make_node("Concat", [name for name, _ in own], [table], axis=1))
-    for one, kind, (name, its_kind) in zip(inputs, kinds, own, strict=True):
-        if kind == its_kind:
-            _rename(graph, {name: one.name})
+    taken = _free_names(graph, {spec.name for spec in inputs})
+    replaced = [(value.name, value.type.tensor_type.elem_type) for value in graph.input]
+    new_types = [helper.np_dtype_to_tensor_dtype(np.dtype(NUMPY_TYPES[spec.type])) for spec in inputs]
+    if len(replaced) < len(inputs):
+        table, table_type = replaced[0]
+        replaced = [(_new_name(f"{table}{j}", taken), table_type) for j in range(len(inputs))]
+        _prepend(graph, helper.make_node("Concat", [name for name, _ in replaced], [table], axis=1))
+    for spec, new_type, (name, old_type) in zip(inputs, new_types, replaced, strict=True):
+        if new_type == old_type:
+            _rename(graph, {name: spec.name})
         else:
-            _put_first(graph, helper.make_node("Cast", [one.name], [name], to=its_kind))
+            _prepend(graph, helper.make_node("Cast", [spec.name], [name], to=old_type))
     del graph.input[:]
-    for one, kind in zip(inputs, kinds, strict=True):
-        graph.input.append(helper.make_tensor_value_info(one.name, kind, [None, *one.shape]))
+    for spec, new_type in zip(inputs, new_types, strict=True):
+        graph.input.append(helper.make_tensor_value_info(spec.name, new_type, [None, *spec.shape]))
 
 
-def _clear_names(graph: Any, wanted: set[str]) -> set[str]:
-    """Rename what is called so, and tell all names that are taken then."""
+def _free_names(graph: Any, names: set[str]) -> set[str]:
+    """Rename the values that have one of these names. Return all names that are taken after that."""
     taken = {name for node in graph.node for name in (*node.input, *node.output)} | {
         value.name for value in graph.input
     }
-    names: dict[str, str] = {}
-    for name in sorted(taken & wanted):
-        names[name] = _new(name, taken | wanted)
-        taken.add(names[name])
-    _rename(graph, names)
-    return taken | wanted
+    renamed: dict[str, str] = {}
+    for name in sorted(taken & names):
+        renamed[name] = _new_name(name, taken | names)
+        taken.add(renamed[name])
+    _rename(graph, renamed)
+    return taken | names
 
 
-def _new(name: str, taken: set[str]) -> str:
-    """The name with as many underscores as make it a new one."""
+def _new_name(name: str, taken: set[str]) -> str:
+    """Append underscores to a name until it is not taken."""
     name += "_"
-    return _new(name, taken) if name in taken else name
+    return _new_name(name, taken) if name in taken else name
 
 
-def _put_first(graph: Any, node: Any) -> None:
+def _prepend(graph: Any, node: Any) -> None:
     nodes = [node, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)

@@ -1,6 +1,6 @@
-"""What a graph tells about itself: its columns, classes and task, and the table that it was exported with.
+"""The metadata of a graph: its columns, classes and task, and statistics of the table that it was exported with.
 
-One JSON document, under the key "sknn" of the model's `metadata_props`; docs/export.md describes it.
+They are one JSON document, under the key "sknn" of the model's `metadata_props`; docs/export.md describes it.
 """
 
 import importlib.metadata
@@ -12,65 +12,64 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from sknn.estimators.base import BaseNeural
-from sknn.export.onnx.inputs import Input, numbers_or_texts
+from sknn.export.onnx.inputs import InputSpec, column_as_input
 from sknn.preprocessing.tables import is_frame
 
-KEY = "sknn"
-FORMAT = 1  # raise it when a name or a meaning changes, and say in docs/export.md what did
-MOST_LEVELS = 100  # of a category, the most frequent, that are told
+FORMAT = 1  # increase it when a name or a meaning changes, and describe the change in docs/export.md
+MAX_LEVELS = 100  # of a category: the most frequent ones are listed
 
 
-def describe(
-    model: Any, final: Any, X: Any, inputs: list[Input], outputs: list[str], data: dict[str, Any] | None
+def describe_model(
+    model: Any, final: Any, X: Any, inputs: list[InputSpec], outputs: list[str], data: dict[str, Any] | None
 ) -> str:
-    """The document, as JSON; `data` is `summary_of` the table, or None if its rows were made up."""
+    """Return the document as JSON. `data` is the summary of the table, or None if it is synthetic."""
     names = _feature_names(model, X)
     document = {
         "format": FORMAT,
         "sknn_version": _version(),
         "estimator": type(final).__name__,
         "task": _task(final),
-        "inputs": [{"name": i.name, "type": i.type, "shape": [None, *i.shape]} for i in inputs],
+        "inputs": [{"name": spec.name, "type": spec.type, "shape": [None, *spec.shape]} for spec in inputs],
         "outputs": outputs,
         "named": is_frame(X) or hasattr(model, "feature_names_in_"),
         "features": [
             {"name": name, "type": inputs[j].type if inputs[0].column is not None else inputs[0].type}
             for j, name in enumerate(names)
         ],
-        "classes": [_plain(label) for label in final.classes_] if is_classifier(final) else None,
+        "classes": [_python_scalar(label) for label in final.classes_] if is_classifier(final) else None,
         "quantiles": list(final._quantiles()) or None if hasattr(final, "_quantiles") else None,
         "data": data,
     }
     return json.dumps(document, allow_nan=False)
 
 
-def summary_of(model: Any, X: Any, inputs: list[Input]) -> dict[str, Any]:
-    """What a table's columns hold."""
+def summarise_table(model: Any, X: Any, inputs: list[InputSpec]) -> dict[str, Any]:
+    """Return statistics of the columns of a table."""
     names = _feature_names(model, X)
-    columns = [{"name": name} | _summary(numbers_or_texts(X, j, inputs)) for j, name in enumerate(names)]
+    columns = [{"name": name} | _summarise_column(column_as_input(X, j, inputs)) for j, name in enumerate(names)]
     return {"n_rows": X.shape[0], "columns": columns}
 
 
-def _summary(column: np.ndarray) -> dict[str, Any]:
-    """Of numbers: moments and deciles; of strings, of which '' is missing: the most frequent ones' shares."""
+def _summarise_column(column: np.ndarray) -> dict[str, Any]:
+    """Return moments and deciles of numbers, or the shares of the most frequent strings. '' is a missing string."""
     if column.dtype == object:
         counts = Counter(column.tolist())
         missing = counts.pop("", 0)
-        levels = {level: count / len(column) for level, count in counts.most_common(MOST_LEVELS)}
+        levels = {level: count / len(column) for level, count in counts.most_common(MAX_LEVELS)}
         return {"kind": "category", "missing": missing / len(column), "n_levels": len(counts), "levels": levels}
     present = column[np.isfinite(column)]
     summary = {"kind": "number", "count": len(present), "missing": float(np.isnan(column).mean())}
     if not len(present):
         return summary | {"mean": None, "std": None, "deciles": None}
-    exponent = np.frexp(np.abs(present).max())[1]  # of a number of two: squares and differences overflow no more
+    exponent = np.frexp(np.abs(present).max())[1]  # scaled by a power of two, squares and differences do not overflow
     scaled = np.ldexp(present, -exponent)
-    found = scaled.mean(), scaled.std(), np.quantile(scaled, np.linspace(0, 1, 11))
-    mean, std, deciles = (np.ldexp(value, exponent) for value in found)
+    statistics = scaled.mean(), scaled.std(), np.quantile(scaled, np.linspace(0, 1, 11))
+    mean, std, deciles = (np.ldexp(value, exponent) for value in statistics)
     return summary | {"mean": float(mean), "std": float(std), "deciles": deciles.tolist()}
 
 
 def _feature_names(model: Any, X: Any) -> list[str]:
-    """One per column; none for rows of more than two dimensions."""
+    """Return a name for each column; none for rows of more than two dimensions."""
     if len(X.shape) > 2:
         return []
     names = getattr(model, "feature_names_in_", getattr(X, "columns", [f"x{j}" for j in range(X.shape[1])]))
@@ -79,14 +78,14 @@ def _feature_names(model: Any, X: Any) -> list[str]:
 
 def _task(final: Any) -> str:
     if isinstance(final, BaseNeural):
-        kind = getattr(final._target, "kind_", None)
-        return kind or ("quantiles" if len(final._quantiles()) > 1 else "regression")  # type: ignore[attr-defined]
+        target_kind = getattr(final._target, "kind_", None)
+        return target_kind or ("quantiles" if len(final._quantiles()) > 1 else "regression")  # type: ignore[attr-defined]
     if not is_classifier(final):
         return "regression"
     return "binary" if len(final.classes_) == 2 else "multiclass"
 
 
-def _plain(label: Any) -> Any:
+def _python_scalar(label: Any) -> Any:
     return label.item() if isinstance(label, np.generic) else label
 
 

@@ -1,7 +1,7 @@
 """The built-in network as an ONNX graph: embeddings, then a product, a bias and an activation per layer.
 
-What is linear is multiplied out before: learned scales of the inputs, batch norm, and what the caller asks to be done
-to the outputs.  Of several members every tensor has a leading axis; a single one does without.
+Learned input scales, batch norm and an affine map of the outputs are folded into the weights of the linear layers. With
+several members, every tensor has a leading members axis; with one, there is no such axis.
 """
 
 import math
@@ -17,7 +17,7 @@ from sknn.network.embeddings import NumericEmbedding, PeriodicEmbedding
 from sknn.network.layers import BATCH_NORM_EPSILON, Activation, BatchNorm, Linear, ScaledLinear
 from sknn.network.mlp import MLP
 
-Affine = tuple[np.ndarray, np.ndarray]  # x @ first + second
+Affine = tuple[np.ndarray, np.ndarray]  # weight, bias: x @ weight + bias
 
 
 def _silu(graph: Graph, x: str) -> str:
@@ -25,12 +25,12 @@ def _silu(graph: Graph, x: str) -> str:
 
 
 def _gelu(graph: Graph, x: str) -> str:
-    share = graph("Mul", x, graph.number(math.sqrt(0.5)))
-    if graph.dtype == np.float64:  # ONNX Runtime has Erf in single precision only
+    share = graph("Mul", x, graph.array(math.sqrt(0.5)))
+    if graph.dtype == np.float64:  # ONNX Runtime computes Erf in single precision only
         share = graph.cast(graph("Erf", graph.cast(share, np.float32)), np.float64)
     else:
         share = graph("Erf", share)
-    return graph("Mul", graph("Mul", x, graph.number(0.5)), graph("Add", share, graph.number(1)))
+    return graph("Mul", graph("Mul", x, graph.array(0.5)), graph("Add", share, graph.array(1)))
 
 
 def _mish(graph: Graph, x: str) -> str:
@@ -38,13 +38,13 @@ def _mish(graph: Graph, x: str) -> str:
 
 
 def _selu(graph: Graph, x: str) -> str:
-    """From parts, since the operator's own constants are float32."""
-    below = graph("Mul", graph("Elu", graph("Min", x, graph.number(0))), graph.number(SELU_ALPHA))
-    return graph("Mul", graph("Add", graph("Relu", x), below), graph.number(SELU_SCALE))
+    """Write SELU with other operators: the constants of ONNX's operator are float32."""
+    below = graph("Mul", graph("Elu", graph("Min", x, graph.array(0))), graph.array(SELU_ALPHA))
+    return graph("Mul", graph("Add", graph("Relu", x), below), graph.array(SELU_SCALE))
 
 
 def _leaky_relu(graph: Graph, x: str) -> str:
-    return graph("Max", x, graph("Mul", x, graph.number(LEAKY_SLOPE)))
+    return graph("Max", x, graph("Mul", x, graph.array(LEAKY_SLOPE)))
 
 
 ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
@@ -61,92 +61,92 @@ ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
 }
 
 
-def mlp_outputs(graph: Graph, network: MLP, encoded: GraphEncoded, after: Affine) -> str:
-    """The network's outputs ((members,) n, K), multiplied by a matrix and shifted: `z @ after[0] + after[1]`."""
-    first, *others = _multiply_out(network)
+def mlp_outputs(graph: Graph, network: MLP, encoded: GraphEncoded, affine: Affine) -> str:
+    """Write the network's outputs ((members,) n, K) after an affine map."""
+    first, *others = _folded_layers(network)
     activation = next((layer.name for layer in network.layers if isinstance(layer, Activation)), "identity")
     x, order = _inputs(graph, network, encoded)
     layers = [(first[0][..., order, :], first[1]), *others]
     weight, bias = layers.pop()
-    for affine in layers:
-        x = ACTIVATIONS[activation](graph, _product(graph, x, affine))
-    return _product(graph, x, (weight @ after[0], bias @ after[0] + after[1]))
+    for layer in layers:
+        x = ACTIVATIONS[activation](graph, _linear(graph, x, layer))
+    return _linear(graph, x, (weight @ affine[0], bias @ affine[0] + affine[1]))
 
 
-def parameters(network: MLP, layer: nn.Module) -> dict[str, np.ndarray]:
-    """A layer's numbers by name, float64; with the members axis if there are several."""
+def layer_arrays(network: MLP, layer: nn.Module) -> dict[str, np.ndarray]:
+    """Return a layer's parameters and statistics by name, as float64, with a members axis if there are several."""
     views = {e.name: network.view(network.param_buffer, e) for e in network.entries if e.owner is layer}
     arrays = {name: view.detach().cpu().double().numpy() for name, view in views.items()}
     return {name: array[0] if len(array) == 1 else array for name, array in arrays.items()}
 
 
-def _multiply_out(network: MLP) -> list[Affine]:
-    """Weight and bias of each linear layer, with what belongs to it."""
+def _folded_layers(network: MLP) -> list[Affine]:
+    """Return the weight and bias of each linear layer, with its input scale and batch norm folded in."""
     affines: list[Affine] = []
     for layer in network.layers:
-        numbers = parameters(network, layer)
+        arrays = layer_arrays(network, layer)
         if isinstance(layer, Linear):
-            scale = numbers["scale"] if isinstance(layer, ScaledLinear) else 1.0
-            affines.append((numbers["weight"] * scale, numbers["bias"]))
+            scale = arrays["scale"] if isinstance(layer, ScaledLinear) else 1.0
+            affines.append((arrays["weight"] * scale, arrays["bias"]))
         elif isinstance(layer, BatchNorm):
             weight, bias = affines.pop()
-            factor = numbers["weight"] / np.sqrt(numbers["running_var"] + BATCH_NORM_EPSILON)
-            affines.append((weight * factor, (bias - numbers["running_mean"]) * factor + numbers["bias"]))
+            factor = arrays["weight"] / np.sqrt(arrays["running_var"] + BATCH_NORM_EPSILON)
+            affines.append((weight * factor, (bias - arrays["running_mean"]) * factor + arrays["bias"]))
     return affines
 
 
-def _product(graph: Graph, x: str, affine: Affine) -> str:
-    weight, bias = graph.number(affine[0]), graph.number(affine[1])
+def _linear(graph: Graph, x: str, affine: Affine) -> str:
+    weight, bias = graph.array(affine[0]), graph.array(affine[1])
     if weight.ndim == 2:
         return graph("Gemm", x, weight, bias[0])
     return graph("Add", graph("MatMul", x, weight), bias)
 
 
 def _inputs(graph: Graph, network: MLP, encoded: GraphEncoded) -> tuple[str, np.ndarray]:
-    """The first layer's input, and which of its rows each column belongs to."""
-    parts = [part for part in (encoded.numeric, encoded.others) if part is not None]
+    """Write the first layer's input. Return its name, and for each of its columns the row of the layer's weight."""
+    parts = [part for part in (encoded.numeric, encoded.indicators) if part is not None]
     order = np.arange(network.layers[0].in_features)
     members = network.n_members
     embedded = []
     if network.numeric is not None and encoded.numeric is not None:
         embedding, d = network.numeric, network.n_embedded
-        embedded.append(_embed_numbers(graph, parameters(network, embedding), embedding, encoded.numeric, members))
-        if embedding.keeps_number:  # beside each number's embedding there, after all of them here
-            places = order[: embedding.out_features].reshape(d, -1)
-            order = np.concatenate([places[:, :-1].ravel(), places[:, -1], order[embedding.out_features :]])
+        embedded.append(_embed_numeric(graph, layer_arrays(network, embedding), embedding, encoded.numeric, members))
+        if embedding.keeps_number:  # the network has each value after its embedding; the graph has all values last
+            rows = order[: embedding.out_features].reshape(d, -1)
+            order = np.concatenate([rows[:, :-1].ravel(), rows[:, -1], order[embedding.out_features :]])
         else:
             parts = parts[1:]
     categories = []
     if network.categorical is not None:
-        weight = parameters(network, network.categorical)["weight"]
+        weight = layer_arrays(network, network.categorical)["weight"]
         categories.append(_embed_codes(graph, weight, encoded.codes, network.categorical.out_features))
-    if members > 1 and (embedded or categories):  # what all members share is repeated, to stand beside what they don't
+    if members > 1 and (embedded or categories):  # repeat the inputs that members share, to concatenate them
         parts = [graph("Expand", graph.concat(parts), np.array([members, 1, 1]))] if parts else []
     return graph.concat([*embedded, *parts, *categories]), order
 
 
 def _embed_codes(graph: Graph, weight: np.ndarray, codes: str | None, width: int) -> str:
-    vectors = graph("Gather", graph.number(weight), codes, axis=weight.ndim - 2)  # ((members,) n, features, 8)
+    vectors = graph("Gather", graph.array(weight), codes, axis=weight.ndim - 2)  # ((members,) n, features, 8)
     return graph("Reshape", vectors, [0] * (weight.ndim - 1) + [width])
 
 
-def _embed_numbers(
-    graph: Graph, numbers: dict[str, np.ndarray], embedding: NumericEmbedding, x: str, members: int
+def _embed_numeric(
+    graph: Graph, arrays: dict[str, np.ndarray], embedding: NumericEmbedding, x: str, members: int
 ) -> str:
-    """See `NumericEmbedding.run`: ((members,) n, features * width)."""
+    """Write `NumericEmbedding.run`: ((members,) n, features * width)."""
     columns = graph("Unsqueeze", graph("Transpose", x, perm=[1, 0]), [2])  # (features, n, 1)
     expand = _waves if isinstance(embedding, PeriodicEmbedding) else _bins
-    terms = expand(graph, columns, numbers)  # ((members,) features, n, terms)
-    vectors = graph("Add", graph("MatMul", terms, graph.number(numbers["weight"])), graph.number(numbers["bias"]))
+    terms = expand(graph, columns, arrays)  # ((members,) features, n, terms)
+    vectors = graph("Add", graph("MatMul", terms, graph.array(arrays["weight"])), graph.array(arrays["bias"]))
     rows = graph("Transpose", vectors, perm=[1, 0, 2] if members == 1 else [0, 2, 1, 3])
     return graph("Reshape", rows, [0] * (1 if members == 1 else 2) + [embedding.n_features * embedding.width])
 
 
-def _waves(graph: Graph, columns: str, numbers: dict[str, np.ndarray]) -> str:
-    frequency, phase = (graph.number(2 * math.pi * numbers[name]) for name in ("frequency", "phase"))
+def _waves(graph: Graph, columns: str, arrays: dict[str, np.ndarray]) -> str:
+    frequency, phase = (graph.array(2 * math.pi * arrays[name]) for name in ("frequency", "phase"))
     return graph("Cos", graph("Add", graph("Mul", columns, frequency), phase))
 
 
-def _bins(graph: Graph, columns: str, numbers: dict[str, np.ndarray]) -> str:
-    start, rate, floor, ceiling = (graph.number(numbers[name]) for name in ("start", "rate", "floor", "ceiling"))
+def _bins(graph: Graph, columns: str, arrays: dict[str, np.ndarray]) -> str:
+    start, rate, floor, ceiling = (graph.array(arrays[name]) for name in ("start", "rate", "floor", "ceiling"))
     return graph("Min", graph("Max", graph("Mul", graph("Sub", columns, start), rate), floor), ceiling)

@@ -1,33 +1,59 @@
-"""The steps of a pipeline."""
+"""The steps of a fitted pipeline."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sknn.preprocessing.tables import is_frame
 
 
-def plain(model: Any) -> Any:
-    """The model without what only chose it or does nothing: a search around it, empty steps of a pipeline."""
+def unwrap(model: Any) -> Any:
+    """Return the best estimator of a search, and pipelines without their empty steps."""
     model = getattr(model, "best_estimator_", model)
     if not isinstance(model, Pipeline):
         return model
-    return Pipeline([(name, plain(step)) for name, step in model.steps if step not in (None, "passthrough")])
+    return Pipeline([(name, unwrap(step)) for name, step in model.steps if step not in (None, "passthrough")])
 
 
-def final_of(model: Any) -> Any:
-    """The last step of a pipeline, or the model itself."""
-    return final_of(model.steps[-1][1]) if isinstance(model, Pipeline) else model
+def final_estimator(model: Any) -> Any:
+    """Return the last step of a pipeline, or the model itself."""
+    return final_estimator(model.steps[-1][1]) if isinstance(model, Pipeline) else model
+
+
+def leaf_steps(model: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield name and step for each leaf of pipelines, column transformers and feature unions."""
+    children = [
+        *(getattr(model, "steps", None) or []),
+        *((name, step) for name, step, _ in getattr(model, "transformers_", [])),
+        *(getattr(model, "transformer_list", None) or []),
+    ]
+    if not children:
+        yield name or type(model).__name__, model
+    for child_name, child in children:
+        if not isinstance(child, str) and child is not None:
+            yield from leaf_steps(child, f"{name}__{child_name}" if name else child_name)
+
+
+def fitted_transformers(model: Any) -> list[tuple[tuple, Any, list[int]]]:
+    """Return the entries of a ColumnTransformer's `transformers_`, each with its transformer and column indices."""
+    indices = model._transformer_to_input_indices
+    return [(entry, entry[1], list(indices[entry[0]])) for entry in model.transformers_]
+
+
+def is_passthrough(step: Any) -> bool:
+    """Whether a step changes nothing. A fitted ColumnTransformer has a FunctionTransformer without func for it."""
+    return step in (None, "passthrough") or (isinstance(step, FunctionTransformer) and step.func is None)
 
 
 def columns_of_fit(model: Any, X: Any) -> Any:
-    """A frame's columns as the fit saw them: a ColumnTransformer takes them in any order, and beside others.
+    """Return a frame's columns in the order of the fit. Frames for a ColumnTransformer may have another order, or more.
 
     Raises
     ------
     ValueError
-        If some are missing.
+        If columns are missing.
     """
     names = list(getattr(model, "feature_names_in_", ()))
     if not names or not is_frame(X) or list(X.columns) == names:
@@ -38,17 +64,3 @@ def columns_of_fit(model: Any, X: Any) -> Any:
             f"X_sample lacks columns that the model was fitted with: {missing}; give rows of the training table."
         )
     return X[names]
-
-
-def steps_of(model: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of pipelines, column transformers and feature unions, by name."""
-    children = [
-        *(getattr(model, "steps", None) or []),
-        *((name, step) for name, step, _ in getattr(model, "transformers_", [])),
-        *(getattr(model, "transformer_list", None) or []),
-    ]
-    if not children:
-        yield name or type(model).__name__, model
-    for child_name, child in children:
-        if not isinstance(child, str) and child is not None:
-            yield from steps_of(child, f"{name}__{child_name}" if name else child_name)

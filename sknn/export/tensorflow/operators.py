@@ -1,7 +1,7 @@
 """ONNX's operators as functions of TensorFlow.
 
-Each function takes the module `tensorflow`, the node's inputs (None for one that is left out) and, as keywords, its
-attributes with ONNX's own defaults (https://onnx.ai/onnx/operators), and returns the node's output, or a tuple of them.
+Each function takes the module `tensorflow`, the node's inputs (None for one that is omitted) and, as keywords, its
+attributes with ONNX's defaults (https://onnx.ai/onnx/operators). It returns the node's output, or a tuple of outputs.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ import numpy as np
 TENSOR_TYPES = {1: "float32", 6: "int32", 7: "int64", 8: "string", 9: "bool", 11: "float64"}
 
 
-def same(path: str) -> Callable:
-    """The function of TensorFlow that is called so, and does the same."""
+def tf_function(path: str) -> Callable:
+    """Return a function of TensorFlow that does what the operator does, by its name."""
 
     def call(tf: Any, *inputs: Any) -> Any:
         function = tf
@@ -25,23 +25,23 @@ def same(path: str) -> Callable:
 
 
 def reduction(path: str) -> Callable:
-    """A function over axes, which come as an attribute in older opsets and as an input in newer ones."""
-    function = same(path)
+    """Return a reduction over axes, which are an attribute in older opsets and an input in newer ones."""
+    function = tf_function(path)
 
     def call(
-        tf: Any, x: Any, places: Any = None, axes: Any = None, keepdims: int = 1, noop_with_empty_axes: int = 0
+        tf: Any, x: Any, axes_input: Any = None, axes: Any = None, keepdims: int = 1, noop_with_empty_axes: int = 0
     ) -> Any:
-        over = axes if places is None else _static(tf, places).tolist()
-        if over is None and noop_with_empty_axes:
+        axes = axes if axes_input is None else _static(tf, axes_input).tolist()
+        if axes is None and noop_with_empty_axes:
             return x
-        return function(tf, x, over, bool(keepdims))
+        return function(tf, x, axes, bool(keepdims))
 
     return call
 
 
-def folded(path: str) -> Callable:
-    """A function of two, of any number of inputs."""
-    function = same(path)
+def variadic(path: str) -> Callable:
+    """Return a function of two inputs, extended to any number of inputs."""
+    function = tf_function(path)
 
     def call(tf: Any, first: Any, *others: Any) -> Any:
         for other in others:
@@ -52,7 +52,7 @@ def folded(path: str) -> Callable:
 
 
 def _static(tf: Any, value: Any) -> np.ndarray:
-    """The numbers of a constant."""
+    """Return the value of a constant."""
     constant = tf.get_static_value(value)
     if constant is None:
         raise ValueError("axes and sizes have to be constants")
@@ -68,10 +68,10 @@ def clip(tf: Any, x: Any, low: Any = None, high: Any = None) -> Any:
 
 
 def cast(tf: Any, x: Any, to: int = 1, saturate: int = 1) -> Any:
-    wanted = tf.as_dtype(TENSOR_TYPES[to])
-    if wanted == tf.string:
+    dtype = tf.as_dtype(TENSOR_TYPES[to])
+    if dtype == tf.string:
         return tf.strings.as_string(x)
-    return tf.strings.to_number(x, wanted) if x.dtype == tf.string else tf.cast(x, wanted)
+    return tf.strings.to_number(x, dtype) if x.dtype == tf.string else tf.cast(x, dtype)
 
 
 def elu(tf: Any, x: Any, alpha: float = 1.0) -> Any:
@@ -102,7 +102,7 @@ def gemm(
 
 
 def matmul(tf: Any, a: Any, b: Any) -> Any:
-    """A vector is a row on the left and a column on the right, as in numpy."""
+    """Multiply as in numpy: a vector is a row on the left and a column on the right."""
     wide = a if a.shape.rank > 1 else a[None, :]
     product = tf.linalg.matmul(wide, b if b.shape.rank > 1 else b[:, None])
     product = product if b.shape.rank > 1 else product[..., 0]
@@ -114,8 +114,8 @@ def softmax(tf: Any, x: Any, axis: int = -1) -> Any:
 
 
 def argmax(tf: Any, x: Any, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Any:
-    place = tf.argmax(x, axis, output_type=tf.int64)
-    return tf.expand_dims(place, axis) if keepdims else place
+    index = tf.argmax(x, axis, output_type=tf.int64)
+    return tf.expand_dims(index, axis) if keepdims else index
 
 
 def top_k(tf: Any, x: Any, k: Any, axis: int = -1, largest: int = 1, sorted: int = 1) -> tuple:
@@ -127,16 +127,16 @@ def top_k(tf: Any, x: Any, k: Any, axis: int = -1, largest: int = 1, sorted: int
     return tf.gather(values, tf.range(n), axis=axis), tf.cast(order, tf.int64)
 
 
-# --- Shapes and places --------------------------------------------------------------------------------------------
+# --- Shapes and indices -------------------------------------------------------------------------------------------
 
 
 def concat(tf: Any, *parts: Any, axis: int = 0) -> Any:
     return tf.concat(parts, axis)
 
 
-def gather(tf: Any, x: Any, places: Any, axis: int = 0) -> Any:
-    size = tf.shape(x, out_type=places.dtype)[axis]
-    return tf.gather(x, tf.where(places < 0, places + size, places), axis=axis)
+def gather(tf: Any, x: Any, indices: Any, axis: int = 0) -> Any:
+    size = tf.shape(x, out_type=indices.dtype)[axis]
+    return tf.gather(x, tf.where(indices < 0, indices + size, indices), axis=axis)
 
 
 def transpose(tf: Any, x: Any, perm: Any = None) -> Any:
@@ -144,9 +144,8 @@ def transpose(tf: Any, x: Any, perm: Any = None) -> Any:
 
 
 def reshape(tf: Any, x: Any, shape: Any, allowzero: int = 0) -> Any:
-    wanted = _static(tf, shape).tolist()
-    sizes = tf.shape(x)
-    return tf.reshape(x, [sizes[i] if size == 0 and not allowzero else size for i, size in enumerate(wanted)])
+    new_sizes, sizes = _static(tf, shape).tolist(), tf.shape(x)
+    return tf.reshape(x, [sizes[i] if size == 0 and not allowzero else size for i, size in enumerate(new_sizes)])
 
 
 def flatten(tf: Any, x: Any, axis: int = 1) -> Any:
@@ -154,23 +153,23 @@ def flatten(tf: Any, x: Any, axis: int = 1) -> Any:
     return tf.reshape(x, [tf.reduce_prod(sizes[:axis]), tf.reduce_prod(sizes[axis:])])
 
 
-def unsqueeze(tf: Any, x: Any, places: Any = None, axes: Any = None) -> Any:
-    wanted = axes if places is None else _static(tf, places).tolist()
-    rank = len(x.shape) + len(wanted)
-    for axis in sorted(axis % rank for axis in wanted):
+def unsqueeze(tf: Any, x: Any, axes_input: Any = None, axes: Any = None) -> Any:
+    axes = axes if axes_input is None else _static(tf, axes_input).tolist()
+    rank = len(x.shape) + len(axes)
+    for axis in sorted(axis % rank for axis in axes):
         x = tf.expand_dims(x, axis)
     return x
 
 
-def squeeze(tf: Any, x: Any, places: Any = None, axes: Any = None) -> Any:
-    return tf.squeeze(x, axes if places is None else _static(tf, places).tolist())
+def squeeze(tf: Any, x: Any, axes_input: Any = None, axes: Any = None) -> Any:
+    return tf.squeeze(x, axes if axes_input is None else _static(tf, axes_input).tolist())
 
 
 def expand(tf: Any, x: Any, shape: Any) -> Any:
     return tf.broadcast_to(x, tf.broadcast_dynamic_shape(tf.shape(x, out_type=shape.dtype), shape))
 
 
-def shape_of(tf: Any, x: Any) -> Any:
+def shape(tf: Any, x: Any) -> Any:
     return tf.shape(x, out_type=tf.int64)
 
 
@@ -179,13 +178,13 @@ def shape_of(tf: Any, x: Any) -> Any:
 
 def label_encoder(tf: Any, x: Any, **options: Any) -> Any:
     keys = next(value for name, value in options.items() if name.startswith("keys_"))
-    kind, values = next((name, value) for name, value in options.items() if name.startswith("values_"))
-    empty = {"values_strings": "_Unused", "values_int64s": -1, "values_floats": -0.0}[kind]
-    default = options.get("default_" + kind.removeprefix("values_").rstrip("s"), empty)
-    dtype = {"values_strings": tf.string, "values_int64s": tf.int64, "values_floats": tf.float32}[kind]
+    key, values = next((name, value) for name, value in options.items() if name.startswith("values_"))
+    empty = {"values_strings": "_Unused", "values_int64s": -1, "values_floats": -0.0}[key]
+    default = options.get("default_" + key.removeprefix("values_").rstrip("s"), empty)
+    dtype = {"values_strings": tf.string, "values_int64s": tf.int64, "values_floats": tf.float32}[key]
     found = tf.equal(x[..., None], tf.constant(keys, x.dtype))
-    place = tf.argmax(tf.cast(found, tf.int32), -1)
-    return tf.where(tf.reduce_any(found, -1), tf.gather(tf.constant(values, dtype), place), tf.constant(default, dtype))
+    index = tf.argmax(tf.cast(found, tf.int32), -1)
+    return tf.where(tf.reduce_any(found, -1), tf.gather(tf.constant(values, dtype), index), tf.constant(default, dtype))
 
 
 def one_hot_encoder(tf: Any, x: Any, cats_int64s: Any = None, cats_strings: Any = None, zeros: int = 1) -> Any:
@@ -199,10 +198,10 @@ def scaler(tf: Any, x: Any, offset: Any = (0.0,), scale: Any = (1.0,)) -> Any:
 
 
 def imputer(tf: Any, x: Any, **options: Any) -> Any:
-    kind = "floats" if "imputed_value_floats" in options else "int64s"
-    missing = options["replaced_value_" + kind.rstrip("s")]
+    suffix = "floats" if "imputed_value_floats" in options else "int64s"
+    missing = options["replaced_value_" + suffix.rstrip("s")]
     is_missing = tf.math.is_nan(x) if missing != missing else tf.equal(x, tf.constant(missing, x.dtype))
-    return tf.where(is_missing, tf.constant(options["imputed_value_" + kind], x.dtype), x)
+    return tf.where(is_missing, tf.constant(options["imputed_value_" + suffix], x.dtype), x)
 
 
 def normalizer(tf: Any, x: Any, norm: str = "MAX") -> Any:
@@ -219,73 +218,73 @@ def binarizer(tf: Any, x: Any, threshold: float = 0.0) -> Any:
     return tf.cast(x > threshold, x.dtype)
 
 
-def array_feature_extractor(tf: Any, x: Any, places: Any) -> Any:
-    return tf.gather(x, tf.reshape(places, [-1]), axis=-1)
+def array_feature_extractor(tf: Any, x: Any, indices: Any) -> Any:
+    return tf.gather(x, tf.reshape(indices, [-1]), axis=-1)
 
 
 FUNCTIONS: dict[str, Callable] = {
-    "Abs": same("abs"),
-    "Add": same("add"),
-    "And": same("logical_and"),
+    "Abs": tf_function("abs"),
+    "Add": tf_function("add"),
+    "And": tf_function("logical_and"),
     "ArgMax": argmax,
     "ArrayFeatureExtractor": array_feature_extractor,
     "Binarizer": binarizer,
     "Cast": cast,
-    "Ceil": same("math.ceil"),
+    "Ceil": tf_function("math.ceil"),
     "Clip": clip,
     "Concat": concat,
-    "Cos": same("cos"),
+    "Cos": tf_function("cos"),
     "Div": divide,
     "Elu": elu,
-    "Equal": same("equal"),
-    "Erf": same("math.erf"),
-    "Exp": same("exp"),
+    "Equal": tf_function("equal"),
+    "Erf": tf_function("math.erf"),
+    "Exp": tf_function("exp"),
     "Expand": expand,
     "Flatten": flatten,
-    "Floor": same("floor"),
+    "Floor": tf_function("floor"),
     "Gather": gather,
     "Gemm": gemm,
-    "Greater": same("greater"),
-    "GreaterOrEqual": same("greater_equal"),
-    "Identity": same("identity"),
+    "Greater": tf_function("greater"),
+    "GreaterOrEqual": tf_function("greater_equal"),
+    "Identity": tf_function("identity"),
     "Imputer": imputer,
-    "IsNaN": same("math.is_nan"),
+    "IsNaN": tf_function("math.is_nan"),
     "LabelEncoder": label_encoder,
     "LeakyRelu": leaky_relu,
-    "Less": same("less"),
-    "LessOrEqual": same("less_equal"),
-    "Log": same("math.log"),
+    "Less": tf_function("less"),
+    "LessOrEqual": tf_function("less_equal"),
+    "Log": tf_function("math.log"),
     "MatMul": matmul,
-    "Max": folded("maximum"),
-    "Min": folded("minimum"),
-    "Mul": same("multiply"),
-    "Neg": same("negative"),
+    "Max": variadic("maximum"),
+    "Min": variadic("minimum"),
+    "Mul": tf_function("multiply"),
+    "Neg": tf_function("negative"),
     "Normalizer": normalizer,
-    "Not": same("logical_not"),
+    "Not": tf_function("logical_not"),
     "OneHotEncoder": one_hot_encoder,
-    "Or": same("logical_or"),
-    "Pow": same("pow"),
+    "Or": tf_function("logical_or"),
+    "Pow": tf_function("pow"),
     "ReduceL2": reduction("math.reduce_euclidean_norm"),
     "ReduceMax": reduction("reduce_max"),
     "ReduceMean": reduction("reduce_mean"),
     "ReduceMin": reduction("reduce_min"),
     "ReduceSum": reduction("reduce_sum"),
-    "Relu": same("nn.relu"),
+    "Relu": tf_function("nn.relu"),
     "Reshape": reshape,
     "Scaler": scaler,
     "Selu": selu,
-    "Shape": shape_of,
-    "Sigmoid": same("sigmoid"),
-    "Sign": same("sign"),
-    "Sin": same("sin"),
+    "Shape": shape,
+    "Sigmoid": tf_function("sigmoid"),
+    "Sign": tf_function("sign"),
+    "Sin": tf_function("sin"),
     "Softmax": softmax,
-    "Softplus": same("nn.softplus"),
-    "Sqrt": same("sqrt"),
+    "Softplus": tf_function("nn.softplus"),
+    "Sqrt": tf_function("sqrt"),
     "Squeeze": squeeze,
-    "Sub": same("subtract"),
-    "Tanh": same("tanh"),
+    "Sub": tf_function("subtract"),
+    "Tanh": tf_function("tanh"),
     "TopK": top_k,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
-    "Where": same("where"),
+    "Where": tf_function("where"),
 }

@@ -1,4 +1,4 @@
-"""A whole pipeline as a TensorFlow SavedModel: its ONNX graph, node by node in functions of TensorFlow."""
+"""`to_saved_model`: translate the ONNX graph of a pipeline to a TensorFlow SavedModel, node by node."""
 
 import json
 import keyword
@@ -11,51 +11,53 @@ from typing import Any
 
 import numpy as np
 
-from sknn.export.check import LOW_PRECISION, TOLERANCE, differences, some_rows
-from sknn.export.onnx.categories import categories_of
+from sknn.export.check import find_difference, rows_to_check
+from sknn.export.onnx.categories import find_categories
+from sknn.export.onnx.conversion import tolerance
 from sknn.export.onnx.export import to_onnx
-from sknn.export.onnx.inputs import feeds, inputs_of
-from sknn.export.onnx.metadata import KEY
-from sknn.export.onnx.steps import columns_of_fit, plain, steps_of
-from sknn.export.synthetic import sample_of
+from sknn.export.onnx.inputs import infer_inputs, make_feed
+from sknn.export.onnx.steps import columns_of_fit, unwrap
+from sknn.export.synthetic import synthetic_table
 from sknn.export.tensorflow.operators import FUNCTIONS, TENSOR_TYPES
+from sknn.onnx_predictor.predictor import METADATA_KEY
 
 SIGNATURE = "serving_default"
-EXTRA = Path("assets.extra", "sknn.json")  # where the format keeps what TensorFlow itself does not read
+METADATA_FILE = Path("assets.extra", "sknn.json")  # the format has this folder for files that TensorFlow ignores
 
 
 def to_saved_model(model: Any, X_sample: Any, path: str | os.PathLike) -> dict[str, str]:
-    """Write a fitted estimator, or a whole pipeline, as a TensorFlow SavedModel: raw columns in, predictions out.
+    """Export a fitted estimator, or a whole pipeline, as a TensorFlow SavedModel: raw columns in, predictions out.
 
-    The ONNX graph that `to_onnx` makes is translated operator by operator.  The result is loaded again and compared
-    with the model before it gets its place.
+    The ONNX graph of `to_onnx` is translated operator by operator. The SavedModel is loaded again and compared with the
+    model before it is moved to `path`.
 
     Parameters
     ----------
     model : estimator
         A fitted `NeuralClassifier` or `NeuralRegressor`, or a `Pipeline` or search that holds one: as in `to_onnx`.
     X_sample : frame or array of shape (n_samples, n_features), or None
-        Rows like those that the model will get.  A frame gives an input per column, of shape (n, 1) and the column's
-        type; an array gives a single input, ``X``.  A missing string is ``""``.  With None they are made up, which
-        works for a lone estimator: numbers are float64 then, and categories strings.
+        Rows like those that the model will get. A frame gives an input per column, of shape (n, 1) and the column's
+        type; an array gives a single input, ``X``. A missing string is ``""``. With None, rows are synthetic: this
+        works for an estimator without a pipeline, whose inputs are then float64 for numeric columns and strings for
+        categories.
     path : str or path-like
-        A folder that does not exist yet.
+        The folder to write, which must not exist yet.
 
     Returns
     -------
     dict of str to str
-        The name of each input in the signature, by the name of its column.  They differ where a column's name is no
-        Python name, which TensorFlow asks for: ``"mean radius"`` is ``mean_radius`` there.
+        The name of each input in the signature, by the name of its column. They differ where the column's name is not a
+        Python name, which TensorFlow needs: ``"mean radius"`` becomes ``mean_radius``.
 
     Raises
     ------
     ImportError
-        Without the packages of the extras `tensorflow` and `onnx`.
+        If packages of the extras `tensorflow` and `onnx` are missing.
     FileExistsError
-        If there is something at `path`.
+        If `path` exists.
     NotFittedError, ValueError
-        As `to_onnx`; and if the graph needs an operator that is not translated, or if the SavedModel does not do what
-        the model does.
+        As in `to_onnx`; also if the graph needs an operator that is not translated, or if the SavedModel's predictions
+        differ from the model's.
 
     See Also
     --------
@@ -63,8 +65,8 @@ def to_saved_model(model: Any, X_sample: Any, path: str | os.PathLike) -> dict[s
 
     Notes
     -----
-    The signature ``serving_default`` returns ``label`` and ``probabilities`` of a classifier, ``variable`` of a
-    regressor.  What `to_onnx` tells about the model, and the names of the inputs, stand in ``assets.extra/sknn.json``.
+    The signature ``serving_default`` returns ``label`` and ``probabilities`` for a classifier, ``variable`` for a
+    regressor. The file ``assets.extra/sknn.json`` holds the metadata of `to_onnx` and the names of the inputs.
 
     Examples
     --------
@@ -79,43 +81,43 @@ def to_saved_model(model: Any, X_sample: Any, path: str | os.PathLike) -> dict[s
     if os.path.lexists(path):
         raise FileExistsError(f"path={os.fspath(path)!r} exists; remove it, or give another.")
     model = getattr(model, "best_estimator_", model)
-    X = sample_of(model) if X_sample is None else columns_of_fit(model, X_sample)
+    X = synthetic_table(model) if X_sample is None else columns_of_fit(model, X_sample)
     program = to_onnx(model, X_sample)
-    _refuse_unknown_operators(program.graph)
+    _check_operators(program.graph)
     names = signature_names([value.name for value in program.graph.input])
     parent = Path(path).absolute().parent
     parent.mkdir(parents=True, exist_ok=True)
-    rows, inputs = some_rows(X), inputs_of(X, categories_of(plain(model), X.shape[1]))
+    rows, inputs = rows_to_check(X), infer_inputs(X, find_categories(unwrap(model), X.shape[1]))
     with tempfile.TemporaryDirectory(dir=parent) as folder:
         saved = Path(folder, "model")
         _save(tf, program.graph, names, saved)
-        _describe(program, names, saved)
-        _verify(model, rows, _predictions(tf, saved, program.graph, names, feeds(rows, inputs)))
+        _write_metadata(program, names, saved)
+        _verify(model, rows, _predictions(tf, saved, program.graph, names, make_feed(rows, inputs)))
         saved.rename(path)
     return names
 
 
 def signature_names(names: list[str]) -> dict[str, str]:
-    """A Python name for each, all different, in letters that TensorFlow takes.
+    """Map each name to a Python name that TensorFlow accepts. The new names differ from each other.
 
     >>> signature_names(["mean radius", "mean-radius", "class", "2nd", "age"])
     {'mean radius': 'mean_radius', 'mean-radius': 'mean_radius_2', 'class': 'class_', '2nd': 'column_2nd', 'age': 'age'}
     """
     kept = [name for name in names if _python_name(name) == name]
-    given = dict(zip(kept, kept, strict=True))
+    new_names = dict(zip(kept, kept, strict=True))
     for name in names:
-        if name not in given:
-            plain, n = _python_name(name), 1
-            while (new := plain if n == 1 else f"{plain}_{n}") in given.values():
+        if name not in new_names:
+            stem, n = _python_name(name), 1
+            while (new := stem if n == 1 else f"{stem}_{n}") in new_names.values():
                 n += 1
-            given[name] = new
-    return {name: given[name] for name in names}
+            new_names[name] = new
+    return {name: new_names[name] for name in names}
 
 
 def _python_name(name: str) -> str:
-    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
-    plain = plain if re.match("[a-zA-Z]", plain) else f"column_{plain}"
-    return f"{plain}_" if keyword.iskeyword(plain) or plain == "self" else plain
+    new = re.sub(r"\W", "_", name, flags=re.ASCII)
+    new = new if re.match("[a-zA-Z]", new) else f"column_{new}"
+    return f"{new}_" if keyword.iskeyword(new) or new == "self" else new
 
 
 def _import_tensorflow() -> Any:
@@ -126,12 +128,12 @@ def _import_tensorflow() -> Any:
     return tensorflow
 
 
-def _refuse_unknown_operators(graph: Any) -> None:
+def _check_operators(graph: Any) -> None:
     unknown = sorted({node.op_type for node in graph.node} - set(FUNCTIONS))
     if unknown:
         raise ValueError(
             f"The ONNX graph of the model needs operators that are not translated to TensorFlow: {', '.join(unknown)}. "
-            "Use to_onnx and ONNX Runtime, or replace the step of the pipeline that they come from."
+            "Use to_onnx and ONNX Runtime, or replace the step of the pipeline that needs them."
         )
 
 
@@ -151,7 +153,7 @@ def _save(tf: Any, graph: Any, names: Mapping[str, str], path: Path) -> None:
 
 
 def _run(tf: Any, node: Any, values: dict[str, Any]) -> None:
-    """Add a node's outputs to the values."""
+    """Compute the outputs of a node, and add them to the values."""
     from onnx import helper
 
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
@@ -159,7 +161,7 @@ def _run(tf: Any, node: Any, values: dict[str, Any]) -> None:
     inputs = [values[name] if name else None for name in node.input]
     try:
         outputs = FUNCTIONS[node.op_type](tf, *inputs, **attributes)
-    except Exception as error:  # an attribute or a type that the translation does not know
+    except Exception as error:  # an attribute or a type that the translation does not support
         raise ValueError(
             f"The ONNX node {node.name!r} ({node.op_type}) cannot be translated to TensorFlow: {error}"
         ) from error
@@ -173,33 +175,28 @@ def _constant(tf: Any, tensor: Any) -> Any:
 
 
 def _spec(tf: Any, value: Any, name: str) -> Any:
-    kind = value.type.tensor_type
-    sizes = [size.dim_value or None for size in kind.shape.dim]
-    return tf.TensorSpec([None, *sizes[1:]], TENSOR_TYPES[kind.elem_type], name)
+    tensor_type = value.type.tensor_type
+    sizes = [size.dim_value or None for size in tensor_type.shape.dim]
+    return tf.TensorSpec([None, *sizes[1:]], TENSOR_TYPES[tensor_type.elem_type], name)
 
 
-def _describe(program: Any, names: dict[str, str], path: Path) -> None:
-    metadata = json.loads(next(entry.value for entry in program.metadata_props if entry.key == KEY))
-    (path / EXTRA).parent.mkdir()
-    (path / EXTRA).write_text(json.dumps(metadata | {"signature_names": names}))
+def _write_metadata(program: Any, names: dict[str, str], path: Path) -> None:
+    metadata = json.loads(next(entry.value for entry in program.metadata_props if entry.key == METADATA_KEY))
+    (path / METADATA_FILE).parent.mkdir()
+    (path / METADATA_FILE).write_text(json.dumps(metadata | {"signature_names": names}))
 
 
 def _predictions(
     tf: Any, path: Path, graph: Any, names: Mapping[str, str], rows: Mapping[str, np.ndarray]
 ) -> list[np.ndarray]:
-    """What the SavedModel gives for rows, in the order of the graph's outputs."""
-    loaded = tf.saved_model.load(str(path))  # has to live as long as its signature is called
+    """Return the SavedModel's outputs for rows, in the order of the graph's outputs."""
+    loaded = tf.saved_model.load(str(path))  # keep a reference: the signature needs it
     results = loaded.signatures[SIGNATURE](**{names[name]: tf.constant(values) for name, values in rows.items()})
     outputs = [results[value.name].numpy() for value in graph.output]
-    return [_decoded(values) if values.dtype == object else values for values in outputs]
-
-
-def _decoded(texts: np.ndarray) -> np.ndarray:
-    return np.array([text.decode() for text in texts])
+    return [np.array([text.decode() for text in a]) if a.dtype == object else a for a in outputs]
 
 
 def _verify(model: Any, X: Any, outputs: list[np.ndarray]) -> None:
-    is_low = any(getattr(step, "precision", "") == "bfloat16" for _, step in steps_of(model))
-    found = differences(model, X, outputs, LOW_PRECISION if is_low else TOLERANCE)
-    if found is not None:
-        raise ValueError(f"The SavedModel does not do what the model does: {found}")
+    difference = find_difference(model, X, outputs, tolerance(model))
+    if difference is not None:
+        raise ValueError(f"The SavedModel does not do what the model does: {difference}")

@@ -1,4 +1,4 @@
-"""The table's way in as a module of torch: raw numbers and codes of categories to what the network takes."""
+"""The encoding of a table as a module of torch: raw values and codes of categories to the network's input."""
 
 from typing import Any
 
@@ -8,23 +8,23 @@ import torch
 from torch import Tensor, nn
 
 from sknn.preprocessing.columns import Columns
+from sknn.preprocessing.encoding import Category
 from sknn.preprocessing.features import FeatureEncoder
-from sknn.preprocessing.scaling import FAR_OUT, QUANTILE_MARGIN, ROBUST_CLIP, ColumnScaler
+from sknn.preprocessing.scaling import CLIP_INPUT_LIMIT, QUANTILE_MARGIN, ROBUST_CLIP, ColumnScaler
 
 
 def raw_tensors(encoder: FeatureEncoder | None, X: Any) -> tuple[Tensor, ...]:
-    """A checked table as a `TorchEncoder` takes it: numbers, and if there are categories their codes."""
+    """Return the arguments of a `TorchEncoder` for a checked table: numeric columns, and codes if it has categories."""
     if encoder is None:
         return (torch.tensor(np.asarray(X, dtype=np.float64)),)
-    table = Columns(X.toarray() if sp.issparse(X) else X)
-    numbers = torch.from_numpy(table.block(encoder.numeric_, slice(None)))
-    pairs = zip(encoder.categorical_, encoder.levels_, strict=True)
-    codes = [torch.from_numpy(table.codes(j, levels)) for j, levels in pairs]
-    return (numbers, torch.stack(codes, 1)) if codes else (numbers,)
+    table, plan = Columns(X.toarray() if sp.issparse(X) else X), encoder.plan
+    numeric = torch.from_numpy(table.block(plan.numeric, slice(None)))
+    codes = [torch.from_numpy(table.codes(category.index, category.levels)) for category in plan.categories]
+    return (numeric, torch.stack(codes, 1)) if codes else (numeric,)
 
 
 class TorchEncoder(nn.Module):
-    """What `FeatureEncoder.transform` does, with codes in place of categories.
+    """`FeatureEncoder.transform`, with codes in place of categories.
 
     Parameters
     ----------
@@ -34,37 +34,33 @@ class TorchEncoder(nn.Module):
 
     def __init__(self, encoder: FeatureEncoder) -> None:
         super().__init__()
-        self.scale = _scaling(encoder.scaler_)
-        self.n_levels = [len(levels) for levels in encoder.levels_]
-        self.is_embedded = [n > encoder.max_one_hot for n in self.n_levels]
-        self.missing = encoder.missing_.tolist()
+        plan = encoder.plan
+        self.scale = (_LinearScaler if plan.scaler.references is None else _QuantileScaler)(plan.scaler)
+        self.missing = plan.missing.tolist()
+        self.categories = plan.categories
 
-    def forward(self, numbers: Tensor, codes: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Raw float64 numbers (n, n_numeric) and int64 codes (n, n_categorical) to encoded numbers and codes."""
-        scaled: list[Tensor] = [self.scale(numbers), torch.isnan(numbers[:, self.missing]).double()]
+    def forward(self, numeric: Tensor, codes: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Encode float64 values (n, n_numeric) and int64 codes (n, n_categorical)."""
+        encoded: list[Tensor] = [self.scale(numeric), torch.isnan(numeric[:, self.missing]).double()]
         embedded: list[Tensor] = []
-        for j, n in enumerate(self.n_levels):
-            code = codes[:, j]  # type: ignore[index]
-            code = torch.where((code > 0) & (code <= n), code, 0)
-            if self.is_embedded[j]:
+        for k, category in enumerate(self.categories):
+            code = codes[:, k]  # type: ignore[index]
+            code = torch.where((code > 0) & (code <= len(category.levels)), code, 0)
+            if category.is_embedded:
                 embedded.append(code)
             else:
-                scaled.append(_one_hot(code, n))
-        return torch.cat(scaled, 1), torch.stack(embedded, 1) if embedded else None
+                encoded.append(_one_hot(code, category))
+        return torch.cat(encoded, 1), torch.stack(embedded, 1) if embedded else None
 
 
-def _one_hot(code: Tensor, n_levels: int) -> Tensor:
-    """A column per level, or one of -1, 0 and 1 for two levels; of 0 for none."""
-    shares = (code[:, None] == torch.arange(1, max(1, n_levels) + 1)).double()
-    return shares[:, :1] - shares[:, 1:] if n_levels == 2 else shares
+def _one_hot(code: Tensor, category: Category) -> Tensor:
+    if category.values is not None:
+        return torch.tensor(category.values, dtype=torch.float64)[code][:, None]
+    return (code[:, None] == torch.tensor(category.level_codes)).double()
 
 
-def _scaling(scaler: ColumnScaler) -> nn.Module:
-    return _Linear(scaler) if scaler.references is None else _Quantiles(scaler)
-
-
-class _Linear(nn.Module):
-    """(x - center) * scale, and perhaps a smooth clip."""
+class _LinearScaler(nn.Module):
+    """Computes ``(x - center) * scale``, then perhaps a smooth clip."""
 
     fill: Tensor
     center: Tensor
@@ -80,12 +76,12 @@ class _Linear(nn.Module):
         x = (torch.where(torch.isnan(x), self.fill, x) - self.center) * self.factor
         if not self.clip:
             return x
-        x = torch.clamp(x, -FAR_OUT, FAR_OUT)
+        x = torch.clamp(x, -CLIP_INPUT_LIMIT, CLIP_INPUT_LIMIT)
         return x / torch.sqrt(1 + (x / ROBUST_CLIP) ** 2)
 
 
-class _Quantiles(nn.Module):
-    """A step through each column's quantiles, then the normal distribution's."""
+class _QuantileScaler(nn.Module):
+    """Maps values to their level among the references of their column, then to the normal quantile of that level."""
 
     fill: Tensor
     references: Tensor
@@ -97,16 +93,16 @@ class _Quantiles(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         columns = torch.where(torch.isnan(x), self.fill, x).T.contiguous()
-        # Where references are equal, the middle of their levels.
+        # A value equal to several references gets the middle of their levels.
         level = (self._level(columns, right=True) + self._level(columns, right=False)) / 2
         return torch.special.ndtri(torch.clamp(level, QUANTILE_MARGIN, 1 - QUANTILE_MARGIN)).T
 
     def _level(self, columns: Tensor, right: bool) -> Tensor:
-        """How far each number has come through the references, from 0 to 1; among equal ones to the last, or first."""
+        """Return each value's level, from 0 to 1. Of equal references take the last one if `right`, else the first."""
         last = self.references.shape[1] - 1
         below = torch.searchsorted(self.references, columns, right=right) - 1
         below = torch.clamp(below, 0, last - 1)
         low, high = self.references.gather(1, below), self.references.gather(1, below + 1)
-        beyond = columns >= low if right else columns > low
-        passed = torch.where(high > low, (columns - low) / (high - low), beyond.double())
-        return (below + torch.clamp(passed, 0, 1)) / last
+        is_beyond = columns >= low if right else columns > low
+        share = torch.where(high > low, (columns - low) / (high - low), is_beyond.double())
+        return (below + torch.clamp(share, 0, 1)) / last

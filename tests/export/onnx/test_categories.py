@@ -1,4 +1,4 @@
-"""Columns without any value in the sample: the graph takes them for what the training table held."""
+"""Columns without any value in the sample get the type of the training table."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEnc
 
 from sknn import NeuralClassifier, OnnxPredictor
 from sknn.export import to_onnx
-from sknn.export.onnx.categories import categories_of
+from sknn.export.onnx.categories import find_categories
 
 SMALL = {"hidden_layer_sizes": (4,), "max_iter": 2, "ensemble_size": 1, "random_state": 0, "early_stopping": False}
 N = 40
@@ -30,7 +30,7 @@ def pandas_frame(dtype, values=WORDS):
 
 
 def head_with(dtype):
-    """The first rows, in which no city is known, with a dtype that says so or does not."""
+    """Return the first rows, which have no city, with different dtypes."""
     return lambda X: X.head().astype({"city": object}).astype({"city": dtype})
 
 
@@ -49,15 +49,15 @@ TABLES = {
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_sample_in_which_a_category_is_missing_gives_the_graph_of_the_whole_table(name):
-    X, sample_of = TABLES[name]
+def test_a_sample_without_values_of_a_category_gives_the_same_graph_as_the_whole_table(name):
+    X, sample = TABLES[name]
     model = clf().fit(X, LABELS)
-    predictor = OnnxPredictor(to_onnx(model, sample_of(X)).SerializeToString())
+    predictor = OnnxPredictor(to_onnx(model, sample(X)).SerializeToString())
 
     np.testing.assert_allclose(predictor.predict_proba(X), model.predict_proba(X), atol=1e-6)
 
 
-def test_it_is_described_as_a_category():
+def test_the_metadata_describe_it_as_a_category():
     X = pandas_frame("object")
     predictor = OnnxPredictor(to_onnx(clf().fit(X, LABELS), X.head()).SerializeToString())
     described = predictor.metadata["data"]["columns"][1]
@@ -66,7 +66,7 @@ def test_it_is_described_as_a_category():
     assert described == {"name": "city", "kind": "category", "missing": 1.0, "n_levels": 0, "levels": {}}
 
 
-def test_numbers_that_are_categories_stay_numbers():
+def test_numeric_categories_stay_numeric():
     X = pd.DataFrame({"size": SIZE, "year": [np.nan] * 20 + [2020.0, 2021.0] * 10})
     model = clf(categorical_features=["year"]).fit(X, LABELS)
     predictor = OnnxPredictor(to_onnx(model, X.head()).SerializeToString())
@@ -75,7 +75,7 @@ def test_numbers_that_are_categories_stay_numbers():
     np.testing.assert_allclose(predictor.predict_proba(X), model.predict_proba(X), atol=1e-6)
 
 
-def test_a_column_of_numbers_without_any_value_is_one_of_numbers():
+def test_a_numeric_column_without_any_value_stays_numeric():
     X = pd.DataFrame({"size": SIZE, "weight": pd.Series([None] * 20 + [1.5, 2.5] * 10, dtype=object)})
     model = clf().fit(X, LABELS)
     predictor = OnnxPredictor(to_onnx(model, X.head()).SerializeToString())
@@ -98,8 +98,8 @@ PIPELINES = {
 
 @pytest.mark.parametrize("dtype", ["str", "object"])
 @pytest.mark.parametrize("name", PIPELINES)
-def test_a_pipeline_tells_by_its_steps(name, dtype):
-    missing = np.nan if dtype == "object" else None  # an imputer takes None among objects for a category
+def test_the_steps_of_a_pipeline_decide(name, dtype):
+    missing = np.nan if dtype == "object" else None  # an imputer takes None in a column of objects for a category
     X = pandas_frame(dtype, [missing if word is None else word for word in WORDS])
     model = make_pipeline(PIPELINES[name], clf()).fit(X, LABELS)
     predictor = OnnxPredictor(to_onnx(model, X.head()).SerializeToString())
@@ -107,7 +107,7 @@ def test_a_pipeline_tells_by_its_steps(name, dtype):
     np.testing.assert_allclose(predictor.predict_proba(X), model.predict_proba(X), atol=1e-6)
 
 
-def test_which_categories_the_steps_of_a_pipeline_know():
+def test_the_categories_that_the_steps_of_a_pipeline_know():
     X = pandas_frame("str").assign(shop=["a", "b"] * (N // 2), year=[2020, 2021] * (N // 2))
     words = [("ordinal", OrdinalEncoder(), ["shop"]), ("one-hot", FILLED, ["city"])]
     kept = [("passed", "passthrough", ["shop"]), ("function", FunctionTransformer(), ["city"])]
@@ -121,7 +121,7 @@ def test_which_categories_the_steps_of_a_pipeline_know():
     }
     for first, found in expected.items():
         model = make_pipeline(first, clf()).fit(X, LABELS)
-        assert {j: sorted(set(levels)) for j, levels in categories_of(model, 4).items()} == found
+        assert {j: sorted(set(levels)) for j, levels in find_categories(model, 4).items()} == found
 
 
 def test_rows_of_more_dimensions_have_no_categories():
@@ -129,4 +129,4 @@ def test_rows_of_more_dimensions_have_no_categories():
 
     images = np.random.default_rng(0).normal(size=(N, 1, 2)).astype(np.float32)
     param_buffer = lambda shape, k: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, k))  # noqa: E731
-    assert categories_of(clf(module=param_buffer).fit(images, LABELS), 1) == {}
+    assert find_categories(clf(module=param_buffer).fit(images, LABELS), 1) == {}

@@ -1,4 +1,4 @@
-"""Pipelines whose other steps skl2onnx converts: well, badly, or not at all."""
+"""Pipelines with other steps, which skl2onnx converts correctly, wrongly or not at all."""
 
 import numpy as np
 import pandas as pd
@@ -23,8 +23,8 @@ from sklearn.preprocessing import (
 
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.export import to_onnx
-from sknn.export.check import run
-from sknn.export.onnx.inputs import inputs_of
+from sknn.export.check import run_graph
+from sknn.export.onnx.inputs import infer_inputs
 from tests.common import TINY
 
 RNG = np.random.default_rng(0)
@@ -38,7 +38,7 @@ Y = RNG.normal(size=60)
 
 def assert_same(model, X):
     model.fit(X, Y)
-    (values,) = run(to_onnx(model, X), X, inputs_of(X))
+    (values,) = run_graph(to_onnx(model, X), X, infer_inputs(X))
     np.testing.assert_allclose(values[:, 0], model.predict(X), rtol=1e-5, atol=1e-5)
 
 
@@ -95,7 +95,7 @@ def test_strings_that_pass_through_a_column_transformer_reach_the_estimator(befo
     assert_same(make_pipeline(before, NeuralRegressor(**TINY)), FRAME[list(columns)])
 
 
-def test_numbers_of_several_types_before_a_step_that_takes_one():
+def test_numeric_columns_of_several_types_before_a_step_that_supports_one():
     assert_same(make_pipeline(StandardScaler(), NeuralRegressor(**TINY)), FRAME[["a", "b", "c"]])
     assert_same(make_pipeline(SimpleImputer(), NeuralRegressor(**TINY)), FRAME[["a", "b", "c"]])
 
@@ -118,22 +118,22 @@ def test_empty_steps_do_nothing(nothing):
     ],
     ids=["bagging", "stacking", "one against the rest", "calibrated"],
 )
-def test_models_around_ours(around):
+def test_meta_estimators_of_our_estimators(around):
     table = X - 1e6
     model = around().fit(table, np.digitize(table[:, 0], [-1, 1]))
-    p = run(to_onnx(model, table), table, inputs_of(table))[1]
+    p = run_graph(to_onnx(model, table), table, infer_inputs(table))[1]
 
     np.testing.assert_allclose(p, model.predict_proba(table), atol=1e-5)
 
 
-def test_an_imputer_leaves_out_columns_without_any_value():
+def test_an_imputer_drops_columns_without_any_value():
     frame = FRAME[["a", "b"]].assign(z=np.nan)
 
     with pytest.warns(UserWarning, match="Skipping features without any observed values"):
         assert_same(make_pipeline(SimpleImputer(), NeuralRegressor(**TINY)), frame)
 
 
-def test_inputs_keep_their_types_where_the_graph_goes_on_with_others():
+def test_inputs_keep_their_types_if_the_graph_computes_with_others():
     model = make_pipeline(PolynomialFeatures(2), StandardScaler(), NeuralRegressor(**TINY))
     frame = FRAME[["b", "c"]].astype({"b": np.int64})
     program = to_onnx(model.fit(frame, Y), frame)
@@ -150,7 +150,7 @@ def test_a_step_without_a_converter_is_named():
         to_onnx(model, X)
 
 
-def test_a_step_without_a_converter_inside_others_is_named():
+def test_a_nested_step_without_a_converter_is_named():
     splines = Pipeline([("splines", SplineTransformer())])
     model = make_pipeline(ColumnTransformer([("some", splines, [0])]), NeuralRegressor(**TINY)).fit(X, Y)
 
@@ -167,7 +167,7 @@ def test_a_step_that_cannot_be_converted_for_these_columns_is_named():
 
 
 class Doubler(TransformerMixin, BaseEstimator):
-    """Twice the numbers; its converter leaves them alone."""
+    """Doubles its input; its converter does not."""
 
     def fit(self, X, y=None):
         self.n_features_in_ = X.shape[1]
@@ -203,21 +203,21 @@ def test_the_first_step_that_differs_is_named(wrong_doubler):
         to_onnx(model, X)
 
 
-def test_a_model_around_ours_that_skl2onnx_gets_wrong_is_refused():
+def test_a_meta_estimator_that_skl2onnx_converts_wrongly_is_refused():
     model = CalibratedClassifierCV(NeuralClassifier(**TINY), method="isotonic", cv=2).fit(X, Y > 0)
 
     with pytest.raises(ValueError, match="from the CalibratedClassifierCV on: predict_proba gives"):
         to_onnx(model, X)
 
 
-def test_a_converter_that_loses_digits_in_every_way_is_refused():
+def test_a_converter_that_loses_digits_with_every_form_of_input_is_refused():
     model = make_pipeline(StandardScaler(), PolynomialFeatures(2), NeuralRegressor(**TINY)).fit(X, Y)
 
     with pytest.raises(ValueError, match=r"from step 'polynomialfeatures' \(PolynomialFeatures\) on: transform"):
         to_onnx(model, X)
 
 
-def test_strings_beside_numbers_between_two_other_steps_are_refused():
+def test_strings_beside_numeric_columns_between_two_steps_are_refused():
     first = make_column_transformer((StandardScaler(), ["a"]), ("passthrough", ["e"]), verbose_feature_names_out=False)
     second = make_column_transformer((DENSE, ["e"]), remainder="passthrough")
     model = make_pipeline(first.set_output(transform="pandas"), second, NeuralRegressor(**TINY)).fit(FRAME, Y)

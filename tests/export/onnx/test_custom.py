@@ -1,4 +1,4 @@
-"""Custom modules spliced into the graph."""
+"""Custom modules in the graph."""
 
 import sys
 
@@ -11,8 +11,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.export import to_onnx
-from sknn.export.check import run
-from sknn.export.onnx.inputs import inputs_of
+from sknn.export.check import run_graph
+from sknn.export.onnx.inputs import infer_inputs
 
 X = np.random.default_rng(0).normal(size=(60, 3))
 IMAGES = np.random.default_rng(0).normal(size=(40, 1, 6, 6)).astype(np.float32)
@@ -32,7 +32,7 @@ class Convolution(torch.nn.Module):
         return self.last(torch.relu(self.convolution(x)).flatten(1))
 
 
-def test_images_go_in_as_they_are():
+def test_images_keep_their_shape():
     clf = NeuralClassifier(module=Convolution, ensemble_size=2, max_iter=2, random_state=0)
     clf.fit(IMAGES, IMAGES.mean((1, 2, 3)) > 0)
     program = to_onnx(clf, IMAGES)
@@ -40,14 +40,14 @@ def test_images_go_in_as_they_are():
 
     assert [d.dim_value for d in program.graph.input[0].type.tensor_type.shape.dim] == [0, 1, 6, 6]
     for new in (IMAGES[:1], IMAGES):
-        np.testing.assert_allclose(run(program, new, inputs_of(new))[1], clf.predict_proba(new), atol=1e-6)
+        np.testing.assert_allclose(run_graph(program, new, infer_inputs(new))[1], clf.predict_proba(new), atol=1e-6)
 
 
 @pytest.mark.parametrize("opset", [18, 22])
-def test_two_modules_in_one_pipeline_of_any_opset_that_torch_writes(opset):
+def test_two_custom_modules_in_one_pipeline_in_any_opset_of_torch(opset):
     reg = NeuralRegressor(module=linear, ensemble_size=2, max_iter=2, random_state=0, precision="float64")
     model = make_pipeline(StandardScaler(), reg).fit(X, X @ [1.0, 2.0, 3.0] + 4)
-    (values,) = run(to_onnx(model, X, target_opset=opset), X, inputs_of(X))
+    (values,) = run_graph(to_onnx(model, X, target_opset=opset), X, infer_inputs(X))
 
     np.testing.assert_allclose(values[:, 0], model.predict(X), rtol=1e-12)
 
@@ -67,7 +67,7 @@ def test_without_onnxscript_the_extra_is_named(monkeypatch):
         to_onnx(reg, X)
 
 
-def test_exporting_prints_nothing_and_leaves_the_estimator_as_it_was(capfd):
+def test_an_export_prints_nothing_and_does_not_change_the_estimator(capfd):
     reg = NeuralRegressor(module=linear, ensemble_size=2, max_iter=1, random_state=0).fit(X, X[:, 0])
     before = reg.predict(X)
     state = torch.get_rng_state()

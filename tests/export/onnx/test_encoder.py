@@ -1,4 +1,4 @@
-"""The encoder's graph, run by ONNX Runtime, against the encoder."""
+"""The encoder's graph, run by ONNX Runtime, against `FeatureEncoder`."""
 
 import itertools
 
@@ -25,7 +25,7 @@ from sknn.export import to_onnx
 from sknn.export.onnx.columns import GraphColumns
 from sknn.export.onnx.encoder import _normal_quantiles, encode
 from sknn.export.onnx.graph import Graph
-from sknn.export.onnx.inputs import feeds, inputs_of
+from sknn.export.onnx.inputs import infer_inputs, make_feed
 from sknn.preprocessing.features import FeatureEncoder
 
 UNSEEN = "ignore:.*holds no level that was seen in fit"
@@ -39,7 +39,7 @@ KINDS = {
 
 
 class Container:
-    """Nodes and constants without skl2onnx, so that a part of a graph can be run alone."""
+    """Collects nodes and constants without skl2onnx, to run a part of a graph."""
 
     def __init__(self, opset=18):
         self.target_opset, self.nodes, self.constants, self.counter = opset, [], [], itertools.count()
@@ -61,10 +61,10 @@ class Container:
         self.nodes.append(helper.make_node(op, inputs, outputs, name=name, domain=op_domain, **attributes))
 
     def run(self, outputs, tensors):
-        kinds = {name: helper.np_dtype_to_tensor_dtype(value.dtype) for name, value in tensors.items()}
-        inputs = [helper.make_tensor_value_info(name, kind, [None, None]) for name, kind in kinds.items()]
-        wanted = [onnx.ValueInfoProto(name=name) for name in outputs]
-        graph = helper.make_graph(self.nodes, "part", inputs, wanted, self.constants)
+        types = {name: helper.np_dtype_to_tensor_dtype(value.dtype) for name, value in tensors.items()}
+        inputs = [helper.make_tensor_value_info(name, dtype, [None, None]) for name, dtype in types.items()]
+        values = [onnx.ValueInfoProto(name=name) for name in outputs]
+        graph = helper.make_graph(self.nodes, "part", inputs, values, self.constants)
         opsets = [helper.make_opsetid("", self.target_opset), helper.make_opsetid("ai.onnx.ml", 2)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -77,18 +77,19 @@ class Variable:
 
 
 def encoded_by_graph(encoder, sample, X, names=None):
-    """Numbers (n, d) and codes (n, c), counted from 0 for each feature, of rows X; types are those of the sample."""
-    categories = dict(zip(encoder.categorical_.tolist(), encoder.levels_, strict=True))
-    container, inputs = Container(), inputs_of(sample, categories)
+    """Return the columns (n, d) and codes (n, c) of rows X. The inputs have the types of the sample."""
+    plan = encoder.plan
+    categories = {category.index: category.levels for category in plan.categories}
+    container, inputs = Container(), infer_inputs(sample, categories)
     graph = Graph(container, container, encoder.dtype)
-    variables = [Variable(one.name, one.type, *one.shape) for one in inputs]
-    got = encode(graph, encoder, GraphColumns(graph, variables, X.shape[1], names or list(range(X.shape[1]))))
-    wanted = [name for name in (got.numeric, got.others, got.codes) if name is not None]
-    outputs = dict(zip(wanted, container.run(wanted, feeds(X, inputs)), strict=True))
-    numbers = [outputs[name] for name in (got.numeric, got.others) if name is not None]
+    variables = [Variable(spec.name, spec.type, *spec.shape) for spec in inputs]
+    encoded = encode(graph, plan, GraphColumns(graph, variables, X.shape[1], names or list(range(X.shape[1]))))
+    tensors = [name for name in (encoded.numeric, encoded.indicators, encoded.codes) if name is not None]
+    outputs = dict(zip(tensors, container.run(tensors, make_feed(X, inputs)), strict=True))
+    numeric = [outputs[name] for name in (encoded.numeric, encoded.indicators) if name is not None]
     starts = np.cumsum([0, *encoder.n_levels_])[:-1]
     none = np.zeros((len(X), 0))
-    return np.hstack([none, *numbers]), none if got.codes is None else outputs[got.codes] - starts.astype(int)
+    return np.hstack([none, *numeric]), none if encoded.codes is None else outputs[encoded.codes] - starts.astype(int)
 
 
 def assert_same(encoder, sample, X, atol=2e-6):
@@ -111,7 +112,7 @@ COLUMNS = {
 
 @st.composite
 def frames(draw):
-    """Rows to fit and other rows, of the same columns."""
+    """Draw training rows and new rows with the same columns."""
     kinds = draw(st.lists(st.sampled_from(list(COLUMNS)), min_size=1, max_size=5))
 
     def frame(n):
@@ -128,10 +129,10 @@ def frames(draw):
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(frames(), st.sampled_from(["auto", "standard", "quantile", None]), st.sampled_from([0, 2, 8]))
 @pytest.mark.filterwarnings(UNSEEN)
-def test_any_mixed_table_is_encoded_as_by_the_encoder(tables, scaling, max_one_hot):
+def test_any_mixed_table_is_encoded_like_by_the_encoder(tables, scaling, max_one_hot):
     X, new = tables
     words = [j for j in range(X.shape[1]) if X.dtypes.iloc[j].kind == "O"]
-    for j in words:  # a column of objects without any value in the fit is one of numbers
+    for j in words:  # a column of objects without any value in the fit is numeric
         X.iloc[0, j] = X.iloc[0, j] or "a"
     encoder = FeatureEncoder(scaling, "from_dtype", max_one_hot, np.float64).fit(X)
 
@@ -142,14 +143,14 @@ def test_any_mixed_table_is_encoded_as_by_the_encoder(tables, scaling, max_one_h
 
 @pytest.mark.parametrize("scaling", ["robust", "standard", "quantile", None])
 @pytest.mark.parametrize("mean", [0.0, 1e6, 1e9])
-def test_a_large_mean_costs_no_digits(scaling, mean):
+def test_a_large_mean_does_not_reduce_the_precision(scaling, mean):
     rng = np.random.default_rng(0)
     X, new = rng.normal(mean, 1.0, (200, 3)), rng.normal(mean, 1.5, (50, 3))
 
     assert_same(FeatureEncoder(scaling).fit(X), X, new)
 
 
-def test_quantiles_with_ties_at_between_and_beyond_them():
+def test_quantile_scaling_at_between_and_beyond_tied_references():
     rng = np.random.default_rng(0)
     X = np.column_stack([rng.integers(0, 4, 300), np.full(300, 7.0), rng.normal(size=300)]).astype(float)
     new = np.vstack([X[:20], X[:20] + 0.5, X.min(0), X.max(0), X.min(0) - 1, X.max(0) + 1])
@@ -157,18 +158,18 @@ def test_quantiles_with_ties_at_between_and_beyond_them():
     assert_same(FeatureEncoder("quantile", dtype=np.float64).fit(X), X, new, atol=1e-12)
 
 
-def test_the_normal_quantile_function_is_that_of_scipy():
+def test_the_normal_quantile_function_agrees_with_scipy():
     p = np.concatenate([np.linspace(1e-7, 1 - 1e-7, 1001), np.geomspace(1e-7, 0.5, 50), [0.0, 0.075, 0.925, 1.0]])[
         :, None
     ]
     container = Container()
 
-    (got,) = container.run([_normal_quantiles(Graph(container, container, np.float64), "p")], {"p": p})
+    (actual,) = container.run([_normal_quantiles(Graph(container, container, np.float64), "p")], {"p": p})
 
-    np.testing.assert_allclose(got, ndtri(np.clip(p, 1e-7, 1 - 1e-7)), rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(actual, ndtri(np.clip(p, 1e-7, 1 - 1e-7)), rtol=1e-13, atol=1e-15)
 
 
-def test_numbers_far_out_reach_the_limit_of_the_smooth_clip():
+def test_extreme_values_reach_the_limit_of_the_smooth_clip():
     X = np.random.default_rng(0).normal(size=(100, 2))
     new = np.array([[1e30, -1e30], [1e300, -1e300], [4e5, -9e9]])
 
@@ -178,7 +179,7 @@ def test_numbers_far_out_reach_the_limit_of_the_smooth_clip():
 @pytest.mark.parametrize(
     ("kind", "levels"), [(bool, 2), *((k, n) for k in (np.int64, np.float64, np.float32) for n in (2, 5, 20))]
 )
-def test_numbers_that_are_categories(kind, levels):
+def test_numbers_as_categories(kind, levels):
     rng = np.random.default_rng(0)
     column = rng.integers(0, levels, 100).astype(kind) / (1 if kind in (np.int64, bool) else 4)
     X = pd.DataFrame({"c": column.astype(kind), "x": rng.normal(size=100)})
@@ -210,7 +211,7 @@ WRITTEN = {
     st.sampled_from([0, 8]),
 )
 @pytest.mark.filterwarnings(UNSEEN)
-def test_levels_written_in_another_type_are_those_of_the_encoder(values, fitted_on, written, max_one_hot):
+def test_levels_in_another_type_have_the_codes_of_the_encoder(values, fitted_on, written, max_one_hot):
     X, new = (pd.DataFrame({"c": WRITTEN[kind](np.array(values))}) for kind in (fitted_on, written))
     encoder = FeatureEncoder(categorical_features=[0], max_one_hot=max_one_hot).fit(X)
 
@@ -218,7 +219,7 @@ def test_levels_written_in_another_type_are_those_of_the_encoder(values, fitted_
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_numbers_beyond_the_integers_of_64_bits_are_categories_too(dtype):
+def test_integers_beyond_64_bits_as_categories(dtype):
     column = np.array([3.0, 2.0**62, 2.0**63, -(2.0**63), 1e30, -1e30, np.inf], dtype=dtype).repeat(3)
     X = pd.DataFrame({"c": column, "x": np.arange(21.0)})
 
@@ -227,7 +228,7 @@ def test_numbers_beyond_the_integers_of_64_bits_are_categories_too(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["uint64", "Int64", "UInt64", "object", "uint64[pyarrow]"])
-def test_integers_that_no_float_tells_apart_are_categories_too(dtype):
+def test_integers_that_float64_cannot_distinguish_as_categories(dtype):
     last = [-(2**62), -(2**62) - 1] if dtype == "Int64" else [2**63, 2**64 - 1]
     levels = [3, 2**53, 2**53 + 1, 2**62, 2**62 + 1, *last]
     X = pd.DataFrame({"c": pd.Series(levels * 3, dtype=dtype).sort_values(ignore_index=True), "x": np.arange(21.0)})
@@ -235,25 +236,25 @@ def test_integers_that_no_float_tells_apart_are_categories_too(dtype):
     assert_same(FeatureEncoder(categorical_features=["c"]).fit(X), X.head(), X)
 
 
-def test_so_are_they_if_the_sample_has_none():
+def test_integers_that_float64_cannot_distinguish_as_categories_missing_in_the_sample():
     X = pd.DataFrame({"c": pd.Series([None, 0, 2**53 + 1] * 5, dtype="Int64"), "x": np.arange(15.0)})
 
     assert_same(FeatureEncoder(categorical_features=["c"]).fit(X), X.head(1), X)
 
 
-def test_integers_of_polars_that_no_float_tells_apart_are_categories_too():
+def test_integers_of_polars_that_float64_cannot_distinguish_as_categories():
     X = pl.DataFrame({"c": pl.Series([3, 2**53, 2**53 + 1, 2**64 - 1] * 5, dtype=pl.UInt64), "x": np.arange(20.0)})
 
     assert_same(FeatureEncoder(categorical_features=["c"]).fit(X), X.head(1), X)
 
 
-def test_the_smallest_integer_is_a_category_too():
+def test_the_smallest_integer_as_a_category():
     X = pd.DataFrame({"c": np.array([3, -(2**63)] * 5), "x": np.arange(10.0)})
 
     assert_same(FeatureEncoder(categorical_features=["c"]).fit(X), X.head(1), X)
 
 
-def test_integers_of_64_bits_without_a_sign_are_numbers():
+def test_unsigned_64_bit_integers_are_numeric():
     X = pd.DataFrame({"c": np.arange(0, 2**64, 2**59, dtype=np.uint64)})
 
     assert_same(FeatureEncoder().fit(X), X.head(1), X)
@@ -268,7 +269,7 @@ def test_an_array_of_objects_may_hold_pandas_na():
         assert_same(FeatureEncoder().fit(table), table, table)
 
 
-def test_columns_of_one_array_that_are_numbers_and_categories():
+def test_an_array_with_numeric_columns_and_categories():
     rng = np.random.default_rng(0)
     X = np.column_stack([rng.normal(size=60), rng.integers(0, 3, 60), rng.normal(size=60), rng.integers(0, 12, 60)])
 
@@ -307,8 +308,8 @@ def test_an_array_of_objects_has_an_input_per_column_or_one_for_all():
     mixed = np.array([["a", 1.5], ["b", None], [None, 2.5]] * 9, dtype=object)
     words = np.array([["a", "x"], ["b", None], [None, "y"]] * 9, dtype=object)
 
-    assert [one.name for one in inputs_of(mixed)] == ["x0", "x1"]
-    assert [(one.name, one.shape) for one in inputs_of(words)] == [("X", (2,))]
+    assert [spec.name for spec in infer_inputs(mixed)] == ["x0", "x1"]
+    assert [(spec.name, spec.shape) for spec in infer_inputs(words)] == [("X", (2,))]
     assert_same(FeatureEncoder().fit(mixed), mixed, mixed)
     assert_same(FeatureEncoder().fit(words), words, words)
 
@@ -329,12 +330,12 @@ def test_the_empty_string_as_a_category_is_refused():
     X = pd.DataFrame({"city": ["", "Rome", "Oslo"] * 10})
     clf = NeuralClassifier(hidden_layer_sizes=(4,), max_iter=1, random_state=0).fit(X, [0, 1, 1] * 10)
 
-    with pytest.raises(ValueError, match="'city' has the empty string as a category, which stands for a missing value"):
+    with pytest.raises(ValueError, match="'city' has the empty string as a category, which means missing in ONNX"):
         to_onnx(clf, X)
 
 
 @pytest.mark.filterwarnings(UNSEEN)
-def test_a_sample_of_numbers_for_a_category_of_words_is_refused():
+def test_a_numeric_sample_for_a_category_of_words_is_refused():
     X = pd.DataFrame({"city": ["Bern", "Rome", "Oslo"] * 10})
     clf = NeuralClassifier(hidden_layer_sizes=(4,), max_iter=1, random_state=0).fit(X, [0, 1, 1] * 10)
 

@@ -1,4 +1,4 @@
-"""`to_onnx`: what it gives, what it refuses, and how it says so."""
+"""`to_onnx`: results and errors."""
 
 import importlib.util
 import json
@@ -17,8 +17,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.export import to_onnx
-from sknn.export.check import run
-from sknn.export.onnx.inputs import inputs_of
+from sknn.export.check import run_graph
+from sknn.export.onnx.inputs import infer_inputs
 from tests.common import TINY, printed
 
 X = np.random.default_rng(0).normal(size=(60, 3))
@@ -29,14 +29,14 @@ FRAME = pd.DataFrame(
 
 
 def outputs(model, X=X, **options):
-    return run(to_onnx(model, X, **options), X, inputs_of(X))
+    return run_graph(to_onnx(model, X, **options), X, infer_inputs(X))
 
 
 def test_a_frame_gives_an_input_per_column_named_and_typed_like_it():
     program = to_onnx(NeuralClassifier(**TINY).fit(FRAME, CODES), FRAME)
 
-    kinds = {i.name: onnx.TensorProto.DataType.Name(i.type.tensor_type.elem_type) for i in program.graph.input}
-    assert kinds == {"a": "DOUBLE", "b": "FLOAT", "c": "INT64", "d": "BOOL", "e": "STRING"}
+    types = {i.name: onnx.TensorProto.DataType.Name(i.type.tensor_type.elem_type) for i in program.graph.input}
+    assert types == {"a": "DOUBLE", "b": "FLOAT", "c": "INT64", "d": "BOOL", "e": "STRING"}
     assert all(len(i.type.tensor_type.shape.dim) == 2 for i in program.graph.input)
     assert [output.name for output in program.graph.output] == ["label", "probabilities"]
 
@@ -44,20 +44,20 @@ def test_a_frame_gives_an_input_per_column_named_and_typed_like_it():
 def test_an_array_gives_one_input_of_its_own_type():
     for table, kind in ((X, "DOUBLE"), (X.astype(np.float32), "FLOAT"), ((X * 9).astype(np.int32), "INT64")):
         program = to_onnx(NeuralRegressor(**TINY).fit(table, X[:, 0]), table)
-        (one,) = program.graph.input
+        (value,) = program.graph.input
 
-        assert (one.name, onnx.TensorProto.DataType.Name(one.type.tensor_type.elem_type)) == ("X", kind)
+        assert (value.name, onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type)) == ("X", kind)
         assert [output.name for output in program.graph.output] == ["variable"]
 
 
-def test_columns_may_be_called_anything_even_like_an_output():
+def test_columns_may_have_any_name_even_that_of_an_output():
     odd = FRAME.set_axis(["label", "in put", "probabilities", "größe/m", "0"], axis=1)
     clf = NeuralClassifier(**TINY).fit(odd, CODES)
     program = to_onnx(clf, odd)
 
     assert [i.name for i in program.graph.input] == list(odd.columns)
     assert [output.name for output in program.graph.output] == ["label_", "probabilities_"]
-    np.testing.assert_allclose(run(program, odd, inputs_of(odd))[1], clf.predict_proba(odd), atol=1e-6)
+    np.testing.assert_allclose(run_graph(program, odd, infer_inputs(odd))[1], clf.predict_proba(odd), atol=1e-6)
 
 
 def test_a_column_without_a_name_is_refused():
@@ -122,13 +122,13 @@ def test_a_search_gives_its_best_estimator():
     np.testing.assert_allclose(outputs(search)[1], search.predict_proba(X), atol=1e-6)
 
 
-def test_any_other_estimator_that_skl2onnx_knows_is_exported_and_checked_alike():
+def test_estimators_of_scikit_learn_are_exported_and_checked_too():
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, CODES)
 
     np.testing.assert_allclose(outputs(model)[1], model.predict_proba(X), atol=1e-6)
 
 
-def test_path_is_where_the_graph_is_written(tmp_path):
+def test_the_graph_is_written_to_path(tmp_path):
     program = to_onnx(NeuralRegressor(**TINY).fit(X, X[:, 0]), X, path=tmp_path / "model.onnx")
 
     assert onnx.load(tmp_path / "model.onnx") == program
@@ -140,13 +140,13 @@ def test_exporting_twice_gives_the_same_bytes():
     assert to_onnx(clf, FRAME).SerializeToString() == to_onnx(clf, FRAME).SerializeToString()
 
 
-def test_rows_go_through_in_any_number():
+def test_any_number_of_rows_can_be_predicted():
     clf = NeuralClassifier(**TINY | {"ensemble_size": 2, "numeric_embedding": "periodic"}).fit(FRAME, CODES)
     program = to_onnx(clf, FRAME)
 
     for n in (1, 2, 60):
         np.testing.assert_allclose(
-            run(program, FRAME[:n], inputs_of(FRAME))[1], clf.predict_proba(FRAME[:n]), atol=1e-6
+            run_graph(program, FRAME[:n], infer_inputs(FRAME))[1], clf.predict_proba(FRAME[:n]), atol=1e-6
         )
 
 
@@ -181,7 +181,7 @@ def test_a_list_is_refused_because_it_has_no_types():
     reg = NeuralRegressor(**TINY).fit(X, X[:, 0])
 
     with pytest.raises(
-        ValueError, match="X_sample has to be a frame or an array, whose types the graph takes; got list"
+        ValueError, match="X_sample has to be a frame or an array, so that its columns have types; got list"
     ):
         to_onnx(reg, X.tolist())
 
@@ -194,7 +194,7 @@ def test_an_opset_out_of_range_is_refused(opset):
         to_onnx(reg, X, target_opset=opset)
 
 
-def test_a_sample_of_other_columns_gets_the_complaint_of_the_estimator():
+def test_a_sample_with_other_columns_raises_the_error_of_the_estimator():
     reg = NeuralRegressor(**TINY).fit(FRAME, X[:, 0])
 
     with pytest.raises(ValueError, match="feature names should match"):
@@ -234,7 +234,7 @@ except ImportError as error:
 """
 
 
-def test_without_the_extra_the_module_is_imported_and_the_function_says_what_is_missing():
+def test_without_the_extra_the_module_can_be_imported_and_the_function_names_the_package():
     assert (
         printed("-c", WITHOUT_ONNX)
         == "to_onnx needs onnx, onnxruntime, skl2onnx; install it with: pip install 'sknn[onnx]'\n"
@@ -242,12 +242,12 @@ def test_without_the_extra_the_module_is_imported_and_the_function_says_what_is_
 
 
 def column_pipeline():
-    """On the columns a and e of five."""
+    """Fit a pipeline on columns a and e of five."""
     steps = make_column_transformer((StandardScaler(), ["a"]), (OneHotEncoder(handle_unknown="ignore"), ["e"]))
     return make_pipeline(steps, NeuralClassifier(**TINY)).fit(FRAME, CODES)
 
 
-def test_columns_of_a_sample_may_come_in_another_order_and_beside_others():
+def test_a_sample_may_have_another_order_of_columns_and_more_columns():
     model = column_pipeline()
     shuffled = FRAME.assign(extra=1.0)[["extra", "e", "d", "c", "b", "a"]]
     program = to_onnx(model, shuffled)
@@ -256,30 +256,30 @@ def test_columns_of_a_sample_may_come_in_another_order_and_beside_others():
     assert program.SerializeToString() == to_onnx(model, FRAME).SerializeToString()
 
 
-def test_a_sample_without_a_column_of_the_fit_is_refused_by_name():
+def test_the_error_names_columns_that_the_sample_lacks():
     with pytest.raises(ValueError, match=r"X_sample lacks columns that the model was fitted with: \['b', 'd'\]"):
         to_onnx(column_pipeline(), FRAME[["a", "c", "e"]])
 
 
-def test_a_label_beyond_the_integers_of_onnx_is_refused():
+def test_a_label_too_large_for_int64_is_refused():
     labels = np.array([1, 2**63 + 5], dtype=np.uint64)[(X[:, 0] > 0).astype(int)]
 
     with pytest.raises(ValueError, match="Class label 9223372036854775813 does not fit in ONNX's int64"):
         to_onnx(NeuralClassifier(**TINY).fit(X, labels), X)
 
 
-def test_a_folder_as_path_is_refused_before_the_work(tmp_path):
+def test_a_folder_as_path_is_refused_at_once(tmp_path):
     with pytest.raises(IsADirectoryError, match="is a folder; use the path of a file"):
         to_onnx(NeuralClassifier(**TINY).fit(X, CODES), X, path=tmp_path)
 
 
-def test_a_lone_estimator_needs_no_sample_and_tells_nothing_of_data():
+def test_an_estimator_needs_no_sample_and_has_no_summary_then():
     clf = NeuralClassifier(**TINY).fit(FRAME.drop(columns="d"), CODES)
     program = to_onnx(clf)
-    told = json.loads(program.metadata_props[0].value)
+    metadata = json.loads(program.metadata_props[0].value)
 
-    assert told["data"] is None
-    assert [(feature["name"], feature["type"]) for feature in told["features"]] == [
+    assert metadata["data"] is None
+    assert [(feature["name"], feature["type"]) for feature in metadata["features"]] == [
         *(("a", "double"), ("b", "double"), ("c", "double"), ("e", "string")),
     ]
     with pytest.raises(NotFittedError):

@@ -1,4 +1,4 @@
-"""Hostile columns: an export predicts what the model predicts, on rows that the sample lacks, or names the column."""
+"""Columns of extreme values: an export agrees with the model on new rows, or the error names the column."""
 
 import re
 import warnings
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sknn import NeuralClassifier, OnnxPredictor
 from sknn.export import to_onnx
 
-EXAMPLES = 120  # some seconds; thousands find no more
+EXAMPLES = 120  # some seconds; thousands find nothing more
 ROWS = 12
 LARGEST, SMALLEST = np.finfo(np.float64).max, 5e-324
 SMALL = {"hidden_layer_sizes": (4,), "max_iter": 3, "ensemble_size": 1, "random_state": 0, "early_stopping": False}
@@ -57,7 +57,7 @@ POLARS = {"int64": pl.Int64, "uint64": pl.UInt64, "float64": pl.Float64, "bool":
 
 @st.composite
 def tables(draw):
-    """Rows of a few columns, and which of these are named as categories."""
+    """Draw a few columns, and the columns that are listed as categories."""
     kinds = draw(st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, max_size=3))
     columns = {}
     for j, kind in enumerate(kinds):
@@ -79,7 +79,7 @@ def as_table(kind, columns, kinds):
     return frame.to_numpy() if kind == "array" else frame
 
 
-def places(names, columns, is_array):
+def column_indices(names, columns, is_array):
     return [list(columns).index(name) if is_array else name for name in dict.fromkeys(names)]
 
 
@@ -94,22 +94,22 @@ def places(names, columns, is_array):
 def test_an_export_agrees_on_rows_that_the_sample_lacks_or_names_the_column(table, kind, n_sample, scaling, from_dtype):
     columns, kinds, chosen = table
     X = as_table(kind, columns, kinds)
-    features = "from_dtype" if from_dtype else places(chosen, columns, kind == "array")
+    features = "from_dtype" if from_dtype else column_indices(chosen, columns, kind == "array")
     model = NeuralClassifier(**SMALL, scaling=scaling, categorical_features=features)
     with warnings.catch_warnings(action="ignore"):
         try:
             expected = model.fit(X, LABELS).predict_proba(X)
         except (ValueError, ArithmeticError):  # the estimator itself refuses the table
             assume(False)
-    got = exported_or_refused(model, X, n_sample)
-    if isinstance(got, ValueError):
-        assert re.match(r"Column ('[cx]\d'|'X'|\d) ", str(got)), str(got)
+    result = exported_or_refused(model, X, n_sample)
+    if isinstance(result, ValueError):
+        assert re.match(r"Column ('[cx]\d'|'X'|\d) ", str(result)), str(result)
     else:
-        np.testing.assert_allclose(got, expected, atol=2e-5)
+        np.testing.assert_allclose(result, expected, atol=2e-5)
 
 
 def exported_or_refused(model, X, n_sample):
-    """The graph's probabilities of all rows, or the error of the export or of the prediction."""
+    """Return the graph's probabilities for all rows, or the error of the export or prediction."""
     try:
         predictor = OnnxPredictor(to_onnx(model, X[:n_sample]).SerializeToString())
         return predictor.predict_proba(X)
@@ -117,7 +117,7 @@ def exported_or_refused(model, X, n_sample):
         return error
 
 
-def test_without_a_sample_it_agrees_too():
+def test_an_export_without_a_sample_agrees_too():
     X = pd.DataFrame({"c": [3.0, 2.0**63, 1e30] * 4, "d": np.array([3, 2**53 + 1, 2**64 - 1] * 4, dtype=np.uint64)})
     model = NeuralClassifier(**SMALL, categorical_features=["c", "d"]).fit(X, LABELS)
 
@@ -127,7 +127,7 @@ def test_without_a_sample_it_agrees_too():
 
 
 @pytest.mark.parametrize("n_sample", [1, ROWS])
-def test_numbers_up_to_the_largest_are_exported(n_sample):
+def test_columns_of_the_largest_numbers_are_exported(n_sample):
     X = pd.DataFrame({"large": np.linspace(-LARGEST / 2, LARGEST / 2, ROWS) * 2, "tiny": np.arange(ROWS) * SMALLEST})
     model = NeuralClassifier(**SMALL).fit(X, LABELS)
 

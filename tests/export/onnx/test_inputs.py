@@ -16,8 +16,8 @@ from sklearn.preprocessing import StandardScaler
 import sknn.export
 from sknn import NeuralClassifier
 from sknn.export import to_onnx
-from sknn.export.check import run
-from sknn.export.onnx.inputs import Input, feeds, inputs_of
+from sknn.export.check import run_graph
+from sknn.export.onnx.inputs import InputSpec, infer_inputs, make_feed
 from tests.common import TINY
 
 X = np.random.default_rng(0).normal(size=(40, 3))
@@ -28,7 +28,7 @@ INSIDE = ["label", "label_", "probabilities", "X", "table", "table0", "table0_",
 @given(
     st.lists(st.one_of(st.text(min_size=1, max_size=4), st.sampled_from(INSIDE)), min_size=3, max_size=3, unique=True)
 )
-def test_inputs_are_called_like_the_columns_whatever_these_are_called(names):
+def test_inputs_have_the_names_of_the_columns(names):
     frame = pd.DataFrame(dict(zip(names, X.T, strict=True)))
     frame[names[1]] = frame[names[1]].astype(np.float32)
     for model in (NeuralClassifier(**TINY), make_pipeline(StandardScaler(), NeuralClassifier(**TINY))):
@@ -36,7 +36,9 @@ def test_inputs_are_called_like_the_columns_whatever_these_are_called(names):
         onnx.checker.check_model(program, full_check=True)
 
         assert [value.name for value in program.graph.input] == names
-        np.testing.assert_allclose(run(program, frame, inputs_of(frame))[1], model.predict_proba(frame), atol=1e-6)
+        np.testing.assert_allclose(
+            run_graph(program, frame, infer_inputs(frame))[1], model.predict_proba(frame), atol=1e-6
+        )
 
 
 @pytest.mark.parametrize(
@@ -60,16 +62,16 @@ def test_inputs_are_called_like_the_columns_whatever_these_are_called(names):
 )
 def test_a_column_becomes_a_tensor_of_its_type(column, kind, tensor):
     frame = pd.DataFrame({"c": column}) if isinstance(column, pd.Series) else pl.DataFrame({"c": column})
-    inputs = inputs_of(frame)
+    inputs = infer_inputs(frame)
 
-    assert inputs == [Input("c", kind, (1,), 0)]
-    np.testing.assert_array_equal(feeds(frame, inputs)["c"], tensor[:, None])
-    assert feeds(frame, inputs)["c"].dtype == tensor.dtype
+    assert inputs == [InputSpec("c", kind, (1,), 0)]
+    np.testing.assert_array_equal(make_feed(frame, inputs)["c"], tensor[:, None])
+    assert make_feed(frame, inputs)["c"].dtype == tensor.dtype
 
 
-# --- Strings that have no form in UTF-8 -----------------------------------------------------------------------------
+# --- Strings that UTF-8 cannot encode -------------------------------------------------------------------------------
 
-BROKEN = "a\ud800"  # with a lone surrogate, as Python makes them of broken files
+BROKEN = "a\ud800"  # a lone surrogate, which Python makes when it reads broken files
 
 
 def fitted(column, names=("number", "word")):
@@ -78,25 +80,25 @@ def fitted(column, names=("number", "word")):
     return NeuralClassifier(**TINY).fit(frame, [0, 1] * 20), frame
 
 
-def test_a_category_without_a_form_in_utf_8_is_refused_by_name_also_if_the_sample_lacks_it():
+def test_a_category_that_utf_8_cannot_encode_is_refused_even_if_the_sample_lacks_it():
     clf, frame = fitted(["b"] * 20 + [BROKEN] * 20)
 
     for model, sample in ((clf, frame.head()), (make_pipeline(clf).fit(frame, [0, 1] * 20), frame.head()), (clf, None)):
         with pytest.raises(
-            ValueError, match=r"^Column 'word' holds 'a\\ud800', which has no form in UTF-8 .* replace it before fit"
+            ValueError, match=r"^Column 'word' holds 'a\\ud800', which UTF-8 cannot encode .* replace it before fit"
         ):
             to_onnx(model, sample)
 
 
 @pytest.mark.filterwarnings("ignore:Column 'word' holds no level")
-def test_a_value_of_the_sample_without_a_form_in_utf_8_is_refused_by_name():
+def test_a_value_of_the_sample_that_utf_8_cannot_encode_is_refused():
     clf, frame = fitted(["b", "c"] * 20)
 
-    with pytest.raises(ValueError, match=r"^Column 'word' holds 'a\\ud800', which has no form in UTF-8"):
+    with pytest.raises(ValueError, match=r"^Column 'word' holds 'a\\ud800', which UTF-8 cannot encode"):
         to_onnx(clf, frame.assign(word=pd.Series([BROKEN] * 40, dtype=object)))
 
 
-def test_a_column_whose_name_has_no_form_in_utf_8_is_refused():
+def test_a_column_name_that_utf_8_cannot_encode_is_refused():
     clf, frame = fitted(["b", "c"] * 20, ["number", BROKEN])
 
     with pytest.raises(
@@ -105,18 +107,18 @@ def test_a_column_whose_name_has_no_form_in_utf_8_is_refused():
         to_onnx(clf, frame)
 
 
-def test_a_label_without_a_form_in_utf_8_is_refused():
+def test_a_label_that_utf_8_cannot_encode_is_refused():
     clf = NeuralClassifier(**TINY).fit(X, np.array(["b", BROKEN], dtype=object)[[0, 1] * 20])
 
     with pytest.raises(
-        ValueError, match=r"Class label 'a\\ud800' has no form in UTF-8 .* encode the labels before fit"
+        ValueError, match=r"Class label 'a\\ud800' cannot be encoded in UTF-8 .* encode the labels before fit"
     ):
         to_onnx(clf, X)
 
 
-def test_the_page_on_exporting_lists_every_operator_that_we_write():
+def test_the_export_page_lists_every_operator_of_our_graphs():
     page = (Path(sknn.__file__).parent.parent / "docs" / "export.md").read_text()
-    told = set(re.findall(r"\w+", page.partition("these operators only: ")[2].partition(", and ZipMap")[0]))
+    listed = set(re.findall(r"\w+", page.partition("these operators only: ")[2].partition(", and ZipMap")[0]))
     source = "".join(path.read_text() for path in Path(sknn.export.__file__).parent.glob("onnx/*.py"))
 
-    assert told == set(re.findall(r'(?:graph|self)\("(\w+)"', source)) | {"TopK", "LabelEncoder"}
+    assert listed == set(re.findall(r'(?:graph|self)\("(\w+)"', source)) | {"TopK", "LabelEncoder"}

@@ -1,4 +1,4 @@
-"""Every task by every kind of table: the graph, run by ONNX Runtime on rows it has not seen, against the estimator."""
+"""Every task with every type of table: the graph's predictions of new rows against the estimator's."""
 
 import numpy as np
 import onnx
@@ -14,7 +14,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.export import to_onnx
-from sknn.export.onnx.inputs import feeds, inputs_of
+from sknn.export.onnx.inputs import infer_inputs, make_feed
 
 N = 80
 SMALL = {"hidden_layer_sizes": (8,), "max_iter": 2, "random_state": 0}
@@ -32,7 +32,7 @@ class TwoLayers(torch.nn.Module):
 
 
 def table(seed, new=False):
-    """Numbers and categories with missing values; in new rows also categories that the fit has not seen."""
+    """Return rows with missing values; new rows also have categories that the fit has not seen."""
     rng = np.random.default_rng(seed)
     frame = pd.DataFrame(
         {
@@ -46,7 +46,7 @@ def table(seed, new=False):
         }
     )
     frame.loc[::9, "height"] = np.nan
-    frame.loc[::7, ["plan", "city"]] = np.nan  # None, which pandas 2 keeps, is a category to an imputer
+    frame.loc[::7, ["plan", "city"]] = np.nan  # pandas 2 keeps None, which an imputer takes for a category
     frame.loc[::5, "shop"] = None
     if new:
         frame.loc[::4, ["plan", "city", "shop"]] = "never seen"
@@ -69,7 +69,7 @@ def sparse(seed):
     return sp.csr_array(rng.random((N, 6)) * (rng.random((N, 6)) < 0.3))
 
 
-# Parameters; what wraps the estimator; training rows; new rows.
+# Parameters, function that wraps the estimator, training rows, new rows.
 TABLES = {
     "numbers": ({"ensemble_size": 1}, None, numbers(0), numbers(1)),
     "float32 numbers": ({"ensemble_size": 1}, None, numbers(0).astype(np.float32), numbers(1).astype(np.float32)),
@@ -103,21 +103,21 @@ TASKS = {
 
 def run(program, X, sample):
     session = onnxruntime.InferenceSession(program.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, feeds(X, inputs_of(sample)))
+    return session.run(None, make_feed(X, infer_inputs(sample)))
 
 
-# Every task with every table; but for one task for each table, they are slow.
+# Every task with every table. Except for one task for each table, they are marked as slow.
 PAIRS = [
-    pytest.param(task, its_table, marks=[] if i % len(TASKS) == j else pytest.mark.slow)
-    for i, its_table in enumerate(TABLES)
+    pytest.param(task, table, marks=[] if i % len(TASKS) == j else pytest.mark.slow)
+    for i, table in enumerate(TABLES)
     for j, task in enumerate(TASKS)
 ]
 
 
-@pytest.mark.parametrize(("task", "its_table"), PAIRS)
-def test_the_graph_predicts_new_rows_as_the_estimator_does(task, its_table):
+@pytest.mark.parametrize(("task", "table"), PAIRS)
+def test_the_graph_predicts_new_rows_as_the_estimator_does(task, table):
     est, y = TASKS[task]
-    parameters, wrap, X, new = TABLES[its_table]
+    parameters, wrap, X, new = TABLES[table]
     est = type(est)(**est.get_params()).set_params(**parameters)
     model = (wrap(est) if wrap else est).fit(X, y)
     X, new = (rows.toarray() if sp.issparse(rows) else rows for rows in (X, new))
@@ -138,11 +138,11 @@ def test_the_graph_predicts_new_rows_as_the_estimator_does(task, its_table):
 
 @pytest.mark.parametrize("opset", range(15, 23))
 @pytest.mark.parametrize(
-    ("task", "its_table"), [("quantiles", "ensemble"), ("strings", "one with all embeddings"), ("strings", "pipeline")]
+    ("task", "table"), [("quantiles", "ensemble"), ("strings", "one with all embeddings"), ("strings", "pipeline")]
 )
-def test_every_opset_gives_a_valid_graph_of_that_opset(task, its_table, opset):
+def test_every_opset_gives_a_valid_graph_of_that_opset(task, table, opset):
     est, y = TASKS[task]
-    parameters, wrap, X, new = TABLES[its_table]
+    parameters, wrap, X, new = TABLES[table]
     est = type(est)(**est.get_params()).set_params(**parameters, max_iter=1)
     model = (wrap(est) if wrap else est).fit(X, y)
 

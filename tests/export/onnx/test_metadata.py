@@ -1,4 +1,4 @@
-"""What a graph tells about itself."""
+"""The metadata of a graph."""
 
 import json
 
@@ -23,32 +23,36 @@ def document(model, X):
 
 
 def test_columns_outputs_and_classes():
-    told = document(NeuralClassifier(**TINY).fit(FRAME, np.array(["no", "yes"])[(X[:, 0] > 0).astype(int)]), FRAME)
+    metadata = document(NeuralClassifier(**TINY).fit(FRAME, np.array(["no", "yes"])[(X[:, 0] > 0).astype(int)]), FRAME)
 
-    assert told["format"] == 1
-    assert told["sknn_version"] == sknn.__version__
-    assert (told["estimator"], told["task"], told["classes"]) == ("NeuralClassifier", "binary", ["no", "yes"])
-    assert told["features"] == [{"name": "size", "type": "double"}, {"name": "city", "type": "string"}]
-    assert told["inputs"][0] == {"name": "size", "type": "double", "shape": [None, 1]}
-    assert told["outputs"] == ["label", "probabilities"]
-    assert told["quantiles"] is None
+    assert metadata["format"] == 1
+    assert metadata["sknn_version"] == sknn.__version__
+    assert (metadata["estimator"], metadata["task"], metadata["classes"]) == (
+        "NeuralClassifier",
+        "binary",
+        ["no", "yes"],
+    )
+    assert metadata["features"] == [{"name": "size", "type": "double"}, {"name": "city", "type": "string"}]
+    assert metadata["inputs"][0] == {"name": "size", "type": "double", "shape": [None, 1]}
+    assert metadata["outputs"] == ["label", "probabilities"]
+    assert metadata["quantiles"] is None
 
 
 def test_an_array_has_one_input_and_a_feature_per_column():
-    told = document(NeuralRegressor(**TINY).fit(X, X[:, 0]), X)
+    metadata = document(NeuralRegressor(**TINY).fit(X, X[:, 0]), X)
 
-    assert told["inputs"] == [{"name": "X", "type": "double", "shape": [None, 2]}]
-    assert told["features"] == [{"name": "x0", "type": "double"}, {"name": "x1", "type": "double"}]
-    assert (told["outputs"], told["classes"]) == (["variable"], None)
+    assert metadata["inputs"] == [{"name": "X", "type": "double", "shape": [None, 2]}]
+    assert metadata["features"] == [{"name": "x0", "type": "double"}, {"name": "x1", "type": "double"}]
+    assert (metadata["outputs"], metadata["classes"]) == (["variable"], None)
 
 
 def test_the_data_are_summarised():
     frame = FRAME.assign(size=FRAME["size"].where(FRAME.index % 6 > 0))
-    told = document(NeuralRegressor(**TINY).fit(frame, X[:, 0]), frame)["data"]
-    size, city = told["columns"]
+    metadata = document(NeuralRegressor(**TINY).fit(frame, X[:, 0]), frame)["data"]
+    size, city = metadata["columns"]
     present = frame["size"].dropna()
 
-    assert told["n_rows"] == 60
+    assert metadata["n_rows"] == 60
     assert (size["kind"], size["count"], size["missing"]) == ("number", 50, pytest.approx(1 / 6))
     assert (size["mean"], size["std"]) == pytest.approx((present.mean(), present.std(ddof=0)))
     assert size["deciles"] == pytest.approx(present.quantile(np.linspace(0, 1, 11)).tolist())
@@ -62,7 +66,7 @@ def test_the_data_are_summarised():
     }
 
 
-def test_a_column_without_any_number_and_one_of_many_levels():
+def test_summaries_of_an_empty_column_and_of_many_levels():
     frame = pd.DataFrame({"none": np.full(150, np.nan), "name": [f"n{i}" for i in range(150)]})
     none, name = document(NeuralRegressor(**TINY).fit(frame, np.arange(150.0)), frame)["data"]["columns"]
 
@@ -73,26 +77,26 @@ def test_a_column_without_any_number_and_one_of_many_levels():
 def test_numbers_of_any_size_are_summarised():
     tiny, large = np.array([1.0, 2, 3] * 20) * 5e-324, np.linspace(-1.0, 1.0, 60) * np.finfo(float).max
     frame = pd.DataFrame({"tiny": tiny, "large": large, "zero": 0.0, "far": np.linspace(1e9, 1e9 + 1, 60)})
-    told = document(NeuralRegressor(**TINY).fit(frame, X[:, 0]), frame)["data"]["columns"]
+    metadata = document(NeuralRegressor(**TINY).fit(frame, X[:, 0]), frame)["data"]["columns"]
 
-    assert [column["deciles"] for column in told] == [
+    assert [column["deciles"] for column in metadata] == [
         [1 * 5e-324] * 4 + [2 * 5e-324] * 3 + [3 * 5e-324] * 4,
         pytest.approx((np.linspace(-1.0, 1.0, 11) * np.finfo(float).max).tolist()),
         [0.0] * 11,
         pytest.approx(np.linspace(1e9, 1e9 + 1, 11).tolist(), abs=1e-6),
     ]
-    assert [column["mean"] for column in told] == [2 * 5e-324, pytest.approx(0, abs=1e294), 0.0, 1e9 + 0.5]
+    assert [column["mean"] for column in metadata] == [2 * 5e-324, pytest.approx(0, abs=1e294), 0.0, 1e9 + 0.5]
     expected = [1 * 5e-324, (large / 1e300).std() * 1e300, 0.0, (frame["far"] - 1e9).std(ddof=0)]
-    assert [column["std"] for column in told] == pytest.approx(expected, rel=1e-6, abs=0)
+    assert [column["std"] for column in metadata] == pytest.approx(expected, rel=1e-6, abs=0)
 
 
-def test_the_moments_of_ordinary_numbers_are_those_of_numpy():
-    told = document(NeuralRegressor(**TINY).fit(X, X[:, 0]), X)["data"]["columns"]
+def test_the_moments_agree_with_numpy():
+    metadata = document(NeuralRegressor(**TINY).fit(X, X[:, 0]), X)["data"]["columns"]
 
-    assert [(column["mean"], column["std"]) for column in told] == [
+    assert [(column["mean"], column["std"]) for column in metadata] == [
         (x.mean(), x.std()) for x in np.ascontiguousarray(X.T)
     ]
-    assert [column["deciles"] for column in told] == np.quantile(X, np.linspace(0, 1, 11), axis=0).T.tolist()
+    assert [column["deciles"] for column in metadata] == np.quantile(X, np.linspace(0, 1, 11), axis=0).T.tolist()
 
 
 @pytest.mark.parametrize(
@@ -107,15 +111,15 @@ def test_the_moments_of_ordinary_numbers_are_those_of_numpy():
     ],
     ids=["multiclass", "multilabel", "multi-output", "quantiles", "foreign classifier", "foreign regressor"],
 )
-def test_the_task_is_told(model, y, task):
-    told = document(model.fit(X, y), X)
+def test_the_metadata_hold_the_task(model, y, task):
+    metadata = document(model.fit(X, y), X)
 
-    assert told["task"] == task
-    assert told["quantiles"] == ([0.1, 0.9] if task == "quantiles" else None)
-    assert told["classes"] == (model.classes_.tolist() if hasattr(model, "classes_") else None)
+    assert metadata["task"] == task
+    assert metadata["quantiles"] == ([0.1, 0.9] if task == "quantiles" else None)
+    assert metadata["classes"] == (model.classes_.tolist() if hasattr(model, "classes_") else None)
 
 
-def test_numbers_of_classes_stay_numbers_and_bools_stay_bools():
+def test_numeric_classes_stay_numbers_and_bools_stay_bools():
     assert document(NeuralClassifier(**TINY).fit(X, X[:, 0] > 0), X)["classes"] == [False, True]
 
 
@@ -124,7 +128,7 @@ def test_rows_of_more_dimensions_have_no_columns():
 
     images = X.reshape(60, 1, 2).astype(np.float32)
     param_buffer = lambda shape, k: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, k))  # noqa: E731
-    told = document(NeuralRegressor(module=param_buffer, ensemble_size=1, max_iter=1).fit(images, X[:, 0]), images)
+    metadata = document(NeuralRegressor(module=param_buffer, ensemble_size=1, max_iter=1).fit(images, X[:, 0]), images)
 
-    assert told["inputs"] == [{"name": "X", "type": "float", "shape": [None, 1, 2]}]
-    assert (told["features"], told["data"]) == ([], {"n_rows": 60, "columns": []})
+    assert metadata["inputs"] == [{"name": "X", "type": "float", "shape": [None, 1, 2]}]
+    assert (metadata["features"], metadata["data"]) == ([], {"n_rows": 60, "columns": []})

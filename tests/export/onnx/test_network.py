@@ -7,8 +7,8 @@ from sklearn.datasets import make_regression
 
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.export import to_onnx
-from sknn.export.check import run
-from sknn.export.onnx.inputs import inputs_of
+from sknn.export.check import run_graph
+from sknn.export.onnx.inputs import infer_inputs
 from sknn.network.activations import ACTIVATIONS
 
 SMALL = {"hidden_layer_sizes": (8, 6), "max_iter": 2, "random_state": 0, "ensemble_size": 2}
@@ -17,7 +17,7 @@ NEW = make_regression(40, 5, random_state=1)[0] * 3
 
 
 def outputs(est, X=X, new=NEW, **options):
-    return run(to_onnx(est, X, **options), new, inputs_of(X))
+    return run_graph(to_onnx(est, X, **options), new, infer_inputs(X))
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
@@ -27,7 +27,7 @@ def test_every_activation_in_both_precisions(activation, precision):
     (values,) = outputs(reg)
 
     assert values.dtype == precision
-    exact = precision == "float64" and activation != "gelu"  # ONNX Runtime has erf in single precision only
+    exact = precision == "float64" and activation != "gelu"  # ONNX Runtime computes Erf in single precision only
     np.testing.assert_allclose(values[:, 0], reg.predict(NEW), rtol=1e-12 if exact else 2e-6, atol=0 if exact else 1e-4)
 
 
@@ -65,14 +65,14 @@ def focal(z, y):
 
 
 @pytest.mark.parametrize("y", [(Y > 0).astype(int), np.digitize(Y, [-50, 50])], ids=["binary", "multiclass"])
-def test_a_loss_of_ones_own_keeps_the_link_of_the_classifier(y):
+def test_a_custom_loss_keeps_the_link_of_the_classifier(y):
     clf = NeuralClassifier(loss=lambda z, y: focal(z, y).sum(-1), **SMALL).fit(X, y)
 
     np.testing.assert_allclose(outputs(clf)[1], clf.predict_proba(NEW), atol=1e-6)
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "adam", "sgd"])
-def test_every_solver_whichever_precision_it_takes(solver):
+def test_every_solver_and_precision(solver):
     clf = NeuralClassifier(solver=solver, scaling="standard", learning_rate="cosine", **SMALL)
     clf.fit(X, Y > 0) if solver != "lbfgs" else clf.set_params(max_iter=500, tol=1e-2).fit(X, Y > 0)
     p = outputs(clf)[1]
@@ -110,7 +110,7 @@ def test_numeric_embeddings_without_any_other_column(embedding, members, precisi
 
 
 @pytest.mark.parametrize("members", [1, 2])
-def test_a_table_of_embedded_categories_alone(members):
+def test_a_table_with_embedded_categories_only(members):
     words = np.array([f"level {i}" for i in np.random.default_rng(0).integers(0, 12, 80)], dtype=object)[:, None]
     clf = NeuralClassifier(**SMALL | {"ensemble_size": members}).fit(words, Y > 0)
     new = np.array([["level 3"], ["never seen"], [None]], dtype=object)
@@ -118,11 +118,13 @@ def test_a_table_of_embedded_categories_alone(members):
     np.testing.assert_allclose(outputs(clf, words, new)[1], clf.predict_proba(new), atol=1e-6)
 
 
-def test_batch_norm_is_multiplied_into_the_layer_before():
+def test_batch_norm_is_folded_into_the_previous_layer():
     reg = NeuralRegressor(batch_norm=True, **SMALL).fit(X, Y)
     program = to_onnx(reg, X)
 
-    np.testing.assert_allclose(run(program, NEW, inputs_of(X))[0][:, 0], reg.predict(NEW), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(
+        run_graph(program, NEW, infer_inputs(X))[0][:, 0], reg.predict(NEW), rtol=1e-5, atol=1e-4
+    )
     assert "BatchNormalization" not in {node.op_type for node in program.graph.node}
 
 

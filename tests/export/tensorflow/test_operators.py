@@ -1,4 +1,4 @@
-"""Each operator does in TensorFlow what it does in ONNX Runtime."""
+"""Each operator has the same result in TensorFlow as in ONNX Runtime."""
 
 import re
 from pathlib import Path
@@ -28,7 +28,7 @@ def axes(*numbers):
     return np.array(numbers, dtype=np.int64)
 
 
-# operator, opset, inputs, attributes
+# Operator, opset, inputs, attributes.
 CASES = [
     *[
         (op, 18, [WIDE], {})
@@ -180,7 +180,7 @@ def test_an_operator_does_what_it_does_in_onnx_runtime(case):
         if name
     }
 
-    # The first input's number of rows is open, as that of a batch is.
+    # The number of rows of the first input is undeclared, like that of a batch.
     @tf.function(
         input_signature=[tf.TensorSpec([None, *np.shape(inputs[0])[1:]], constants["in0"].dtype)], autograph=False
     )
@@ -190,10 +190,10 @@ def test_an_operator_does_what_it_does_in_onnx_runtime(case):
         return [values[name] for name in node.output]
 
     expected = by_onnx_runtime(node, opset, inputs)
-    for want, got in zip(expected, run(constants["in0"]), strict=True):
-        assert got.shape == want.shape
-        if want.dtype == object:
-            assert [text.decode() for text in got.numpy().ravel()] == want.ravel().tolist()
+    for reference, actual in zip(expected, run(constants["in0"]), strict=True):
+        assert actual.shape == reference.shape
+        if reference.dtype == object:
+            assert [text.decode() for text in actual.numpy().ravel()] == reference.ravel().tolist()
         else:
-            assert got.dtype == tf.as_dtype(want.dtype)
-            np.testing.assert_allclose(got.numpy(), want, rtol=2e-6, atol=1e-7)
+            assert actual.dtype == tf.as_dtype(reference.dtype)
+            np.testing.assert_allclose(actual.numpy(), reference, rtol=2e-6, atol=1e-7)

@@ -1,4 +1,4 @@
-"""A pipeline predicts the same in TensorFlow, by the names of its columns."""
+"""A SavedModel has the predictions of its pipeline, and inputs named after the columns."""
 
 import json
 import sys
@@ -69,7 +69,7 @@ def fitted(model, X, y):
 
 
 def tensors_of(X, names):
-    """What a program that knows nothing of sknn would send."""
+    """Return the tensors that a program without sknn would send."""
     import tensorflow as tf
 
     if not hasattr(X, "columns"):
@@ -107,7 +107,7 @@ def test_a_saved_model_predicts_what_the_model_predicts(case, tmp_path):
 
 
 @pytest.mark.tensorflow
-def test_inputs_have_names_and_types_and_the_folder_describes_itself(tmp_path):
+def test_inputs_have_names_and_types_and_the_folder_holds_the_metadata(tmp_path):
     import tensorflow as tf
 
     model = NeuralClassifier(**QUICK).fit(FRAME, LABELS)
@@ -129,7 +129,7 @@ def test_inputs_have_names_and_types_and_the_folder_describes_itself(tmp_path):
 
 
 @pytest.mark.tensorflow
-def test_a_column_may_be_called_like_an_output(tmp_path):
+def test_a_column_may_have_the_name_of_an_output(tmp_path):
     import tensorflow as tf
 
     frame = pd.DataFrame(NUMBERS, columns=["label", "probabilities", "X"])
@@ -141,7 +141,7 @@ def test_a_column_may_be_called_like_an_output(tmp_path):
 
 
 @pytest.mark.tensorflow
-def test_nothing_is_left_of_what_goes_wrong(tmp_path, monkeypatch):
+def test_a_failed_export_leaves_no_files(tmp_path, monkeypatch):
     model = NeuralClassifier(**QUICK).fit(NUMBERS, LABELS)
     monkeypatch.setitem(
         sys.modules["sknn.export.tensorflow.saved_model"].FUNCTIONS, "Sigmoid", lambda tf, x: tf.tanh(x)
@@ -154,7 +154,7 @@ def test_nothing_is_left_of_what_goes_wrong(tmp_path, monkeypatch):
 
 
 @pytest.mark.tensorflow
-def test_what_cannot_be_translated_is_named(tmp_path):
+def test_operators_that_cannot_be_translated_are_named(tmp_path):
     tree = DecisionTreeClassifier(max_depth=2).fit(NUMBERS, LABELS)
 
     with pytest.raises(ValueError, match="operators that are not translated to TensorFlow: TreeEnsembleClassifier"):
@@ -177,7 +177,7 @@ def test_without_tensorflow_the_error_names_the_extra(tmp_path, monkeypatch):
 
 
 @given(st.lists(st.text(max_size=6) | st.sampled_from(["a b", "a_b", "a-b", "class", "self", "2"]), unique=True))
-def test_names_of_a_signature_are_python_names_that_differ(names):
+def test_the_names_of_a_signature_are_different_python_names(names):
     given = signature_names(names)
 
     assert list(given) == names

@@ -1,4 +1,4 @@
-"""A program of torch's own predicts what the estimator predicts, in a process that knows nothing of sknn."""
+"""A `torch.export` program has the predictions of the estimator, also in a process without sknn."""
 
 import json
 
@@ -73,19 +73,19 @@ def test_a_program_predicts_what_the_estimator_predicts(case):
 
     for rows in (X, X[:1]):
         expected = predictions(estimator, rows)
-        got = program(*raw_tensors(estimator._features, rows)).numpy()
-        assert got.dtype == np.float64
-        np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+        actual = program(*raw_tensors(estimator._features, rows)).numpy()
+        assert actual.dtype == np.float64
+        np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
-def test_every_activation_is_torchs_own(name):
-    x = torch.linspace(-30, 30, 601, dtype=torch.float64, requires_grad=True)  # the engine's writes over others
+def test_every_activation_agrees_with_that_of_torch(name):
+    x = torch.linspace(-30, 30, 601, dtype=torch.float64, requires_grad=True)  # ours overwrite other tensors
 
     torch.testing.assert_close(program.ACTIVATIONS[name]()(x), ACTIVATIONS[name][0](x)[0], rtol=1e-12, atol=1e-12)
 
 
-def test_a_saved_program_runs_in_a_process_without_sknn_and_describes_itself(tmp_path):
+def test_a_saved_program_runs_without_sknn_and_has_a_description(tmp_path):
     estimator = NeuralClassifier(**QUICK).fit(FRAME, LABELS)
     to_torch_program(estimator, FRAME, tmp_path / "model.pt2")
     torch.save(raw_tensors(estimator._features, FRAME), tmp_path / "rows.pt")
@@ -97,11 +97,11 @@ torch.save(program(*torch.load("rows.pt")), "predicted.pt")
 print(files["sknn.json"])
 assert not {"sknn", "sklearn", "skorch"} & set(sys.modules)
 """
-    told = printed("-P", "-W", "error", "-c", code, cwd=tmp_path)
+    output = printed("-P", "-W", "error", "-c", code, cwd=tmp_path)
 
     predicted = torch.load(tmp_path / "predicted.pt").numpy()
     np.testing.assert_allclose(predicted, estimator.predict_proba(FRAME), atol=1e-6)
-    assert json.loads(told) == {
+    assert json.loads(output) == {
         "classes": ["u", "v", "w"],
         "numbers": ["far", "gaps"],
         "codes": {
@@ -112,7 +112,7 @@ assert not {"sknn", "sklearn", "skorch"} & set(sys.modules)
     }
 
 
-def test_codes_that_are_no_places_count_as_unknown():
+def test_codes_out_of_range_count_as_unknown():
     estimator = NeuralClassifier(**QUICK).fit(FRAME[["many", "three"]], LABELS)
     program = to_torch_program(estimator).module()
     numbers = torch.zeros(4, 0, dtype=torch.float64)
@@ -122,8 +122,8 @@ def test_codes_that_are_no_places_count_as_unknown():
     np.testing.assert_allclose(program(numbers, codes).numpy(), np.repeat(unknown, 4, 0), atol=1e-6)
 
 
-def test_a_program_moves_to_another_device_with_all_its_numbers():
-    """The device `meta` stands for a GPU: it refuses tensors of another as a GPU does."""
+def test_a_program_can_be_moved_to_another_device():
+    """The device `meta` replaces a GPU: like a GPU it refuses tensors of other devices."""
     estimator = NeuralClassifier(scaling="quantile", **QUICK).fit(FRAME, LABELS)
     program = move_to_device_pass(to_torch_program(estimator), "meta").module()
 
@@ -131,15 +131,15 @@ def test_a_program_moves_to_another_device_with_all_its_numbers():
 
 
 @pytest.mark.parametrize("rows", [1, 120])
-def test_any_number_of_rows_is_a_sample(rows):
+def test_a_sample_may_have_any_number_of_rows(rows):
     estimator = NeuralClassifier(**QUICK).fit(FRAME, LABELS)
     program = to_torch_program(estimator, FRAME.head(rows)).module()
 
-    got = program(*raw_tensors(estimator._features, FRAME)).numpy()
-    np.testing.assert_allclose(got, estimator.predict_proba(FRAME), atol=1e-6)
+    actual = program(*raw_tensors(estimator._features, FRAME)).numpy()
+    np.testing.assert_allclose(actual, estimator.predict_proba(FRAME), atol=1e-6)
 
 
-def test_what_the_estimator_overflows_in_the_program_overflows_in(tmp_path):
+def test_the_program_overflows_where_the_estimator_does(tmp_path):
     estimator = NeuralRegressor(loss="poisson", scaling=None, **QUICK).fit(NUMBERS % 1, VALUES)
     estimator.net_.module_.param_buffer.mul_(1e3)
 
@@ -152,7 +152,7 @@ def flat_network(in_features, out_features):
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(size, out_features))
 
 
-def test_a_module_of_ones_own_is_exported_with_its_shape():
+def test_a_custom_module_is_exported_with_its_shape():
     images = rng.normal(size=(60, 1, 4, 4))
     estimator = NeuralClassifier(module=flat_network, max_iter=2, random_state=0).fit(images, LABELS[:60])
 
@@ -163,7 +163,7 @@ def test_a_module_of_ones_own_is_exported_with_its_shape():
 
 
 class Forgetful(torch.nn.Module):
-    """Does something else than it was trained to do as soon as it is exported."""
+    """A module that computes something else when it is exported."""
 
     def __init__(self, in_features, out_features):
         super().__init__()
@@ -173,7 +173,7 @@ class Forgetful(torch.nn.Module):
         return self.linear(x) + (1 if torch.compiler.is_exporting() else 0) * torch.arange(3)
 
 
-def test_a_program_that_predicts_something_else_is_not_written(tmp_path):
+def test_a_program_with_different_predictions_is_not_written(tmp_path):
     estimator = NeuralClassifier(module=Forgetful, max_iter=1, random_state=0).fit(NUMBERS, LABELS)
 
     with pytest.raises(RuntimeError, match="The program's predictions differ from the estimator's by up to"):
@@ -181,14 +181,14 @@ def test_a_program_that_predicts_something_else_is_not_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_low_precision_is_kept_within_what_it_is():
+def test_a_program_of_a_bfloat16_network_stays_within_its_tolerance():
     estimator = NeuralClassifier(precision="bfloat16", **QUICK).fit(NUMBERS, LABELS)
     program = to_torch_program(estimator).module()
 
     np.testing.assert_allclose(program(torch.tensor(NUMBERS)).numpy(), estimator.predict_proba(NUMBERS), atol=2e-2)
 
 
-def test_what_has_no_program_is_refused():
+def test_objects_that_cannot_be_exported_are_refused():
     pipeline = make_pipeline(StandardScaler(), NeuralClassifier())
 
     with pytest.raises(
@@ -199,7 +199,7 @@ def test_what_has_no_program_is_refused():
         to_torch_program(NeuralClassifier())
 
 
-def test_an_export_leaves_the_estimator_as_it_was():
+def test_an_export_does_not_change_the_estimator():
     estimator = NeuralClassifier(**QUICK).fit(FRAME, LABELS)
     before = estimator.predict_proba(FRAME)
     to_torch_program(estimator)

@@ -1,4 +1,4 @@
-"""A model predicts without torch or scikit-learn what the estimator predicts, from any kind of table."""
+"""`OnnxPredictor` has the predictions of the estimator, from any type of table, without torch or scikit-learn."""
 
 import json
 import re
@@ -25,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sknn import NeuralClassifier, NeuralRegressor, OnnxPredictor, export
-from sknn.preprocessing.columns import as_numbers
+from sknn.preprocessing.columns import as_float64
 from sknn.preprocessing.levels import as_level, is_missing
 from tests.common import printed, python
 
@@ -43,7 +43,7 @@ FRAME_TYPES = [
 ]
 
 
-def predictor_of(model, metadata=None, n_threads=1):
+def make_predictor(model, metadata=None, n_threads=1):
     if metadata is not None:
         onnx.helper.set_model_props(model, {"sknn": json.dumps(metadata)})
     return OnnxPredictor(model.SerializeToString(), n_threads=n_threads)
@@ -69,13 +69,13 @@ def frame_pipeline():
 
 @pytest.fixture(scope="module")
 def frame_predictor(frame_pipeline):
-    # The converter of skl2onnx joins a column of booleans to numbers only if it is one of these.
+    # skl2onnx concatenates a bool column with numeric ones only if it is declared as float.
     types = [*FRAME_TYPES[:3], ("new", FloatTensorType([None, 1]))]
-    return predictor_of(to_onnx(frame_pipeline, initial_types=types, options={"zipmap": False}))
+    return make_predictor(to_onnx(frame_pipeline, initial_types=types, options={"zipmap": False}))
 
 
 def one_input_model(dtype, output_dtype=None, shape=(None, 1), name="x"):
-    """A graph that gives back what it got."""
+    """Make a graph that returns its input."""
     node = onnx.helper.make_node("Identity", [name], ["out"])
     type_in = onnx.helper.make_tensor_value_info(name, dtype, shape)
     type_out = onnx.helper.make_tensor_value_info("out", output_dtype or dtype, shape)
@@ -84,8 +84,8 @@ def one_input_model(dtype, output_dtype=None, shape=(None, 1), name="x"):
 
 
 def echo(dtype):
-    """What reaches the graph of a column of this type."""
-    return predictor_of(one_input_model(dtype), {"features": [{"name": "x"}]})
+    """Make a predictor that returns the tensor of its column, of this type."""
+    return make_predictor(one_input_model(dtype), {"features": [{"name": "x"}]})
 
 
 ECHO_TEXT, ECHO_NUMBER = echo(onnx.TensorProto.STRING), echo(onnx.TensorProto.DOUBLE)
@@ -95,31 +95,31 @@ ECHO_TEXT, ECHO_NUMBER = echo(onnx.TensorProto.STRING), echo(onnx.TensorProto.DO
 
 
 @pytest.mark.parametrize("table", [X, X.astype(np.float32), X.tolist(), np.asfortranarray(X), X.astype(object)])
-def test_arrays_of_any_kind_give_the_estimators_probabilities(classifier, array_model, table):
-    predictor = predictor_of(array_model)
+def test_arrays_of_any_type_give_the_probabilities_of_the_estimator(classifier, array_model, table):
+    predictor = make_predictor(array_model)
 
     np.testing.assert_allclose(predictor.predict_proba(table), classifier.predict_proba(X), atol=1e-6)
     np.testing.assert_array_equal(predictor.predict(table), classifier.predict(X))
 
 
-def test_integers_are_numbers_too(classifier, array_model):
+def test_integers_are_accepted_for_float_inputs(classifier, array_model):
     table = np.arange(8).reshape(2, 4)
 
     np.testing.assert_allclose(
-        predictor_of(array_model).predict_proba(table), classifier.predict_proba(table), atol=1e-6
+        make_predictor(array_model).predict_proba(table), classifier.predict_proba(table), atol=1e-6
     )
 
 
-def test_a_file_predicts_like_its_content(array_model, tmp_path):
+def test_a_file_and_its_content_give_the_same_predictions(array_model, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(array_model.SerializeToString())
 
-    np.testing.assert_array_equal(OnnxPredictor(path).predict(X), predictor_of(array_model).predict(X))
-    np.testing.assert_array_equal(OnnxPredictor(str(path)).predict(X), predictor_of(array_model).predict(X))
+    np.testing.assert_array_equal(OnnxPredictor(path).predict(X), make_predictor(array_model).predict(X))
+    np.testing.assert_array_equal(OnnxPredictor(str(path)).predict(X), make_predictor(array_model).predict(X))
 
 
 def test_probabilities_that_come_as_a_dict_per_row_become_an_array(classifier):
-    predictor = predictor_of(to_onnx(classifier, X[:1].astype(np.float32)))
+    predictor = make_predictor(to_onnx(classifier, X[:1].astype(np.float32)))
 
     np.testing.assert_allclose(predictor.predict_proba(X), classifier.predict_proba(X), atol=1e-6)
 
@@ -128,7 +128,7 @@ def test_probabilities_that_come_as_a_dict_per_row_become_an_array(classifier):
 def test_a_regressor_gives_values_and_has_no_probabilities(n_outputs):
     y = X[:, :2] @ np.ones((2, n_outputs))
     regressor = LinearRegression().fit(X, y[:, 0] if n_outputs == 1 else y)
-    predictor = predictor_of(to_onnx(regressor, X[:1]))
+    predictor = make_predictor(to_onnx(regressor, X[:1]))
 
     np.testing.assert_allclose(predictor.predict(X), regressor.predict(X), atol=1e-5)
     assert not hasattr(predictor, "predict_proba")
@@ -136,8 +136,8 @@ def test_a_regressor_gives_values_and_has_no_probabilities(n_outputs):
         predictor.predict_proba(X)
 
 
-def test_threads_change_nothing(array_model):
-    one, two = predictor_of(array_model), predictor_of(array_model, n_threads=2)
+def test_the_number_of_threads_does_not_change_predictions(array_model):
+    one, two = make_predictor(array_model), make_predictor(array_model, n_threads=2)
 
     np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
 
@@ -156,7 +156,7 @@ def test_an_exported_network_predicts_from_the_raw_table(estimator):
     estimator.set_params(hidden_layer_sizes=4, max_iter=2, random_state=0)
     frame = FRAME.assign(city=FRAME["city"].replace("", None))
     y = LABELS if isinstance(estimator, NeuralClassifier) else 1e3 + X[:, 0]
-    predictor = predictor_of(export.to_onnx(estimator.fit(frame, y), frame))
+    predictor = make_predictor(export.to_onnx(estimator.fit(frame, y), frame))
 
     assert predictor.feature_names_in_.tolist() == estimator.feature_names_in_.tolist()
     assert predictor.n_features_in_ == estimator.n_features_in_
@@ -172,9 +172,9 @@ def test_an_exported_network_predicts_from_the_raw_table(estimator):
 
 
 @pytest.mark.parametrize("labels", [LABELS, LABELS == "no", (LABELS == "no") * 2 - 1, (LABELS == "no") * 1.0], ids=str)
-def test_labels_have_the_type_of_the_training(labels):
+def test_labels_have_the_type_of_the_training_labels(labels):
     estimator = NeuralClassifier(hidden_layer_sizes=4, max_iter=1, random_state=0).fit(X, labels)
-    predictor = predictor_of(export.to_onnx(estimator, X))
+    predictor = make_predictor(export.to_onnx(estimator, X))
 
     np.testing.assert_array_equal(predictor.predict(X), estimator.predict(X))
     assert predictor.predict(X).dtype.kind == labels.dtype.kind
@@ -204,7 +204,7 @@ def tables():
 
 
 @pytest.mark.parametrize("table", [pytest.param(table, id=name) for name, table in tables().items()])
-def test_tables_of_any_kind_give_the_pipelines_probabilities(frame_pipeline, frame_predictor, table):
+def test_tables_of_any_type_give_the_probabilities_of_the_pipeline(frame_pipeline, frame_predictor, table):
     np.testing.assert_allclose(frame_predictor.predict_proba(table), frame_pipeline.predict_proba(FRAME), atol=1e-6)
 
 
@@ -239,7 +239,7 @@ def test_columns_of_different_lengths_are_refused(frame_predictor):
 def test_columns_may_be_named_by_numbers():
     frame = pd.DataFrame(X)
     estimator = NeuralClassifier(hidden_layer_sizes=4, max_iter=1, random_state=0).fit(frame, LABELS)
-    predictor = predictor_of(export.to_onnx(estimator, frame))
+    predictor = make_predictor(export.to_onnx(estimator, frame))
 
     for table in (frame, frame[[3, 1, 0, 2]], X):
         np.testing.assert_array_equal(predictor.predict(table), estimator.predict(frame))
@@ -247,7 +247,7 @@ def test_columns_may_be_named_by_numbers():
 
 def test_metadata_names_the_columns_of_one_wide_input(classifier, array_model):
     metadata = {"features": [{"name": name} for name in "abcd"], "classes": ["no", "yes"]}
-    predictor = predictor_of(onnx.ModelProto.FromString(array_model.SerializeToString()), metadata)
+    predictor = make_predictor(onnx.ModelProto.FromString(array_model.SerializeToString()), metadata)
     frame = pd.DataFrame(X, columns=list("abcd"))[list("dbca")]
 
     np.testing.assert_allclose(predictor.predict_proba(frame), classifier.predict_proba(X), atol=1e-6)
@@ -255,12 +255,12 @@ def test_metadata_names_the_columns_of_one_wide_input(classifier, array_model):
     assert predictor.metadata == metadata
 
 
-def test_names_are_refused_by_a_model_that_knows_none(array_model):
+def test_a_table_with_names_is_refused_by_a_model_without_names(array_model):
     with pytest.raises(ValueError, match=r"fitted without names; give an array of 4 columns in the order of the fit"):
-        predictor_of(array_model).predict(pd.DataFrame(X))
+        make_predictor(array_model).predict(pd.DataFrame(X))
 
 
-def test_several_wide_inputs_share_out_the_columns():
+def test_the_columns_are_distributed_over_several_wide_inputs():
     first = onnx.helper.make_tensor_value_info("first", onnx.TensorProto.FLOAT, (None, 2))
     second = onnx.helper.make_tensor_value_info("second", onnx.TensorProto.DOUBLE, (None, 1))
     out = onnx.helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, (None, 3))
@@ -270,7 +270,7 @@ def test_several_wide_inputs_share_out_the_columns():
     ]
     graph = onnx.helper.make_graph(nodes, "echo", [first, second], [out])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
-    predictor = predictor_of(model, {"features": [{"name": name} for name in "abc"]})
+    predictor = make_predictor(model, {"features": [{"name": name} for name in "abc"]})
 
     np.testing.assert_allclose(predictor.predict(X[:, :3]), X[:, :3], rtol=1e-6)
     np.testing.assert_allclose(
@@ -335,14 +335,14 @@ def test_a_category_has_the_name_that_the_estimator_gives_it(column):
 
 
 @given(st.lists(st.floats(-1e300, 1e300) | st.integers(-(2**60), 2**60) | st.booleans() | st.none(), min_size=1))
-def test_numbers_are_those_that_the_estimator_reads(column):
+def test_numeric_columns_are_read_as_by_the_estimator(column):
     for values in (column, np.array(column, dtype=object), pd.Series(column, dtype=object)):
         np.testing.assert_array_equal(
-            ECHO_NUMBER.predict({"x": values}), as_numbers(np.array(column, dtype=object)), strict=True
+            ECHO_NUMBER.predict({"x": values}), as_float64(np.array(column, dtype=object)), strict=True
         )
 
 
-def test_a_fraction_is_no_integer():
+def test_a_fraction_is_refused_for_an_integer_input():
     predictor = echo(onnx.TensorProto.INT64)
 
     assert predictor.predict({"x": [1.0, 2.0]}).tolist() == [1, 2]
@@ -354,13 +354,13 @@ def test_a_fraction_is_no_integer():
 
 
 @pytest.mark.parametrize("column", [["3"], ["a", 1.0], np.array(["2020-01-01"], dtype="datetime64[D]")])
-def test_what_is_no_number_is_refused_where_a_number_was(column):
+def test_other_values_are_refused_for_a_numeric_column(column):
     with pytest.raises(ValueError, match="Column 'x' held numbers in fit, and holds something else now"):
         echo(onnx.TensorProto.FLOAT).predict({"x": column})
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 1e39])
-def test_what_the_models_type_cannot_hold_is_refused(array_model, value):
+def test_values_beyond_the_range_of_the_input_are_refused(array_model, value):
     with pytest.raises(ValueError, match="contains infinity or a value too large for float32"):
         echo(onnx.TensorProto.FLOAT).predict({"x": [value]})
 
@@ -369,31 +369,31 @@ def test_what_the_models_type_cannot_hold_is_refused(array_model, value):
 
 
 @pytest.mark.parametrize("row", [X[0], X[0].tolist(), FRAME.iloc[0]])
-def test_one_row_alone_is_refused_with_advice(array_model, row):
+def test_a_row_without_its_table_is_refused_with_advice(array_model, row):
     with pytest.raises(
         ValueError, match=r"Expected a 2D array, .* X\.reshape\(1, -1\) of an array, frame\.iloc\[\[0\]\]"
     ):
-        predictor_of(array_model).predict(row)
+        make_predictor(array_model).predict(row)
 
 
-def test_one_record_alone_is_refused_with_advice(frame_predictor):
+def test_a_record_without_its_list_is_refused_with_advice(frame_predictor):
     with pytest.raises(ValueError, match=r"Column 'size' has shape \(\); .* give lists of one value"):
         frame_predictor.predict(FRAME.iloc[0].to_dict())
 
 
-def test_another_number_of_columns_is_refused_in_scikit_learns_words(array_model):
+def test_a_different_number_of_columns_is_refused_as_in_scikit_learn(array_model):
     with pytest.raises(ValueError, match="X has 3 features, but OnnxPredictor is expecting 4 features as input"):
-        predictor_of(array_model).predict(X[:, :3])
+        make_predictor(array_model).predict(X[:, :3])
 
 
-def test_no_rows_are_refused(array_model, frame_predictor):
-    for predictor, table in [(predictor_of(array_model), X[:0]), (frame_predictor, FRAME.head(0))]:
+def test_empty_tables_are_refused(array_model, frame_predictor):
+    for predictor, table in [(make_predictor(array_model), X[:0]), (frame_predictor, FRAME.head(0))]:
         with pytest.raises(ValueError, match=r"Found array with 0 sample\(s\)"):
             predictor.predict(table)
 
 
 def test_rows_of_more_dimensions_keep_their_shape():
-    predictor = predictor_of(one_input_model(onnx.TensorProto.FLOAT, shape=(None, 1, 8, 8)))
+    predictor = make_predictor(one_input_model(onnx.TensorProto.FLOAT, shape=(None, 1, 8, 8)))
     images = rng.normal(size=(3, 1, 8, 8))
 
     np.testing.assert_allclose(predictor.predict(images), images, rtol=1e-6)
@@ -407,7 +407,7 @@ def test_rows_of_more_dimensions_keep_their_shape():
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x80\x04pickle"])
-def test_what_is_no_onnx_file_is_refused_by_name(tmp_path, content):
+def test_the_error_names_a_file_that_is_not_onnx(tmp_path, content):
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
 
@@ -421,21 +421,21 @@ def test_what_is_no_onnx_file_is_refused_by_name(tmp_path, content):
 MUTANTS = 1000  # some seconds
 
 
-def test_broken_graphs_are_refused_by_one_class_of_error_or_predict():
+def test_broken_graphs_raise_valueerror_or_predict():
     done = python("-X", "faulthandler", "-m", "tests.onnx_fuzz", MUTANTS, 0)
 
-    assert done.returncode == 0, done.stderr[-3000:]  # -6 or -11: the interpreter crashed
+    assert done.returncode == 0, done.stderr[-3000:]  # -6 and -11 are crashes of the interpreter
     found = json.loads(done.stdout)
     assert found["others"] == {}
     assert done.stderr == ""
     assert sum(found["results"].values()) == MUTANTS
-    for kind in ("bytes: predicted", "program: predicted"):  # else the test would test the parser only
-        assert found["results"][kind] > MUTANTS / 25
+    for result in ("bytes: predicted", "program: predicted"):  # otherwise the test would test only the parser
+        assert found["results"][result] > MUTANTS / 25
     assert found["results"]["program: prediction: refused"] > MUTANTS / 100
 
 
 def changed(model, change):
-    """A copy of the model, changed."""
+    """Return a changed copy of the model."""
     copy = onnx.ModelProto.FromString(model.SerializeToString())
     change(copy)
     return copy
@@ -444,8 +444,8 @@ def changed(model, change):
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ("{", "are no JSON: .*; export it again with sknn.export.to_onnx"),
-        ("[" * 100_000, "are no JSON: .*recursion"),
+        ("{", "are not JSON: .*; export it again with sknn.export.to_onnx"),
+        ("[" * 100_000, "are not JSON: .*recursion"),
         ("[]", "are a list, not a dict"),
         ('{"classes": [[1], 2]}', "are damaged, in classes"),
         ('{"classes": 3, "features": [{"nam": "a"}], "named": 1}', "are damaged, in named, features, classes"),
@@ -458,9 +458,9 @@ def test_damaged_metadata_are_refused(array_model, metadata, message):
         OnnxPredictor(model.SerializeToString())
 
 
-def test_metadata_that_name_another_number_of_columns_are_refused(array_model):
+def test_metadata_with_a_different_number_of_columns_are_refused(array_model):
     with pytest.raises(ValueError, match="inputs take 4 columns, and its metadata name 2 of them; export it again"):
-        predictor_of(changed(array_model, lambda copy: None), {"features": [{"name": "a"}, {"name": "b"}]})
+        make_predictor(changed(array_model, lambda copy: None), {"features": [{"name": "a"}, {"name": "b"}]})
 
 
 def test_a_graph_without_inputs_is_refused():
@@ -470,7 +470,7 @@ def test_a_graph_without_inputs_is_refused():
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
 
     with pytest.raises(ValueError, match="The model has 0 inputs and 1 outputs, and a prediction needs one of each"):
-        predictor_of(model)
+        make_predictor(model)
 
 
 def one_node_model(op, name="out"):
@@ -481,14 +481,14 @@ def one_node_model(op, name="out"):
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
 
 
-def test_an_output_that_has_not_an_entry_for_each_row_is_refused():
+def test_an_output_without_an_entry_for_each_row_is_refused():
     with pytest.raises(ValueError, match="The model's output 'out' has 0 rows for 60 rows of X; export it again"):
-        predictor_of(one_node_model("Size")).predict(X[:, :2])
+        make_predictor(one_node_model("Size")).predict(X[:, :2])
     with pytest.raises(ValueError, match="The model's output 'out' has 2 rows for 60 rows of X"):
-        predictor_of(one_node_model("Shape")).predict(X[:, :2])
+        make_predictor(one_node_model("Shape")).predict(X[:, :2])
 
 
-def test_a_graph_that_fails_says_so_once_and_in_words(capfd):
+def test_a_graph_that_fails_raises_one_readable_error(capfd):
     model = to_onnx(LinearRegression().fit(X, X @ np.ones((4, 2))), X[:1].astype(np.float32))
     node = onnx.helper.make_node("Gather", ["variable", "far"], ["out"], axis=1)
     model.graph.node.append(node)
@@ -498,12 +498,12 @@ def test_a_graph_that_fails_says_so_once_and_in_words(capfd):
     with pytest.raises(
         ValueError, match=r"^ONNX Runtime cannot run the model on these rows: .*out of data bounds"
     ) as caught:
-        predictor_of(model).predict(X)
+        make_predictor(model).predict(X)
     assert type(caught.value) is ValueError
     assert capfd.readouterr() == ("", "")
 
 
-def test_probabilities_that_are_no_table_are_refused(classifier):
+def test_an_output_that_is_not_a_table_of_probabilities_is_refused(classifier):
     def label_for_probabilities(copy):
         del copy.graph.output[1]
         copy.graph.output.add().CopyFrom(copy.graph.output[0])
@@ -512,39 +512,39 @@ def test_probabilities_that_are_no_table_are_refused(classifier):
 
     model = changed(to_onnx(classifier, X[:1], options={"zipmap": False}), label_for_probabilities)
 
-    with pytest.raises(ValueError, match=r"output \['again'\] is no table of a probability per class"):
-        predictor_of(model).predict_proba(X)
+    with pytest.raises(ValueError, match=r"output \['again'\] is not a table with a probability for each class"):
+        make_predictor(model).predict_proba(X)
 
 
-def test_probabilities_of_other_classes_than_the_metadata_tell_are_refused(array_model):
-    predictor = predictor_of(changed(array_model, lambda copy: None), {"classes": ["a", "b", "c"]})
+def test_a_different_number_of_classes_in_the_metadata_is_refused(array_model):
+    predictor = make_predictor(changed(array_model, lambda copy: None), {"classes": ["a", "b", "c"]})
 
-    with pytest.raises(ValueError, match="is no table of a probability per class"):
+    with pytest.raises(ValueError, match="is not a table with a probability for each class"):
         predictor.predict_proba(X)
 
 
-def test_the_classes_may_be_an_output_of_their_own(classifier):
+def test_the_classes_may_be_an_additional_output(classifier):
     model = to_onnx(classifier, X[:1], options={"zipmap": False, "output_class_labels": True})
 
-    np.testing.assert_allclose(predictor_of(model).predict_proba(X), classifier.predict_proba(X), atol=1e-6)
+    np.testing.assert_allclose(make_predictor(model).predict_proba(X), classifier.predict_proba(X), atol=1e-6)
 
 
-def test_a_string_without_a_form_in_utf_8_is_refused_by_the_name_of_its_column():
-    with pytest.raises(ValueError, match=r"^Column 'x' holds 'b\\ud800', which has no form in UTF-8"):
+def test_the_error_names_the_column_with_a_string_that_utf_8_cannot_encode():
+    with pytest.raises(ValueError, match=r"^Column 'x' holds 'b\\ud800', which UTF-8 cannot encode"):
         ECHO_TEXT.predict({"x": ["a", "b\ud800"]})
 
 
 # --- Files that are missing, and other inputs ---------------------------------------------------------------------
 
 
-def test_a_missing_file_is_pythons_own_error(tmp_path):
+def test_a_missing_file_raises_filenotfounderror(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing\.onnx"):
         OnnxPredictor(tmp_path / "nothing.onnx")
 
 
 def test_an_input_of_an_unknown_type_is_refused():
     with pytest.raises(ValueError, match=r"input 'x' is a tensor\(uint8\); OnnxPredictor knows \['tensor\(bool\)'"):
-        predictor_of(one_input_model(onnx.TensorProto.UINT8))
+        make_predictor(one_input_model(onnx.TensorProto.UINT8))
 
 
 def test_without_onnx_runtime_the_error_names_the_extra(monkeypatch):
@@ -566,7 +566,7 @@ def test_a_process_that_predicts_loads_neither_torch_nor_scikit_learn(array_mode
     assert printed("-W", "error", "-c", code).strip() == str(classifier.predict(X[:3]).tolist())
 
 
-def test_dates_in_the_place_of_categories_are_refused():
+def test_dates_for_a_category_are_refused():
     with pytest.raises(ValueError, match=r"Column 'x' held categories in fit, and has the dtype datetime64\[\w+\] now"):
         ECHO_TEXT.predict({"x": np.array(["2026-01-01"], dtype="datetime64[D]")})
 
@@ -574,11 +574,11 @@ def test_dates_in_the_place_of_categories_are_refused():
 def test_a_name_that_occurs_twice_is_refused(frame_predictor):
     twice = pd.concat([FRAME, FRAME[["size"]]], axis=1)
 
-    with pytest.raises(ValueError, match="X has 2 columns called 'size'; which is meant"):
+    with pytest.raises(ValueError, match="X has 2 columns called 'size'; rename or drop all but one"):
         frame_predictor.predict(twice)
 
 
-def test_a_column_may_be_called_as_those_that_have_no_name():
+def test_a_column_may_have_the_default_name_of_columns_without_names():
     frame = pd.DataFrame({"x0": X[:, 0]})
     clf = NeuralClassifier(4, max_iter=1, ensemble_size=1).fit(frame, LABELS)
     predictor = OnnxPredictor(export.to_onnx(clf, frame).SerializeToString())
@@ -586,7 +586,7 @@ def test_a_column_may_be_called_as_those_that_have_no_name():
     np.testing.assert_array_equal(predictor.predict(frame), clf.predict(frame))
 
 
-def test_a_model_of_an_array_of_objects_knows_no_names():
+def test_a_model_fitted_on_an_array_of_objects_has_no_names():
     table = np.column_stack([X[:, 0].astype(object), LABELS])
     clf = NeuralClassifier(4, max_iter=1, ensemble_size=1, random_state=0).fit(table, LABELS)
     predictor = OnnxPredictor(export.to_onnx(clf, table).SerializeToString())
@@ -598,4 +598,4 @@ def test_a_model_of_an_array_of_objects_knows_no_names():
 def test_probabilities_may_have_an_output_for_each_class(classifier):
     model = to_onnx(classifier, X[:1], options={"zipmap": "columns"})
 
-    np.testing.assert_allclose(predictor_of(model).predict_proba(X), classifier.predict_proba(X), atol=1e-6)
+    np.testing.assert_allclose(make_predictor(model).predict_proba(X), classifier.predict_proba(X), atol=1e-6)
