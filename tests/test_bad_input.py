@@ -263,7 +263,7 @@ def test_invalid_parameters_are_refused(params, text):
         ({"solver": torch.optim.SGD([torch.zeros(1, requires_grad=True)])}, "The 'solver' parameter"),
         ({"solver": print}, "must be a name, or a torch.optim.Optimizer class"),
         ({"module": torch.nn.Linear(3, 1)}, "got an instance of Linear"),
-        ({"module": lambda x: x}, "which it does not take"),
+        ({"module": lambda x: x}, "has to accept two arguments"),
         ({"module": lambda i, o: 3}, "got int"),
     ],
     ids=["solver instance", "solver function", "module instance", "module signature", "module result"],

@@ -218,9 +218,9 @@ def _output_shapes(network: EnsembleNetwork, row: Tensor | None) -> dict[str, tu
     copied = copy.deepcopy(network).eval()
     n_axes = 1 if isinstance(network, CustomNetwork) else 2  # of rows, and of members, before those of a row
     if isinstance(copied, MLP):
-        n_categories = len(copied.config["n_levels"])
+        n_categories = len(copied.init_args["n_levels"])
         codes = torch.zeros(1, n_categories, dtype=torch.int64, device=copied.param_buffer.device)
-        inputs = [copied.param_buffer.new_zeros(1, copied.config["n_numeric"]), *([codes] if n_categories else [])]
+        inputs = [copied.param_buffer.new_zeros(1, copied.init_args["n_numeric"]), *([codes] if n_categories else [])]
     elif row is not None:
         inputs = [row.to(copied.param_buffer)]
     else:

@@ -31,7 +31,7 @@ def encoding_group_key(est: Any) -> str:
 def network_group_key(net: TrainingNet, table: Table) -> str:
     """What has to be equal for nets to train together besides their shape: what the rows have made of it."""
     network, plan = net.module, net.plan
-    layers = {name: value for name, value in network.config.items() if name != "dropout"}
+    layers = {name: value for name, value in network.init_args.items() if name != "dropout"}
     kinds = (
         type(net.criterion),
         network.param_buffer.dtype,

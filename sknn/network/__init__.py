@@ -1,1 +1,1 @@
-"""The networks and what they consist of: layers, losses, metrics, solvers."""
+"""Networks and their parts: layers, embeddings, activations, losses, metrics, optimizers, schedules."""

@@ -1,10 +1,12 @@
-"""Activation functions: each one's value and derivative, side by side.
+"""Activation functions, each with its derivative.
 
-An activation gives the same bits wherever a number lies in memory.  torch's own sigmoid, SiLU, ELU, SELU and GELU do so
-only where a member's numbers fill whole vectors: their vector body and their scalar tail differ in the last bit.  They
-serve there; elsewhere each is built from functions without that fault, at several times the price (softplus and mish
-always, log1p never being exact).  A function `f` returns its value and what its derivative needs; `f_backward` turns
-the gradient of the value, which it may overwrite, into that of the argument.
+A function `f` returns its value and the tensors that its derivative needs.  `f_backward` turns the gradient of the
+value, which it may overwrite, into the gradient of the argument.
+
+The value for a number does not depend on the number's position in memory, to the last bit.  torch's sigmoid, SiLU, ELU,
+SELU and GELU guarantee this only if each member's values fill whole vectors, because their vector code and the scalar
+code for the rest differ in the last bit.  Otherwise these functions are built from others without that difference,
+which takes two to five times as long.  Softplus and mish are always built, because torch's log1p has it for all sizes.
 """
 
 import math
@@ -19,30 +21,31 @@ from torch.nn import functional
 SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
 LEAKY_SLOPE = 0.01  # torch's default
-VECTORS = 32  # numbers that torch's kernels take at a time: two registers of 16
+VECTOR_SIZE = 32  # elements that torch's kernels process at a time: two registers of 16
 
-ONE = torch.tensor(1.0)  # a number of Python's would have to be made a tensor at every call
+ONE = torch.tensor(1.0)  # saves converting a Python float to a tensor at every call
 
 aten = torch.ops.aten
 
 
 def in_whole_vectors(x: Tensor) -> bool:
-    """Whether each member's numbers fill whole vectors, so that torch's own functions have no scalar tail.
+    """Return whether each member's values fill whole vectors, so that torch's kernels have no scalar rest.
 
-    A question of (M, B, n) tensors without gaps.  A thread takes an equal share, which has to be whole, too.
+    This needs a contiguous (M, B, n) tensor.  torch divides the values equally among threads, so each thread's share
+    has to fill whole vectors, too.
     """
     if x.dim() != 3 or not x.is_contiguous():
         return False
-    return x.shape[1] * x.shape[2] % _stride_of_vectors(torch.get_num_threads()) == 0
+    return x.shape[1] * x.shape[2] % _whole_size(torch.get_num_threads()) == 0
 
 
 @cache
-def _stride_of_vectors(threads: int) -> int:
-    return VECTORS * math.lcm(*range(1, threads + 1))
+def _whole_size(threads: int) -> int:
+    return VECTOR_SIZE * math.lcm(*range(1, threads + 1))
 
 
 def sigmoid(x: Tensor) -> Tensor:
-    """1 / (1 + exp(-x)), in torch's own function where that does not depend on a number's place."""
+    """1 / (1 + exp(-x)), by torch's kernel if its result does not depend on positions in memory."""
     if in_whole_vectors(x):
         return torch.sigmoid(x)
     if torch.is_grad_enabled():
@@ -51,7 +54,7 @@ def sigmoid(x: Tensor) -> Tensor:
 
 
 def softplus(x: Tensor) -> Tensor:
-    """log(1 + exp(x)) to within a rounding of 1, for any x without overflow."""
+    """log(1 + exp(x)), accurate to the rounding error of 1, without overflow."""
     return torch.log(1 + torch.exp(-x.abs())) + torch.clamp(x, min=0)
 
 
@@ -69,7 +72,7 @@ def relu(x: Tensor) -> tuple[Tensor, Any]:
 
 
 def relu_backward(grad: Tensor, y: Tensor) -> Tensor:
-    return grad.mul_(y.sign_())  # two public calls, and faster than the one of torch that does the same
+    return grad.mul_(y.sign_())  # two public calls, faster than torch's private one
 
 
 def tanh(x: Tensor) -> tuple[Tensor, Any]:
@@ -103,7 +106,7 @@ def silu_backward(grad: Tensor, x: Tensor) -> Tensor:
 
 
 def gelu(x: Tensor) -> tuple[Tensor, Any]:
-    """x times the normal distribution function of x."""
+    """x times the standard normal distribution function of x."""
     return (functional.gelu(x) if in_whole_vectors(x) else x * _normal_cdf(x)), x
 
 
@@ -129,7 +132,7 @@ def elu_backward(grad: Tensor, y: Tensor) -> Tensor:
 
 
 def selu(x: Tensor) -> tuple[Tensor, Any]:
-    """The ELU scaled so that a deep network keeps mean 0 and variance 1 (arXiv 1706.02515)."""
+    """The ELU, scaled so that activations keep mean 0 and variance 1 through a deep network (arXiv 1706.02515)."""
     if in_whole_vectors(x):
         y = functional.selu(x)
     else:

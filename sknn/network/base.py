@@ -1,8 +1,8 @@
-"""Networks whose every number lies in one flat buffer, a row per member.
+"""Networks whose parameters are views of one buffer, with a row for each member.
 
-One buffer for the parameters and one for the gradients turn an optimiser's step into one call, a member's copy into a
-row, and its removal into a selection of rows.  What PyTorch moves or copies by itself (`.to`, `deepcopy`, `pickle`)
-would silently separate the views from their buffer; `EnsembleNetwork` ties them again after each.
+With one buffer for the parameters and one for the gradients, an optimizer's step is one call, a copy of a member is a
+row, and removing members is a selection of rows.  Moving or copying a module (`.to`, `deepcopy`, `pickle`) would
+silently separate the views from their buffer, so `EnsembleNetwork` binds them again afterwards.
 """
 
 import contextlib
@@ -19,31 +19,31 @@ from sknn.network.products import padded
 
 @dataclass(slots=True)
 class Inputs:
-    """What a network takes: `numeric` (M, B, d), and codes (M, B, c) of the categories that are embedded."""
+    """A network's inputs: `numeric` (M, B, d), and the codes (M, B, c) of embedded categories."""
 
     numeric: Tensor
     codes: Tensor | None = None
 
-    def of_each(self, parts: Callable[[Tensor], list[Tensor]]) -> list["Inputs"]:
-        """What `parts` makes of the numeric columns and of the codes."""
-        numeric = parts(self.numeric)
-        return list(map(Inputs, numeric, [None] * len(numeric) if self.codes is None else parts(self.codes)))
+    def split(self, function: Callable[[Tensor], list[Tensor]]) -> list["Inputs"]:
+        """Split both tensors by a function, and return an `Inputs` for each part."""
+        numeric = function(self.numeric)
+        return list(map(Inputs, numeric, [None] * len(numeric) if self.codes is None else function(self.codes)))
 
     def unbind(self) -> list["Inputs"]:
-        """The batches of a leading axis, as views."""
-        return self.of_each(lambda t: list(t.unbind()))
+        """Return views of the batches along the leading axis."""
+        return self.split(lambda t: list(t.unbind()))
 
     def for_members(self, n: int) -> "Inputs":
-        """Rows (B, ...) that every member is to see."""
+        """Return rows (B, ...) expanded to n members."""
         codes = None if self.codes is None else self.codes.expand(n, *self.codes.shape)
         return Inputs(self.numeric.expand(n, *self.numeric.shape), codes)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One named tensor of a member: where it lies in the member's row, and how it is treated.
+    """One named tensor of a member: its position in the member's row, and its treatment in training.
 
-    `lr_scale` is what a solver that goes by kinds of parameters multiplies the learning rate by.
+    `lr_scale` is a factor of the learning rate, for solvers that use it.
     """
 
     owner: nn.Module
@@ -57,7 +57,7 @@ class Entry:
 
 
 def allocate(tensors: Iterable[tuple[nn.Module, str, tuple[int, ...], bool, bool, float]]) -> tuple[list[Entry], int]:
-    """Give each (owner, name, shape, trained, decayed, lr_scale) its aligned place in a row; also return its length."""
+    """Return an aligned entry for each (owner, name, shape, trained, decayed, lr_scale), and the length of a row."""
     entries, start = [], 0
     for owner, name, shape, trained, decayed, lr_scale in tensors:
         stop = start + torch.Size(shape).numel()
@@ -72,37 +72,37 @@ class EnsembleNetwork(nn.Module):
     Attributes
     ----------
     param_buffer, grad_buffer : Tensor of shape (M, row length)
-        All parameters of all members, and their gradients.  Statistics (running means, bin edges) lie in `param_buffer`
-        too, with a gradient that stays 0, so that they are copied, restored and selected along with the weights.
+        All parameters of all members, and their gradients.  `param_buffer` also holds the statistics (running means,
+        bin edges), whose gradients stay 0, so that they are copied, restored and selected along with the weights.
     """
 
     param_buffer: Tensor
     grad_buffer: Tensor
     entries: list[Entry]
-    can_shrink = True  # whether members can leave while the others train on
+    can_shrink = True  # whether members can be removed during a training
 
     @property
     def n_members(self) -> int:
         return self.param_buffer.shape[0]
 
-    def column_mask(self, treated: Callable[[Entry], bool]) -> Tensor:
-        """A (row length,) tensor with 1 where `treated(entry)` holds and 0 elsewhere."""
-        return self.column_values(lambda entry: float(treated(entry)))
+    def column_mask(self, condition: Callable[[Entry], bool]) -> Tensor:
+        """Return a (row length,) tensor with 1 for entries that meet the condition, and 0 elsewhere."""
+        return self.column_values(lambda entry: float(condition(entry)))
 
     def column_values(self, value: Callable[[Entry], float]) -> Tensor:
-        """A (row length,) tensor with each entry's value, and 0 between the entries."""
+        """Return a (row length,) tensor with each entry's value, and 0 between the entries."""
         values = self.param_buffer.new_zeros(self.param_buffer.shape[1])
         for entry in self.entries:
             values[entry.start : entry.stop] = value(entry)
         return values
 
     def view(self, buffer: Tensor, entry: Entry, members: slice = slice(None)) -> Tensor:
-        """The entry's part of a (M, row length) buffer, (M, *shape)."""
+        """Return an entry's part of a (M, row length) buffer as a view (M, *shape)."""
         part = buffer[members, entry.start : entry.stop]
         return part.view(part.shape[0], *entry.shape)
 
     def is_frozen(self, entry: Entry) -> bool:
-        """Whether somebody (skorch's Freezer) has asked that the entry be left as it is."""
+        """Return whether training leaves the entry unchanged, as after skorch's Freezer or `requires_grad_(False)`."""
         return entry.trained and not self.parameter_of(entry).requires_grad
 
     def parameter_of(self, entry: Entry) -> Tensor:
@@ -110,41 +110,42 @@ class EnsembleNetwork(nn.Module):
 
     @abstractmethod
     def bind_views(self, param_buffer: Tensor) -> None:
-        """Make `param_buffer` the buffer, and every parameter a view of it."""
+        """Make `param_buffer` the network's buffer, and every parameter a view of it."""
 
     @abstractmethod
     def gradients(
         self, x: Inputs, noise: Sequence[Tensor], gradient: Callable[[Tensor], Tensor], members: slice
     ) -> Tensor:
-        """Run a batch forward and backward.
+        """Run a batch forward and backward, and return the output.
 
-        Write the parameters' gradients into `grad_buffer[members]`, given that of the output, and return the output.
+        `gradient` computes the loss's gradient from the output.  The parameters' gradients go into
+        `grad_buffer[members]`.
         """
 
     @abstractmethod
     def outputs(self, x: Inputs, members: slice = slice(None), param_buffer: Tensor | None = None) -> Tensor:
-        """These members' outputs (M, B, K), in the mode (training or evaluation) that the network is in.
+        """Return these members' outputs (M, B, K), in the network's mode (training or evaluation).
 
-        With `param_buffer`, by the numbers there (in another precision, say) in place of the network's own.
+        With `param_buffer`, use the parameters there, which may have another precision.
         """
 
     def bound_layers(self) -> list[Any]:
-        """What `gradients` has made for its own use, and writes to."""
+        """Return the objects that hold the memory `gradients` writes to."""
         return []
 
     def release(self) -> None:
-        """Let go of it; to be called when a training ends."""
+        """Free the memory of `bound_layers`; call it at the end of a training."""
 
     def computing(self, rows: int) -> contextlib.AbstractContextManager:
-        """In which the network computes with at most so many rows at once."""
+        """Return a context for computing with at most this number of rows at once."""
         return contextlib.nullcontext()
 
     def dropout_rates(self) -> list[tuple[int, float]]:
-        """Width and rate of each dropout layer, which expects noise from the training loop."""
+        """Return width and rate of each dropout layer.  The training loop draws the noise for them."""
         return []
 
     def level_dropout(self) -> list[tuple[int, float]]:
-        """Width and rate of the embedding of categories, whose noise comes before that of the dropout layers."""
+        """Return width and rate of the categorical embedding, whose noise comes before that of the dropout layers."""
         return []
 
     def select(self, members: list[int]) -> None:
@@ -152,7 +153,7 @@ class EnsembleNetwork(nn.Module):
         self.bind_views(self.param_buffer[members])
 
     def snapshot(self) -> Callable[[], None]:
-        """A function that brings the network back to what it is now, with as many members."""
+        """Return a function that restores the network's current state, including its number of members."""
         param_buffer = self.param_buffer.detach().clone()
         is_trained = {name: p.requires_grad for name, p in self.named_parameters()}
         counters = {name: b.clone() for name, b in self.named_buffers() if not b.is_floating_point()}
@@ -171,14 +172,14 @@ class EnsembleNetwork(nn.Module):
             self.param_buffer[member] = row
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Copies of the tensors, which share no memory with the buffer (safetensors insists on that)."""
+        """Return copies of the tensors, because safetensors does not save tensors that share memory."""
         state = super().state_dict(*args, **kwargs)
         for name, value in state.items():
             state[name] = value.detach().clone()
         return state
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        """Copy values into the buffer; `assign` would part the parameters from it."""
+        """Copy values into the buffer; `assign=True` would replace its views."""
         if assign:
             raise ValueError("assign=True is not supported: the parameters are views of one buffer; copy into them.")
         return super().load_state_dict(state_dict, strict)
@@ -189,10 +190,10 @@ class EnsembleNetwork(nn.Module):
         return self
 
     def __deepcopy__(self, memo: dict) -> Self:
-        copy = self.__reduce__()
-        restored = copy[0](*copy[1])
-        memo[id(self)] = restored
-        return restored.to(self.param_buffer.device)
+        restore, args = self.__reduce__()
+        copy = restore(*args).to(self.param_buffer.device)
+        memo[id(self)] = copy
+        return copy
 
     def __reduce__(self) -> tuple:
         raise NotImplementedError(type(self).__name__)

@@ -1,4 +1,4 @@
-"""Members of a user's own `torch.nn.Module`, trained by autograd on the same flat buffer as the built-in network."""
+"""Networks of a user's `torch.nn.Module`, trained by autograd on the same buffer as the built-in network."""
 
 import contextlib
 import copy
@@ -9,27 +9,27 @@ import torch
 from torch import Tensor, nn
 
 from sknn.network.base import EnsembleNetwork, Entry, Inputs, allocate
-from sknn.network.generator_mode import GeneratorMode, States
+from sknn.network.generator_mode import GeneratorMode, GeneratorStates
 
 
 class CustomNetwork(EnsembleNetwork):
-    """A module per member, each fed (B, ...) rows.
+    """A module for each member, called with rows (B, ...).
 
     Parameters
     ----------
     modules : list of nn.Module
-        Of one architecture.  Their parameters and floating-point buffers become views of one flat buffer.
+        Modules of one architecture.  Their parameters and floating-point buffers become views of one buffer.
     dtype : torch.dtype
     in_features : int, tuple of int or None
-        What the modules were made for, if anyone is to make such modules again.
+        First argument of the module factory; needed to build such modules again.
 
     Notes
     -----
-    In training, a module's random operations (dropout) use a generator of its member; see `GeneratorMode`.  In a
-    prediction they use torch's global generator, as those of any module do.
+    In training, a module's random operations (dropout) use its member's generator; see `GeneratorMode`.  In a
+    prediction, they use torch's global generator, as in any module.
     """
 
-    can_shrink = False  # its modules stay with it
+    can_shrink = False  # removing modules during a training is not supported
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class CustomNetwork(EnsembleNetwork):
         super().__init__()
         self.in_features = in_features
         self.members = nn.ModuleList(module.to(dtype) for module in modules)
-        self.draws: list[GeneratorMode] | None = None
+        self.generator_modes: list[GeneratorMode] | None = None
         first = self.members[0]
         tensors: list[tuple[str, Tensor, bool]] = [(name, p, True) for name, p in first.named_parameters()]
         tensors += [(name, b, False) for name, b in first.named_buffers() if b.is_floating_point()]
@@ -50,37 +50,37 @@ class CustomNetwork(EnsembleNetwork):
         param_buffer = torch.zeros(len(modules), length, dtype=dtype)
         for m, module in enumerate(self.members):
             for entry in self.entries:
-                self.view(param_buffer, entry)[m] = _get(module, entry.name).detach()
+                self.view(param_buffer, entry)[m] = _get_tensor(module, entry.name).detach()
         self.bind_views(param_buffer)
 
     def seed(self, seeds: list[int]) -> None:
-        """Give each member random numbers of its own."""
-        self.draws = [GeneratorMode(seed) for seed in seeds]
+        """Give each member a random generator with its own seed."""
+        self.generator_modes = [GeneratorMode(seed) for seed in seeds]
 
     def select(self, members: list[int]) -> None:
         self.members = nn.ModuleList(self.members[m] for m in members)
-        if self.draws is not None:
-            self.draws = [self.draws[m] for m in members]
+        if self.generator_modes is not None:
+            self.generator_modes = [self.generator_modes[m] for m in members]
         super().select(members)
 
     def snapshot(self) -> Callable[[], None]:
-        restore_values, states = super().snapshot(), self._states_of_draws()
+        restore_params, states = super().snapshot(), self._generator_states()
 
         def restore() -> None:
-            restore_values()
-            self._set_draws(states)
+            restore_params()
+            self._restore_generators(states)
 
         return restore
 
     def parameter_of(self, entry: Entry) -> Tensor:
-        return _get(self.members[0], entry.name)
+        return _get_tensor(self.members[0], entry.name)
 
     def bind_views(self, param_buffer: Tensor) -> None:
         with torch.inference_mode(False), torch.no_grad():
             self.param_buffer, self.grad_buffer = param_buffer, torch.zeros_like(param_buffer)
             for m, module in enumerate(self.members):
                 for entry in self.entries:
-                    tensor = _get(module, entry.name)
+                    tensor = _get_tensor(module, entry.name)
                     tensor.data = self.view(param_buffer, entry)[m]
                     if entry.trained:
                         tensor.grad = self.view(self.grad_buffer, entry)[m]
@@ -89,9 +89,9 @@ class CustomNetwork(EnsembleNetwork):
         self, x: Inputs, noise: Sequence[Tensor], gradient: Callable[[Tensor], Tensor], members: slice
     ) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():
-            chosen = range(self.n_members)[members]
-            # Copies, because autograd saves ordinary tensors only, and a module may write into its input.
-            z = torch.stack([self._member_output(m, x.numeric[i].clone()) for i, m in enumerate(chosen)])
+            indices = range(self.n_members)[members]
+            # Copy, because autograd cannot save inference tensors, and a module may write into its input.
+            z = torch.stack([self._member_output(m, x.numeric[i].clone()) for i, m in enumerate(indices)])
             with torch.no_grad():
                 self.grad_buffer[members].zero_()
                 grad = gradient(z.detach()).clone()
@@ -106,11 +106,11 @@ class CustomNetwork(EnsembleNetwork):
         return torch.stack(z)
 
     def forward(self, numeric: Tensor) -> Tensor:
-        """Raw outputs (M, B, K) of rows (B, ...) that all members see."""
+        """Return raw outputs (M, B, K) of all members for rows (B, ...)."""
         return torch.stack([module(numeric) for module in self.members])
 
     def _member_output(self, m: int, rows: Tensor) -> Tensor:
-        with contextlib.nullcontext() if self.draws is None else self.draws[m]:
+        with contextlib.nullcontext() if self.generator_modes is None else self.generator_modes[m]:
             return self.members[m](rows)
 
     def __reduce__(self) -> tuple:
@@ -123,14 +123,16 @@ class CustomNetwork(EnsembleNetwork):
             self.param_buffer.dtype,
             self.in_features,
             self.training,
-            self._states_of_draws(),
+            self._generator_states(),
         )
 
-    def _states_of_draws(self) -> list[States] | None:
-        return None if self.draws is None else [own.states for own in self.draws]
+    def _generator_states(self) -> list[GeneratorStates] | None:
+        return None if self.generator_modes is None else [mode.states for mode in self.generator_modes]
 
-    def _set_draws(self, states: list[States] | None) -> None:
-        self.draws = None if states is None else [GeneratorMode.going_on(own) for own in states]
+    def _restore_generators(self, states: list[GeneratorStates] | None) -> None:
+        self.generator_modes = (
+            None if states is None else [GeneratorMode.from_states(member_states) for member_states in states]
+        )
 
 
 def _restore_custom(
@@ -138,31 +140,31 @@ def _restore_custom(
     dtype: torch.dtype,
     in_features: int | tuple[int, ...] | None,
     training: bool,
-    states: list[States] | None,
+    states: list[GeneratorStates] | None,
 ) -> CustomNetwork:
     network = CustomNetwork(modules, dtype, in_features).train(training)
-    network._set_draws(states)
+    network._restore_generators(states)
     return network
 
 
 def build_module(
     factory: Callable[..., nn.Module], in_features: int | tuple[int, ...], out_features: int, seed: int
 ) -> nn.Module:
-    """One member: call `factory(in_features, out_features)`, which draws the initial weights from this seed."""
+    """Return `factory(in_features, out_features)`, with initial weights drawn from this seed."""
     with GeneratorMode(seed):
         module = factory(in_features, out_features)
     if not isinstance(module, nn.Module):
         raise TypeError(
-            f"module={factory!r} has to give a torch.nn.Module when called as module(in_features, out_features); "
+            f"module={factory!r} has to return a torch.nn.Module when called as module(in_features, out_features); "
             f"got {type(module).__name__}."
         )
     if not any(p.requires_grad for p in module.parameters()):
-        raise ValueError(f"module={factory!r} gave a network without parameters to train.")
+        raise ValueError(f"module={factory!r} returned a module without parameters to train.")
     return module
 
 
 def check_factory(factory: Callable[..., nn.Module]) -> None:
-    """Refuse what cannot be called with the sizes, before any data is touched."""
+    """Raise an error if `factory` cannot be called with two sizes, before any data is processed."""
     if isinstance(factory, nn.Module):
         raise TypeError(
             "module has to be a class or function that builds the network, called as module(in_features, "
@@ -173,11 +175,11 @@ def check_factory(factory: Callable[..., nn.Module]) -> None:
         inspect.signature(factory).bind(1, 1)
     except TypeError as error:
         raise TypeError(
-            f"module={factory!r} is called as module(in_features, out_features), which it does not take: {error}."
+            f"module={factory!r} has to accept two arguments, module(in_features, out_features): {error}."
         ) from error
 
 
-def _get(module: nn.Module, path: str) -> Tensor:
+def _get_tensor(module: nn.Module, path: str) -> Tensor:
     *parents, name = path.split(".")
     for parent in parents:
         module = getattr(module, parent)
@@ -185,6 +187,6 @@ def _get(module: nn.Module, path: str) -> Tensor:
 
 
 def _detached(tensor: Tensor) -> Tensor:
-    """A CPU copy that shares no memory with the flat buffer."""
+    """Return a copy on the CPU that shares no memory with the buffer."""
     value = tensor.detach().cpu().clone()
     return nn.Parameter(value, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else value

@@ -1,7 +1,7 @@
-"""What a user's module draws at random comes from a generator of its member, and torch's global one is left alone.
+"""A dispatch mode that makes random operations use a member's generator in place of torch's global one.
 
-torch marks every operation that draws (`torch.Tag.nondeterministic_seeded`), and a dispatch mode sees the operations of
-one thread only.  So a member's turn hands its generator to each of them, and nothing that threads share is touched.
+torch marks every random operation (`torch.Tag.nondeterministic_seeded`), and a dispatch mode sees the operations of one
+thread only.  So the mode passes its generator to each of them, and changes no state that threads share.
 """
 
 import functools
@@ -14,18 +14,18 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode, _push_mode
 
-States = dict[str, Tensor]  # of generators, by device; that of the CPU is always there
+GeneratorStates = dict[str, Tensor]  # states of generators by device; always includes the CPU
 
 GLOBAL_GENERATORS: dict[str, Callable[[torch.device], torch.Generator]] = {
     "cpu": lambda device: torch.default_generator,
     "cuda": lambda device: torch.cuda.default_generators[device.index],
     "mps": lambda device: torch.mps._get_default_mps_generator(),
 }
-RATES = ("dropout_p", "dropout")  # arguments without which a fused kernel draws nothing
+DROPOUT_ARGUMENTS = ("dropout_p", "dropout")  # a fused kernel draws nothing if these are 0
 
 
 class GeneratorMode(TorchDispatchMode):
-    """Inside, what this thread draws comes from generators of its own: one for each device, of one seed.
+    """A context in which this thread's random operations use the mode's generators: one for each device, of one seed.
 
     Parameters
     ----------
@@ -34,15 +34,15 @@ class GeneratorMode(TorchDispatchMode):
     Raises
     ------
     RuntimeError
-        Inside, if something is drawn in a part of a module that `torch.utils.checkpoint` is to compute again.
+        Inside, if a part of a module that `torch.utils.checkpoint` computes again draws random numbers.
 
     Notes
     -----
-    On a CPU the numbers are those that torch's global generator gives after `torch.manual_seed(seed)`.
+    On a CPU, the numbers are the same as with torch's global generator after `torch.manual_seed(seed)`.
 
-    Numbers that come from numpy, from Python's `random`, or from a generator that the module names itself are left
-    alone.  A GPU's fused kernels, such as those for attention, take no generator: for one with dropout, the GPU's
-    global generator is put into this one's state while the kernel is started.
+    The mode does not change numbers from numpy, from Python's `random`, or from a generator that the module passes
+    itself.  A GPU's fused kernels, such as those for attention, take no generator.  While such a kernel with dropout is
+    launched, the GPU's global generator has the state of the mode's generator.
 
     Examples
     --------
@@ -55,14 +55,14 @@ class GeneratorMode(TorchDispatchMode):
     True
     """
 
-    supports_higher_order_operators = True  # they are called as they are
+    supports_higher_order_operators = True  # they are called unchanged
 
     def __init__(self, seed: int) -> None:
         super().__init__()
         self.generators = {"cpu": torch.Generator().manual_seed(seed)}
 
     def __enter__(self) -> Self:
-        _push_mode(self)  # and no more: the base class also sets flags that threads share
+        _push_mode(self)  # the base class also sets flags that threads share
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,45 +70,45 @@ class GeneratorMode(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # the base class would import torch's compiler to that end; see the end of this file
+        return False  # the base class would import torch's compiler for this; see the end of this file
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
-        draw = way_to_draw(func)
+        draw = find_draw_function(func)
         if draw is None:
             return func(*args, **(kwargs or {}))
         names = (argument.name for argument in func._schema.arguments)
         return draw(self, dict(zip(names, args, strict=False)) | (kwargs or {}))
 
     def generator(self, device: torch.device) -> torch.Generator:
-        """The generator for what is drawn on a device."""
+        """Return the generator for a device."""
         if str(device) not in self.generators:
             seed = self.generators["cpu"].initial_seed()
             self.generators[str(device)] = torch.Generator(device).manual_seed(seed)
         return self.generators[str(device)]
 
     @property
-    def states(self) -> States:
-        """How far each generator has come."""
+    def states(self) -> GeneratorStates:
+        """The current state of each generator."""
         return {device: generator.get_state() for device, generator in self.generators.items()}
 
     @classmethod
-    def going_on(cls, states: States) -> Self:
-        """Draws that go on from there; those of a GPU that is not here begin anew."""
-        draws = cls(0)
+    def from_states(cls, states: GeneratorStates) -> Self:
+        """Return a mode that continues from these states.  States of a GPU that is not available are ignored."""
+        mode = cls(0)
         for device, state in states.items():
             if device != "cpu" and not torch.get_device_module(device).is_available():
                 continue
-            draws.generators[device] = torch.Generator(device)
-            draws.generators[device].set_state(state)
-        return draws
+            mode.generators[device] = torch.Generator(device)
+            mode.generators[device].set_state(state)
+        return mode
 
 
-Draw = Callable[[GeneratorMode, dict[str, Any]], Any]  # called with the arguments of the operation by name
+DrawFunction = Callable[[GeneratorMode, dict[str, Any]], Any]  # takes the operation's arguments by name
 
 
 @functools.cache
-def way_to_draw(func: Any) -> Draw | None:
-    """How an operation comes to draw from a generator of ours; None if it draws nothing."""
+def find_draw_function(func: Any) -> DrawFunction | None:
+    """Return the function that runs an operation with the mode's generator; None if the operation is not random."""
     if torch.Tag.nondeterministic_seeded not in getattr(func, "tags", ()):
         return None
     with_generator = _overload_with_generator(func)
@@ -116,92 +116,92 @@ def way_to_draw(func: Any) -> Draw | None:
         return functools.partial(_draw, with_generator)
     if func is torch.ops.aten.native_dropout.default:
         return _drop_out
-    return functools.partial(_draw_in_parts if func._can_decompose() else _draw_in_our_state, func)
+    return functools.partial(_draw_decomposed if func._can_decompose() else _draw_with_global_generator, func)
 
 
 def _overload_with_generator(func: Any) -> Any:
-    """The operation itself, or its twin that takes a generator besides; None if there is no such thing."""
+    """Return the overload of an operation with the same arguments and a generator; None if there is none."""
     packet = func.overloadpacket
-    for other in (func, *(getattr(packet, name) for name in packet.overloads())):
-        types = _types(other)
-        if types.pop("generator", None) and types == {k: v for k, v in _types(func).items() if k != "generator"}:
-            return other
+    for overload in (func, *(getattr(packet, name) for name in packet.overloads())):
+        types = _argument_types(overload)
+        if types.pop("generator", None) and types == {
+            k: v for k, v in _argument_types(func).items() if k != "generator"
+        }:
+            return overload
     return None
 
 
-def _types(func: Any) -> dict[str, str]:
+def _argument_types(func: Any) -> dict[str, str]:
     return {argument.name: str(argument.type) for argument in func._schema.arguments}
 
 
-def _draw(func: Any, draws: GeneratorMode, given: dict[str, Any]) -> Any:
-    device = _device_of(given)
-    if given.get("generator") is not None or device.type not in GLOBAL_GENERATORS:
-        return func(**given)
-    _refuse_to_draw_again()
-    return func(**given | {"generator": draws.generator(device)})
+def _draw(func: Any, mode: GeneratorMode, args: dict[str, Any]) -> Any:
+    device = _find_device(args)
+    if args.get("generator") is not None or device.type not in GLOBAL_GENERATORS:
+        return func(**args)
+    _check_checkpoint()
+    return func(**args | {"generator": mode.generator(device)})
 
 
-def _drop_out(draws: GeneratorMode, given: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """Like `native_dropout`, which takes no generator: the result, and which numbers are kept."""
-    x, p = given["input"], given["p"]
-    if given["train"] is False:
+def _drop_out(mode: GeneratorMode, args: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Return the result and the mask of `native_dropout`, which itself takes no generator."""
+    x, p = args["input"], args["p"]
+    if args["train"] is False:
         return x.clone(), torch.ones_like(x, dtype=torch.bool)
-    with draws:
+    with mode:
         factors = torch.empty_like(x).bernoulli_(1 - p)
     return x * factors.div(1 - p or 1.0), factors.bool()
 
 
-def _draw_in_parts(func: Any, draws: GeneratorMode, given: dict[str, Any]) -> Any:
-    """For an operation that is made of others."""
-    with draws:
-        return func.decompose(**given)
+def _draw_decomposed(func: Any, mode: GeneratorMode, args: dict[str, Any]) -> Any:
+    """Run an operation as the sequence of other operations that it consists of."""
+    with mode:
+        return func.decompose(**args)
 
 
-_one_at_a_time = threading.Lock()
+_global_generator_lock = threading.Lock()
 
 
-def _draw_in_our_state(func: Any, draws: GeneratorMode, given: dict[str, Any]) -> Any:
-    """For a kernel that draws from the global generator and from no other."""
-    rates = [given.get(arg.name, arg.default_value) for arg in func._schema.arguments if arg.name in RATES]
-    device = _device_of(given)
+def _draw_with_global_generator(func: Any, mode: GeneratorMode, args: dict[str, Any]) -> Any:
+    """Run a kernel that can only use the global generator, with the state of the mode's generator."""
+    rates = [args.get(arg.name, arg.default_value) for arg in func._schema.arguments if arg.name in DROPOUT_ARGUMENTS]
+    device = _find_device(args)
     if (rates and not any(rates)) or device.type not in GLOBAL_GENERATORS:
-        return func(**given)
-    _refuse_to_draw_again()
-    ours, common = draws.generator(device), GLOBAL_GENERATORS[device.type](device)
-    with _one_at_a_time:
-        before = common.get_state()
-        common.set_state(ours.get_state())
+        return func(**args)
+    _check_checkpoint()
+    generator, global_generator = mode.generator(device), GLOBAL_GENERATORS[device.type](device)
+    with _global_generator_lock:
+        before = global_generator.get_state()
+        global_generator.set_state(generator.get_state())
         try:
-            return func(**given)
+            return func(**args)
         finally:
-            ours.set_state(common.get_state())
-            common.set_state(before)
+            generator.set_state(global_generator.get_state())
+            global_generator.set_state(before)
 
 
-def _refuse_to_draw_again() -> None:
-    """Refuse what the backward pass would compute again, where no generator of ours is at hand."""
+def _check_checkpoint() -> None:
+    """Raise an error inside `torch.utils.checkpoint`, whose backward pass would draw other numbers."""
     frame: Any = sys._getframe()
     while frame is not None:
         if frame.f_globals.get("__name__") == "torch.utils.checkpoint":
             raise RuntimeError(
-                "module draws random numbers (dropout, say) in a part that torch.utils.checkpoint computes again in "
-                "the backward pass, where they would be other numbers. Leave that part out of the checkpoint, or draw "
-                "before it."
+                "module draws random numbers (for example dropout) inside torch.utils.checkpoint, which would draw "
+                "different numbers when it computes that part again in the backward pass. Leave that part out of the "
+                "checkpoint, or draw before it."
             )
         frame = frame.f_back
 
 
-def _device_of(given: dict[str, Any]) -> torch.device:
-    """Where an operation draws: on the device that it names, or that of its tensors."""
-    device = given.get("device")
+def _find_device(args: dict[str, Any]) -> torch.device:
+    """Return the device of an operation: the one in its arguments, or that of its tensors."""
+    device = args.get("device")
     if device is None:
-        device = next((value.device for value in given.values() if isinstance(value, Tensor)), torch.device("cpu"))
+        device = next((value.device for value in args.values() if isinstance(value, Tensor)), torch.device("cpu"))
     return torch.device("cuda", torch.cuda.current_device()) if device == torch.device("cuda") else device
 
 
-# Where a module is compiled, the compiler leaves the mode's own functions alone.
+# If a module is compiled, torch's compiler skips the mode's own function.
 _compiler = torch._C._dynamo.eval_frame
-_leave_alone = _compiler._FrameAction.SKIP
-_compiler.set_code_exec_strategy(
-    GeneratorMode.__torch_dispatch__.__code__, _compiler._FrameExecStrategy(_leave_alone, _leave_alone)
-)
+_skip = _compiler._FrameAction.SKIP
+_compiler.set_code_exec_strategy(GeneratorMode.__torch_dispatch__.__code__, _compiler._FrameExecStrategy(_skip, _skip))

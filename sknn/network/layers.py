@@ -1,19 +1,18 @@
-"""The layers of a network: each one's parameters, forward and backward, over a leading members axis.
+"""The layers of a network: parameters, forward and backward, over a leading members axis.
 
-Shapes: M members (networks that train side by side), B rows of a batch.  A layer maps (M, B, in) to (M, B, out).
+Shapes: M members (networks that are trained jointly), B rows of a batch.  A layer maps (M, B, in) to (M, B, out).
 
-A layer owns no memory of its own.  It declares the shapes of one member's parameters; the network lays all of them out
-in one flat buffer and hands the layer views of it, for all members or a run of them.  The one `run` serves everyone:
-the hand-written step calls it without autograd and then `backward`; with autograd it is the reference that the tests
-compare `backward` with, and what anyone gets who calls the layer as a module.
+A layer owns no memory.  It declares the shapes of one member's parameters.  The network allocates all of them in one
+buffer, and passes each layer views of it, for all members or for some neighbouring ones.
 
-For a training, `bind` ties a layer to its views and to the size of a batch, once for thousands of steps: what it gives
-is a pair of functions with nothing left to look up.
+`Layer.bind` holds a layer's whole computation.  It takes the views and the number of rows of a batch, and returns two
+functions, forward and backward, that thousands of steps call with nothing left to look up.  `run` and `forward` follow
+from it; the most common layers have a `run` of their own, which saves predictions the time of binding.  Under autograd,
+`run` is the reference that tests compare the backward with.
 """
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -30,14 +29,14 @@ from sknn.network.products import (
     transposed_product_into,
 )
 
-Views = tuple[Tensor, ...]
-Forward = Callable[..., Tensor]
-Backward = Callable[[Tensor], Tensor | None]
+Tensors = tuple[Tensor, ...]
+Forward = Callable[..., Tensor]  # (input, dropout noise or None) -> output
+Backward = Callable[[Tensor], Tensor | None]  # gradient of the output -> gradient of the input
 
-BIAS_SPREAD = 0.5
+BIAS_STD = 0.5
 BIAS_LR_SCALE = 0.3
-OUTPUT_SHARE = 0.1
-INPUT_SCALE_LR_SCALE = 6.0  # RealMLP's
+OUTPUT_WEIGHT_SCALE = 0.1
+INPUT_SCALE_LR_SCALE = 6.0  # as in RealMLP
 BATCH_NORM_EPSILON = 1e-5  # torch's default
 BATCH_NORM_MOMENTUM = 0.1  # torch's default
 
@@ -48,14 +47,13 @@ class Layer(nn.Module):
     Attributes
     ----------
     shapes : dict of str to tuple
-        One member's parameters and statistics, in the order in which `run` takes them.
+        Shapes of one member's parameters and statistics, in the order in which `bind` takes them.
     decayed : frozenset of str
-        Those that `alpha` and `weight_decay` shrink.
+        Names of the parameters that `alpha` and `weight_decay` shrink.
     statistics : frozenset of str
-        Those that are not trained: running means, bin edges.
+        Names of the tensors that are not trained: running means, bin edges.
     lr_scales : dict of str to float
-        What the learning rate of those that are not to learn at the usual one is multiplied by, where the solver goes
-        by kinds of parameters.
+        Factors of the learning rate for parameters that do not learn at the usual one, if the solver uses them.
     """
 
     decayed: ClassVar[frozenset[str]] = frozenset()
@@ -69,46 +67,23 @@ class Layer(nn.Module):
     def reset(self, params: dict[str, Tensor], generator: torch.Generator) -> None:
         """Set one member's parameters to their initial values."""
 
-    def run(self, x: Any, params: Views, noise: Tensor | None = None) -> tuple[Tensor, Any]:
-        """Return the layer's output and what `backward` needs."""
-        raise NotImplementedError(type(self).__name__)
+    def bind(
+        self, params: Tensors, grads: Tensors, rows: int, needs_input_grad: bool = False, reuse_output: bool = False
+    ) -> tuple[Forward, Backward]:
+        """Return the layer's forward and backward for these parameters and for batches of this number of rows.
 
-    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, needs_input_grad: bool) -> Tensor | None:
-        """Write the parameters' gradients into `grads`; return the input's gradient if it is `needs_input_grad`.
-
-        `grad`, the gradient of the output, may be overwritten.
+        The forward maps a batch to the layer's output.  The backward takes the gradient of that output, which it may
+        overwrite, and writes the parameters' gradients into `grads`.  It returns the gradient of the input, or None
+        unless `needs_input_grad`.  With `reuse_output`, each output may overwrite the one before.
         """
         raise NotImplementedError(type(self).__name__)
+
+    def run(self, x: Any, params: Tensors, noise: Tensor | None = None) -> Tensor:
+        """Return the layer's output for one batch, without a backward."""
+        return self.bind(params, (), x.shape[1])[0](x, noise)
 
     def forward(self, x: Any) -> Tensor:
-        return self.run(x, tuple(getattr(self, name) for name in self.shapes))[0]
-
-    def bind(
-        self, params: Views, grads: Views, rows: int, needs_input_grad: bool, reuse_output: bool = False
-    ) -> tuple[Forward, Backward]:
-        """Return `run` and `backward` as functions of a batch, and of its output's gradient, alone.
-
-        Both are for these views and this number of rows, and share what `run` saves for `backward`.  With
-        `reuse_output`, each batch overwrites the output of the batch before.
-        """
-        return bound(self.run, self.backward, params, grads, needs_input_grad)
-
-
-def bound(
-    run: Callable, pull_back: Callable, params: Views, grads: Views, needs_input_grad: bool
-) -> tuple[Forward, Backward]:
-    """Two functions as `Layer.bind` gives them, of a layer's `run` and `backward`."""
-    saved: Any = None
-
-    def forward(x: Any, noise: Tensor | None = None) -> Tensor:
-        nonlocal saved
-        y, saved = run(x, params, noise)
-        return y
-
-    def backward(grad: Tensor) -> Tensor | None:
-        return pull_back(grad, saved, params, grads, needs_input_grad)
-
-    return forward, backward
+        return self.run(x, tuple(getattr(self, name) for name in self.shapes))
 
 
 class Linear(Layer):
@@ -118,11 +93,11 @@ class Linear(Layer):
     ----------
     in_features, out_features : int
     gain : float or None, default=6.0
-        Weights and bias start uniform in +-sqrt(gain / (in + out)): Glorot's rule with scikit-learn's factors, 2 for
+        Weights and biases start uniform in +-sqrt(gain / (in + out)): Glorot's rule with scikit-learn's factors, 2 for
         the logistic activation and 6 for the others.  With None, weights start normal with variance 1 / in, and
-        biases with `BIAS_SPREAD`, so that units bend in different places from the start.
+        biases normal with standard deviation `BIAS_STD`, so that units bend in different places from the start.
     product_dtype : torch.dtype, optional
-        The products are computed in this type (bfloat16), while the parameters keep theirs.
+        Type in which products are computed (bfloat16).  The parameters keep theirs.
     """
 
     decayed = frozenset({"weight"})
@@ -141,34 +116,17 @@ class Linear(Layer):
     def reset(self, params: dict[str, Tensor], generator: torch.Generator) -> None:
         if self.gain is None:
             params["weight"].normal_(std=1 / math.sqrt(self.in_features), generator=generator)
-            params["bias"].normal_(std=BIAS_SPREAD, generator=generator)
+            params["bias"].normal_(std=BIAS_STD, generator=generator)
             return
-        bound = math.sqrt(self.gain / (self.in_features + self.out_features))
-        params["weight"].uniform_(-bound, bound, generator=generator)
-        params["bias"].uniform_(-bound, bound, generator=generator)
-
-    def run(self, x: Tensor, params: Views, noise: Tensor | None = None) -> tuple[Tensor, Any]:
-        weight, bias = params
-        if self.product_dtype is None:
-            return multiply(x, weight, bias), x
-        low = x.to(self.product_dtype)
-        return multiply(low, weight.to(self.product_dtype)).to(weight.dtype) + bias, low
-
-    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, needs_input_grad: bool) -> Tensor | None:
-        weight, (weight_grad, bias_grad) = params[0], grads
-        torch.sum(grad, 1, keepdim=True, out=bias_grad)
-        if self.product_dtype is None:
-            transposed_product_into(weight_grad, grad.shape[1])(saved, grad)
-            return multiply(aligned(grad), weight.transpose(1, 2)) if needs_input_grad else None
-        low = grad.to(self.product_dtype)
-        weight_grad.copy_(saved.transpose(1, 2) @ low)
-        return (low @ weight.to(self.product_dtype).transpose(1, 2)).to(grad.dtype) if needs_input_grad else None
+        limit = math.sqrt(self.gain / (self.in_features + self.out_features))
+        params["weight"].uniform_(-limit, limit, generator=generator)
+        params["bias"].uniform_(-limit, limit, generator=generator)
 
     def bind(
-        self, params: Views, grads: Views, rows: int, needs_input_grad: bool, reuse_output: bool = False
+        self, params: Tensors, grads: Tensors, rows: int, needs_input_grad: bool = False, reuse_output: bool = False
     ) -> tuple[Forward, Backward]:
-        if self.product_dtype is not None:  # a subclass's run and backward take more than weight and bias
-            return bound(partial(Linear.run, self), partial(Linear.backward, self), params, grads, needs_input_grad)
+        if self.product_dtype is not None:
+            return self._bind_low_precision(params, grads, needs_input_grad)
         (weight, bias), (weight_grad, bias_grad) = params, grads
         product = product_with(weight, bias, rows, reuse_output)
         weight_gradient = transposed_product_into(weight_grad, rows)
@@ -191,8 +149,31 @@ class Linear(Layer):
 
         return forward, backward
 
+    def _bind_low_precision(self, params: Tensors, grads: Tensors, needs_input_grad: bool) -> tuple[Forward, Backward]:
+        dtype, weight, (weight_grad, bias_grad) = self.product_dtype, params[0], grads
+        saved: Any = None
+
+        def forward(x: Tensor, noise: Tensor | None = None) -> Tensor:
+            nonlocal saved
+            saved = x.to(dtype)
+            return Linear.run(self, saved, params)
+
+        def backward(grad: Tensor) -> Tensor | None:
+            torch.sum(grad, 1, keepdim=True, out=bias_grad)
+            low = grad.to(dtype)
+            weight_grad.copy_(saved.transpose(1, 2) @ low)
+            return (low @ weight.to(dtype).transpose(1, 2)).to(grad.dtype) if needs_input_grad else None
+
+        return forward, backward
+
+    def run(self, x: Tensor, params: Tensors, noise: Tensor | None = None) -> Tensor:
+        weight, bias = params
+        if self.product_dtype is None:
+            return multiply(x, weight, bias)
+        return multiply(x.to(self.product_dtype), weight.to(self.product_dtype)).to(weight.dtype) + bias
+
     def effective_weight(self) -> Tensor:
-        """What the layer's input is multiplied by, (M, in, out)."""
+        """Return the matrix that multiplies the layer's input, (M, in, out)."""
         return self.weight
 
     def extra_repr(self) -> str:
@@ -200,20 +181,20 @@ class Linear(Layer):
 
 
 class OutputLinear(Linear):
-    """The last layer, which with `gain=None` starts near 0: a network that has seen nothing has no opinion."""
+    """The last layer.  With `gain=None` its weights start small, so that the first outputs are near 0."""
 
     def reset(self, params: dict[str, Tensor], generator: torch.Generator) -> None:
         super().reset(params, generator)
         if self.gain is None:
-            params["weight"].mul_(OUTPUT_SHARE)
+            params["weight"].mul_(OUTPUT_WEIGHT_SCALE)
             params["bias"].zero_()
 
 
 class ScaledLinear(Linear):
-    """A linear layer whose inputs are first multiplied by numbers that are learned: (x * scale) @ weight + bias.
+    """A linear layer with a learned factor for each input: (x * scale) @ weight + bias.
 
     The scale starts at 1 and learns fast, so that columns that matter soon count for more (RealMLP's scaling layer,
-    arXiv 2407.04491).  It is multiplied into the weight, which is smaller than a batch.
+    arXiv 2407.04491).  It multiplies the weight, which is smaller than a batch.
     """
 
     lr_scales: ClassVar[dict[str, float]] = Linear.lr_scales | {"scale": INPUT_SCALE_LR_SCALE}
@@ -227,22 +208,14 @@ class ScaledLinear(Linear):
         super().reset(params, generator)
         params["scale"].fill_(1.0)
 
-    def run(self, x: Tensor, params: Views, noise: Tensor | None = None) -> tuple[Tensor, Any]:
-        weight, bias, scale = params
-        return super().run(x, (weight * scale, bias), noise)
-
-    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, needs_input_grad: bool) -> Tensor | None:
-        weight, bias, scale = params
-        x_grad = super().backward(grad, saved, (weight * scale, bias), grads[:2], needs_input_grad)
-        self._share(params, grads)
-        return x_grad
-
     def bind(
-        self, params: Views, grads: Views, rows: int, needs_input_grad: bool, reuse_output: bool = False
+        self, params: Tensors, grads: Tensors, rows: int, needs_input_grad: bool = False, reuse_output: bool = False
     ) -> tuple[Forward, Backward]:
-        weight, bias, scale = params
+        (weight, bias, scale), (weight_grad, bias_grad, scale_grad) = params, grads
         scaled = aligned_empty(weight, *weight.shape)
-        linear_forward, linear_backward = super().bind((scaled, bias), grads[:2], rows, needs_input_grad, reuse_output)
+        linear_forward, linear_backward = super().bind(
+            (scaled, bias), (weight_grad, bias_grad), rows, needs_input_grad, reuse_output
+        )
 
         def forward(x: Tensor, noise: Tensor | None = None) -> Tensor:
             torch.mul(weight, scale, out=scaled)
@@ -250,91 +223,83 @@ class ScaledLinear(Linear):
 
         def backward(grad: Tensor) -> Tensor | None:
             x_grad = linear_backward(grad)
-            self._share(params, grads)
+            torch.sum(weight_grad * weight, 2, keepdim=True, out=scale_grad)
+            weight_grad.mul_(scale)
             return x_grad
 
         return forward, backward
 
+    def run(self, x: Tensor, params: Tensors, noise: Tensor | None = None) -> Tensor:
+        weight, bias, scale = params
+        return super().run(x, (weight * scale, bias))
+
     def effective_weight(self) -> Tensor:
         return self.weight * self.scale
 
-    @staticmethod
-    def _share(params: Views, grads: Views) -> None:
-        """Turn the gradient of weight * scale into those of both."""
-        (weight, _, scale), (weight_grad, _, scale_grad) = params, grads
-        torch.sum(weight_grad * weight, 2, keepdim=True, out=scale_grad)
-        weight_grad.mul_(scale)
-
 
 class Activation(Layer):
-    """An elementwise function, by its name in `ACTIVATIONS`."""
+    """An elementwise function, given by its name in `ACTIVATIONS`."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
-        self._value, self._pull_back = ACTIVATIONS[name]
-
-    def run(self, x: Tensor, params: Views, noise: Tensor | None = None) -> tuple[Tensor, Any]:
-        return self._value(x)
-
-    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, needs_input_grad: bool) -> Tensor | None:
-        return self._pull_back(grad, saved)
 
     def bind(
-        self, params: Views, grads: Views, rows: int, needs_input_grad: bool, reuse_output: bool = False
+        self, params: Tensors, grads: Tensors, rows: int, needs_input_grad: bool = False, reuse_output: bool = False
     ) -> tuple[Forward, Backward]:
-        value, pull_back = self._value, self._pull_back
+        function, function_backward = ACTIVATIONS[self.name]
         saved: Any = None
 
         def forward(x: Tensor, noise: Tensor | None = None) -> Tensor:
             nonlocal saved
-            y, saved = value(x)
+            y, saved = function(x)
             return y
 
         def backward(grad: Tensor) -> Tensor:
-            return pull_back(grad, saved)
+            return function_backward(grad, saved)
 
         return forward, backward
+
+    def run(self, x: Tensor, params: Tensors, noise: Tensor | None = None) -> Tensor:
+        return ACTIVATIONS[self.name][0](x)[0]
 
     def extra_repr(self) -> str:
         return self.name
 
 
 class Dropout(Layer):
-    """Multiplies by `noise`: 0 for a dropped unit, 1 / (1 - rate) for a kept one.
+    """Multiplies its input by `noise`: 0 for a dropped unit, 1 / (1 - rate) for a kept one.
 
-    The training loop draws the noise of many steps at once; without it (in prediction) the layer does nothing.
+    The training loop draws the noise of many steps at once.  Without noise, as in a prediction, the layer does nothing.
     """
 
     def __init__(self, width: int, rate: float) -> None:
         super().__init__()
         self.width, self.rate = width, rate
 
-    def run(self, x: Tensor, params: Views, noise: Tensor | None = None) -> tuple[Tensor, Any]:
-        return (x, None) if noise is None else (x * noise, noise)
-
-    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, needs_input_grad: bool) -> Tensor | None:
-        return grad if saved is None else grad.mul_(saved)
-
     def bind(
-        self, params: Views, grads: Views, rows: int, needs_input_grad: bool, reuse_output: bool = False
+        self, params: Tensors, grads: Tensors, rows: int, needs_input_grad: bool = False, reuse_output: bool = False
     ) -> tuple[Forward, Backward]:
-        factors: Tensor | None = None
-        out: Tensor | None = None  # kept: large memory that is asked for anew at each step costs more than to fill it
+        saved: Tensor | None = None
+        out: Tensor | None = None  # reused, because allocating large memory in each step costs more than filling it
 
         def forward(x: Tensor, noise: Tensor | None = None) -> Tensor:
-            nonlocal factors, out
-            factors = noise
+            nonlocal saved, out
+            saved = noise
             if noise is None:
                 return x
-            if out is None:
-                out = torch.empty_like(x)
-            return torch.mul(x, noise, out=out)
+            y = torch.mul(x, noise, out=out)
+            if reuse_output:
+                out = y
+            return y
 
         def backward(grad: Tensor) -> Tensor:
-            return grad if factors is None else grad.mul_(factors)
+            return grad if saved is None else grad.mul_(saved)
 
         return forward, backward
+
+    def run(self, x: Tensor, params: Tensors, noise: Tensor | None = None) -> Tensor:
+        return x if noise is None else x * noise
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.dropout(x, self.rate, self.training)
@@ -344,9 +309,10 @@ class Dropout(Layer):
 
 
 class BatchNorm(Layer):
-    """Batch normalisation (arXiv 1502.03167), with torch's epsilon and momentum; each row counts once.
+    """Batch normalisation (arXiv 1502.03167) with torch's epsilon and momentum.  Each row counts once.
 
-    In training mode by the batch's own mean and variance, which also move the running ones; otherwise by those.
+    In training mode, it uses the batch's own mean and variance, and moves the running ones towards them.  In
+    evaluation mode, it uses the running ones.
     """
 
     statistics = frozenset({"running_mean", "running_var"})
@@ -360,33 +326,41 @@ class BatchNorm(Layer):
         for name, value in {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}.items():
             params[name].fill_(value)
 
-    def run(self, x: Tensor, params: Views, noise: Tensor | None = None) -> tuple[Tensor, Any]:
+    def bind(
+        self, params: Tensors, grads: Tensors, rows: int, needs_input_grad: bool = False, reuse_output: bool = False
+    ) -> tuple[Forward, Backward]:
         weight, bias, running_mean, running_var = params
-        if self.training:
-            mean = x.mean(1, keepdim=True)
-            centred = x - mean
-            var = centred.square().mean(1, keepdim=True)
-            self._follow(running_mean, mean)
-            self._follow(running_var, var * (x.shape[1] / max(x.shape[1] - 1, 1)))
-        else:
-            centred, var = x - running_mean, running_var
-        inverse = 1 / torch.sqrt(var + BATCH_NORM_EPSILON)
-        normed = centred * inverse
-        return torch.addcmul(bias, normed, weight), (normed, inverse)
+        saved: Any = None
 
-    def backward(self, grad: Tensor, saved: Any, params: Views, grads: Views, needs_input_grad: bool) -> Tensor | None:
-        normed, inverse = saved
-        weight_grad, bias_grad = grads[:2]
-        torch.sum(grad, 1, keepdim=True, out=bias_grad)
-        torch.sum(grad * normed, 1, keepdim=True, out=weight_grad)
-        rows = grad.shape[1]
-        centred = grad - bias_grad / rows - normed * (weight_grad / rows)
-        return centred.mul_(params[0] * inverse)
+        def forward(x: Tensor, noise: Tensor | None = None) -> Tensor:
+            nonlocal saved
+            if self.training:
+                mean = x.mean(1, keepdim=True)
+                centred = x - mean
+                var = centred.square().mean(1, keepdim=True)
+                _move_statistic(running_mean, mean)
+                _move_statistic(running_var, var * (rows / max(rows - 1, 1)))
+            else:
+                centred, var = x - running_mean, running_var
+            inverse = 1 / torch.sqrt(var + BATCH_NORM_EPSILON)
+            normed = centred * inverse
+            saved = normed, inverse
+            return torch.addcmul(bias, normed, weight)
 
-    @staticmethod
-    def _follow(running: Tensor, value: Tensor) -> None:
-        # `.data`, because the weights of the same buffer may be waiting for autograd.
-        running.data.lerp_(value.detach(), BATCH_NORM_MOMENTUM)
+        def backward(grad: Tensor) -> Tensor:
+            normed, inverse = saved
+            weight_grad, bias_grad = grads[:2]
+            torch.sum(grad, 1, keepdim=True, out=bias_grad)
+            torch.sum(grad * normed, 1, keepdim=True, out=weight_grad)
+            centred = grad - bias_grad / rows - normed * (weight_grad / rows)
+            return centred.mul_(weight * inverse)
+
+        return forward, backward
 
     def extra_repr(self) -> str:
         return f"width={self.width}"
+
+
+def _move_statistic(running: Tensor, value: Tensor) -> None:
+    # `.data`, because autograd may have saved the weights, which lie in the same buffer.
+    running.data.lerp_(value.detach(), BATCH_NORM_MOMENTUM)

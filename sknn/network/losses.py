@@ -1,7 +1,7 @@
-"""Losses: the value for each row and output, and the gradient, over a members axis.
+"""Losses: values for each row and output, and gradients, over a members axis.
 
-`z` (M, B, K) is the network's output before its link, `y` (M, B, K) the encoded target.  A network is trained on the
-sum over outputs of `values`, averaged over rows by weight; `gradient` is the derivative of that sum for one row.
+`z` (M, B, K) is the network's output before the link, `y` (M, B, K) the encoded target.  Training minimises the
+weighted mean over rows of the sum of `values` over outputs.  `gradient` is the derivative of that sum for each row.
 """
 
 from collections.abc import Callable
@@ -15,23 +15,23 @@ from sknn.network.activations import sigmoid, softplus
 class Loss(torch.nn.Module):
     """Base class.  `link` maps the network's output to the scale of the target: probabilities, means, values."""
 
-    # scikit-learn's MLP reports the squared error as a mean over outputs, and every other loss as a sum.
+    # As scikit-learn's MLP, which reports the squared error as a mean over outputs and other losses as a sum.
     reports_mean_over_outputs = False
-    outputs_exclude_each_other = False  # whether the outputs are one distribution
+    outputs_exclude_each_other = False  # whether the outputs of a row are one distribution
 
     def values(self, z: Tensor, y: Tensor) -> Tensor:
-        """The loss of each row and output, (M, B, K) or (M, B, 1)."""
+        """Return the loss of each row and output, (M, B, K) or (M, B, 1)."""
         raise NotImplementedError(type(self).__name__)
 
     def gradient(self, z: Tensor, y: Tensor) -> Tensor:
-        """A new (M, B, K) tensor: the derivative of `values`, summed over outputs, by `z`."""
+        """Return the derivative of the sum of `values` over outputs by `z`, as a new (M, B, K) tensor."""
         raise NotImplementedError(type(self).__name__)
 
     def link(self, z: Tensor) -> Tensor:
         return z
 
     def rows(self, z: Tensor, y: Tensor) -> Tensor:
-        """The loss of each row as it is reported, (M, B)."""
+        """Return the loss of each row as it is reported, (M, B)."""
         values = self.values(z, y)
         return values.mean(-1) if self.reports_mean_over_outputs else values.sum(-1)
 
@@ -52,7 +52,7 @@ class SoftmaxCrossEntropy(Loss):
 
 
 class BinaryCrossEntropy(Loss):
-    """Log loss of each output on its own: a binary target, or a multilabel one."""
+    """Log loss of each output separately, for a binary or multilabel target."""
 
     def values(self, z: Tensor, y: Tensor) -> Tensor:
         return softplus(z) - z * y
@@ -77,7 +77,7 @@ class SquaredError(Loss):
 
 
 class AbsoluteError(Loss):
-    """The distance from y, whose minimum is the median."""
+    """The absolute error, which the median minimises."""
 
     def values(self, z: Tensor, y: Tensor) -> Tensor:
         return (z - y).abs()
@@ -103,10 +103,10 @@ class Huber(Loss):
 
 
 class Pinball(Loss):
-    """The quantile loss; with several quantiles, an output each, for one and the same target column.
+    """The quantile loss.  Several quantiles have an output each, and one target column.
 
     Sorting the outputs of a row never increases the loss (Chernozhukov, Fernandez-Val and Galichon 2010,
-    "Quantile and probability curves without crossing"), so the link sorts, and the curves never cross.
+    "Quantile and probability curves without crossing"), so the link sorts them, and the curves never cross.
     """
 
     def __init__(self, quantiles: tuple[float, ...]) -> None:
@@ -114,8 +114,8 @@ class Pinball(Loss):
         self.quantiles = quantiles  # increasing
         self._tensors: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
-    def _on(self, z: Tensor) -> Tensor:
-        """The quantiles beside `z`, brought there once."""
+    def _quantiles_like(self, z: Tensor) -> Tensor:
+        """Return the quantiles with the device and type of `z`, from the cache if possible."""
         key = z.device, z.dtype
         if key not in self._tensors:
             with torch.inference_mode(False):
@@ -126,11 +126,11 @@ class Pinball(Loss):
         return self.__dict__ | {"_tensors": {}}
 
     def values(self, z: Tensor, y: Tensor) -> Tensor:
-        error, q = y - z, self._on(z)
+        error, q = y - z, self._quantiles_like(z)
         return torch.maximum(q * error, (q - 1) * error)
 
     def gradient(self, z: Tensor, y: Tensor) -> Tensor:
-        return (z > y).to(z.dtype).sub_(self._on(z))
+        return (z > y).to(z.dtype).sub_(self._quantiles_like(z))
 
     def link(self, z: Tensor) -> Tensor:
         return z.sort(-1).values if len(self.quantiles) > 1 else z
@@ -165,30 +165,30 @@ class Gamma(Loss):
 class CallableLoss(Loss):
     """A user's function of (output, target), both (rows, K), that returns (rows,) or (rows, K) losses.
 
-    The link is that of `own`, the loss that would stand here otherwise.
+    The link is that of `default`, the loss that the estimator would use otherwise.
     """
 
-    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], own: Loss) -> None:
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], default: Loss) -> None:
         super().__init__()
-        self.function, self.own = function, own
-        self.outputs_exclude_each_other = own.outputs_exclude_each_other
+        self.function, self.default = function, default
+        self.outputs_exclude_each_other = default.outputs_exclude_each_other
 
     def link(self, z: Tensor) -> Tensor:
-        return self.own.link(z)
+        return self.default.link(z)
 
     def values(self, z: Tensor, y: Tensor) -> Tensor:
         values = self.function(z.flatten(0, 1), y.flatten(0, 1))
         rows = z.shape[0] * z.shape[1]
         if not isinstance(values, Tensor) or values.shape[:1] != (rows,):
-            got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            actual = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
             raise ValueError(
                 f"loss={self.function!r} has to return one loss per row, a tensor of shape ({rows},) or "
-                f"({rows}, {z.shape[2]}); got {got}. Leave the average out: for a loss of torch, reduction='none'."
+                f"({rows}, {z.shape[2]}); got {actual}. Do not average: a loss of torch needs reduction='none'."
             )
         return values.reshape(z.shape[0], z.shape[1], -1)
 
     def gradient(self, z: Tensor, y: Tensor) -> Tensor:
-        # Autograd needs ordinary tensors, which copies made outside inference mode are.
+        # Autograd needs tensors that were made outside of inference mode, so copy.
         with torch.inference_mode(False), torch.enable_grad():
             z = z.detach().clone().requires_grad_()
             return torch.autograd.grad(self.values(z, y.clone()).sum(), z)[0].contiguous()

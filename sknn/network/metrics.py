@@ -1,7 +1,7 @@
-"""Metrics as tensor functions over members: what a scikit-learn scorer gives, at a fraction of an epoch's cost.
+"""Metrics as tensor functions over members: the values of scikit-learn's scorers, at a fraction of an epoch's cost.
 
-Each takes predictions and targets (M, n, K) and row weights (M, n) or None, and returns (M,).  Of a classifier the
-predictions are probabilities, and the targets one-hot or 0/1 columns; of a regressor both are in the unit of y.
+Each takes predictions and targets (M, n, K) and row weights (M, n) or None, and returns (M,).  For a classifier,
+predictions are probabilities and targets are one-hot or 0/1 columns.  For a regressor, both are in the unit of y.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
-    """Mean over rows: (M, n, ...) -> (M, ...)."""
+    """Return the weighted mean over rows: (M, n, ...) -> (M, ...)."""
     if weight is None:
         return values.mean(1)
     weight = weight.reshape(*weight.shape, *[1] * (values.dim() - 2))
@@ -19,18 +19,18 @@ def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def accuracy(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-    """Share of rows whose most probable class is the right one, of classes that exclude each other."""
+    """Share of rows whose most probable class is correct, for a multiclass target."""
     return weighted_mean((p.argmax(2) == y.argmax(2)).to(p.dtype), weight)
 
 
 def exact_match(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-    """Share of rows whose every label is right: scikit-learn's accuracy of a binary or multilabel target."""
-    right = ((p > 0.5) == (y > 0.5)).all(2)
-    return weighted_mean(right.to(p.dtype), weight)
+    """Share of rows with all labels correct: scikit-learn's accuracy for a binary or multilabel target."""
+    is_correct = ((p > 0.5) == (y > 0.5)).all(2)
+    return weighted_mean(is_correct.to(p.dtype), weight)
 
 
 def log_loss(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-    """Mean of -log of the probability given to the true class."""
+    """Mean of -log of the predicted probability of the true class."""
     p = p.clamp(torch.finfo(p.dtype).eps, 1 - torch.finfo(p.dtype).eps)
     values = -(y * p.log()).sum(2)
     if p.shape[2] == 1:
@@ -39,9 +39,9 @@ def log_loss(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def roc_auc(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-    """Area under the ROC curve of a binary target: the chance that a positive row ranks above a negative one.
+    """Area under the ROC curve of a binary target: the probability that a positive row ranks above a negative one.
 
-    Ties count one half.  NaN where one class is missing.
+    Ties count one half.  The result is NaN if a class is missing.
     """
     score, positive = p[..., -1], y[..., -1]
     shares = torch.stack([positive, 1 - positive])
@@ -50,16 +50,16 @@ def roc_auc(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
     ordered, order = score.sort(1)
     sides = shares.gather(2, order.expand(2, -1, -1))
     totals = sides.cumsum(2)
-    first = torch.ones_like(ordered)  # of the rows with one score
+    first = torch.ones_like(ordered)  # 1 for the first row of each score
     first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    below = ((totals - sides) * first).cummax(2).values  # weight with a lower score, on either side
+    below = ((totals - sides) * first).cummax(2).values  # weight of lower scores, for each class
     won, lost = (sides * below.flip(0)).sum(2)
     pairs = totals[0, :, -1] * totals[1, :, -1]
     return (pairs + won - lost) / (2 * pairs)
 
 
 def r2(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-    """Coefficient of determination, averaged over outputs; of a constant output 1 if it is met and 0 if not."""
+    """Coefficient of determination, averaged over outputs.  A constant output counts 1 if predicted exactly, else 0."""
     residual = weighted_mean((y - p).square(), weight)
     spread = weighted_mean((y - weighted_mean(y, weight).unsqueeze(1)).square(), weight)
     constant = torch.where(residual == 0, 1.0, 0.0)
@@ -74,7 +74,7 @@ def rmse(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
 # (outputs after the link, targets, row weights or None), over members, to (M,)
 Metric = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
-# By name, for each kind of target: the kind decides what a name means, and which names there are.
+# For each kind of target: which metrics there are, and the function behind each name.
 METRICS: dict[str, dict[str, Metric]] = {
     "binary": {"accuracy": exact_match, "log_loss": log_loss, "roc_auc": roc_auc},
     "multiclass": {"accuracy": accuracy, "log_loss": log_loss},
@@ -82,4 +82,4 @@ METRICS: dict[str, dict[str, Metric]] = {
     "values": {"r2": r2, "rmse": rmse},
     "quantiles": {},
 }
-METRIC_NAMES = tuple(dict.fromkeys(name for of_kind in METRICS.values() for name in of_kind))
+METRIC_NAMES = tuple(dict.fromkeys(name for metrics in METRICS.values() for name in metrics))

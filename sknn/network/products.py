@@ -1,20 +1,31 @@
-"""Matrix products over a members axis whose result for one member does not depend on the others.
+"""Matrix products over a members axis, whose result for one member does not depend on the other members.
 
-On a CPU many of them are numpy's, in the memory of the tensors.  Its BLAS multiplies member by member, whoever else is
-there; small matrices take it half the time; and where the result is narrow (a classifier's outputs) it was measured to
-be up to twenty times as fast as the MKL in torch on an AMD processor.  It computes on one thread, since its threads and
-torch's would wait for one another; so with several threads wide products are torch's, as all are on a GPU, and outside
-of `beside_numpy`: of a module that somebody calls, or traces.
+torch chooses its kernel for a batch of matrices by their number, shape and alignment, so a product can differ in its
+last bit between a member that is trained singly and the same member in a joint training.  numpy multiplies member by
+member.  The rules for exact results on a CPU, and the price of each:
 
-torch takes a batch of matrices by kernels that it chooses by shape and by the alignment of its operands, so the same
-product can differ in its last bit when a matrix stands alone, in a batch, or at another address.  Three rules were
-measured to be enough: weights, gradients and results start on a 64-byte boundary for every member; a dimension of one
-is multiplied and summed; and a handful of rows is multiplied member by member, since a batch of one takes another
-kernel there than a batch of many.
+1. Parameters, gradients and results start on a 64-byte boundary for every member (`padded`, `aligned_empty`).  This
+   costs 2 microseconds for each gradient that has to be copied (`aligned`), otherwise nothing.
+2. A product with one column is multiplied and summed.  With several members this is also faster than a batch of
+   matrices; with one member it costs 3 microseconds.
+3. With several members, fewer than `FEW_ROWS` rows are multiplied member by member: 6 microseconds a member.
+4. With several threads, a weight's gradient is computed transposed.
+5. `row_sums` (optimizers.py) sums in two halves: 4 microseconds.
+6. Activations use torch's kernel only if it has no scalar tail (activations.py); the others take two to five times as
+   long.
 
-A training takes the same products thousands of times, and in a small network a question asked in Python costs as much
-as a product.  So the rules are applied once, when a product is bound to its weight and to a number of rows; what comes
-back is a function with nothing left to decide.
+Times are of one thread of an AMD EPYC with torch 2.13.  There, products with an inner dimension of one are exact with
+torch's kernels, too; a multiplication is faster.
+
+On a CPU, numpy's BLAS takes many of the products, in the memory of the tensors: it needs half the time for small
+matrices, and up to a twentieth of the time of torch's MKL for narrow results (a classifier's outputs, on an AMD
+processor).  It runs on one thread, because its threads and torch's would wait for each other.  So with several threads
+torch takes wide products.  torch takes all of them on a GPU and outside of `beside_numpy`, as in a module that the user
+calls or traces.
+
+A training computes the same products thousands of times, and in a small network a decision in Python costs as much as
+a product.  So the functions here decide once, for a weight and a number of rows, and return a function that only
+computes.
 """
 
 import contextlib
@@ -28,17 +39,17 @@ from torch import Tensor
 
 from sknn.utils.threads import one_blas_thread
 
-ALIGNMENT = 16  # in numbers: 64 bytes of float32, a cache line
-NARROW = 16  # columns; from here on several threads of torch's are better than one of numpy's
-FEW_ROWS = 16  # below this a lone matrix and a batch of matrices use different kernels of torch
-NUMPYS_TYPES = (torch.float32, torch.float64)
+ALIGNMENT = 16  # elements: 64 bytes of float32, a cache line
+NARROW = 16  # columns; from here on, several threads of torch are faster than one of numpy
+FEW_ROWS = 16  # below, torch has different kernels for one matrix and for a batch of matrices
+NUMPY_DTYPES = (torch.float32, torch.float64)
 
 _is_beside_numpy: ContextVar[bool] = ContextVar("_is_beside_numpy", default=False)
 
 
 @contextlib.contextmanager
 def beside_numpy() -> Iterator[None]:
-    """Let numpy take products in inference mode: on one thread, and as silent as torch about what overflows."""
+    """Let numpy take products in inference mode, on one thread, and without warnings of overflow, as in torch."""
     token = _is_beside_numpy.set(True)
     try:
         with one_blas_thread, np.errstate(all="ignore"):
@@ -48,12 +59,12 @@ def beside_numpy() -> Iterator[None]:
 
 
 def padded(size: int) -> int:
-    """The smallest multiple of the alignment that is at least `size`."""
+    """Return the smallest multiple of the alignment that is at least `size`."""
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def aligned_empty(like: Tensor, members: int, rows: int, columns: int) -> Tensor:
-    """An uninitialised (members, rows, columns) tensor in which every member starts on a boundary."""
+    """Return an uninitialised (members, rows, columns) tensor in which every member starts on a boundary."""
     size = rows * columns
     if size % ALIGNMENT == 0:
         return like.new_empty((members, rows, columns))
@@ -61,14 +72,14 @@ def aligned_empty(like: Tensor, members: int, rows: int, columns: int) -> Tensor
 
 
 def aligned(t: Tensor) -> Tensor:
-    """`t`, or a copy of it in which every member starts on a boundary."""
+    """Return `t`, or a copy of it, with every member on a boundary."""
     if t.shape[0] == 1 or t.stride(0) % ALIGNMENT == 0:
         return t
     return aligned_empty(t, *t.shape).copy_(t)
 
 
 def multiply(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-    """a @ b + bias, member by member.
+    """Return a @ b + bias for each member.
 
     Parameters
     ----------
@@ -86,78 +97,78 @@ def multiply(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def product_with(b: Tensor, bias: Tensor | None, rows: int, reuse_output: bool = False) -> Callable[[Tensor], Tensor]:
-    """The function a -> a @ b + bias, for `a` of so many rows.
+    """Return the function a -> a @ b + bias, for `a` with this number of rows.
 
-    With `reuse_output`, each call writes over the result of the call before.
+    With `reuse_output`, each call overwrites the result of the call before.
     """
     members, inner, columns = b.shape
     out = aligned_empty(b, members, rows, columns) if reuse_output else None
     if inner == 1:
         return _product_with_row(b, bias, out)
-    # torch adds the bias along with the product, and is the faster one with small matrices that are transposed; but a
-    # handful of rows it has to multiply member by member.
-    if _is_numpys(b, even_if_wide=rows < FEW_ROWS or (reuse_output and b.stride(2) == 1)):
+    # torch adds the bias along with the product, and is faster with small transposed matrices.  But it has to multiply
+    # few rows member by member.
+    if _uses_numpy(b, even_if_wide=rows < FEW_ROWS or (reuse_output and b.stride(2) == 1)):
         return _product_by_numpy(b, bias, out)
     if columns == 1:
         return _product_with_column(b, bias)
     if members > 1 and rows < FEW_ROWS:
-        return _product_of_each(b, bias, rows, out)
+        return _product_by_member(b, bias, rows, out)
     if out is None and members > 1 and rows * columns % ALIGNMENT:
         return lambda a: _into(aligned_empty(b, members, rows, columns), a, b, bias)
-    if out is None:  # a new tensor is aligned as it is
+    if out is None:  # a new tensor is aligned
         return (lambda a: torch.bmm(a, b)) if bias is None else (lambda a: torch.baddbmm(bias, a, b))
     if bias is None:
         return lambda a: torch.bmm(a, b, out=out)
     return lambda a: torch.baddbmm(bias, a, b, out=out)
 
 
-def _is_numpys(t: Tensor, even_if_wide: bool) -> bool:
-    """Whether numpy's BLAS is to take a product whose result has the type, and as many columns, as `t`."""
+def _uses_numpy(t: Tensor, even_if_wide: bool) -> bool:
+    """Return whether numpy takes a product whose result has the type and the number of columns of `t`."""
     if not (_is_beside_numpy.get() and torch.is_inference_mode_enabled()):
         return False
-    if t.device.type != "cpu" or t.dtype not in NUMPYS_TYPES:
+    if t.device.type != "cpu" or t.dtype not in NUMPY_DTYPES:
         return False
     return t.shape[2] < NARROW or (even_if_wide and torch.get_num_threads() == 1)
 
 
 def _product_by_numpy(b: Tensor, bias: Tensor | None, out: Tensor | None) -> Callable[[Tensor], Tensor]:
-    is_lone = b.shape[0] == 1
-    numpys, as_array = _numpys_function(is_lone), _viewer(is_lone)
-    weight = _viewer(is_lone)(b.detach())
+    is_single = b.shape[0] == 1
+    multiply_arrays, as_array = _numpy_product(is_single), _viewer(is_single)
+    weight = _viewer(is_single)(b.detach())
     if out is not None:
-        array = _viewer(is_lone)(out)
+        array = _viewer(is_single)(out)
 
         def product_again(a: Tensor) -> Tensor:
-            numpys(as_array(a), weight, array)
+            multiply_arrays(as_array(a), weight, array)
             return out if bias is None else out.add_(bias)
 
         return product_again
 
     def product(a: Tensor) -> Tensor:
-        result = numpys(as_array(a), weight)
-        t = torch.from_numpy(result[None] if is_lone else result)
+        result = multiply_arrays(as_array(a), weight)
+        t = torch.from_numpy(result[None] if is_single else result)
         return t if bias is None else t.add_(bias)
 
     return product
 
 
-def _numpys_function(is_lone: bool) -> Callable[..., np.ndarray]:
-    """The function (a, b, out): a lone matrix takes `dot` less to call than `matmul`, and gives the same bits."""
-    return np.dot if is_lone else np.matmul
+def _numpy_product(is_single: bool) -> Callable[..., np.ndarray]:
+    """Return the function (a, b, out).  For one matrix, `dot` has less overhead than `matmul`, and the same bits."""
+    return np.dot if is_single else np.matmul
 
 
-def _viewer(is_lone: bool) -> Callable[[Tensor], np.ndarray]:
-    """The function that gives a tensor's memory as an array, of a lone matrix without its members axis.
+def _viewer(is_single: bool) -> Callable[[Tensor], np.ndarray]:
+    """Return a function from a tensor to an array of the same memory, without the members axis of a single matrix.
 
-    The last view is kept, and with it the tensor: between hidden layers it comes again with every step.
+    It keeps the last tensor and its array, because hidden layers pass the same tensor in every step.
     """
-    seen: Tensor | None = None
+    last: Tensor | None = None
     array: Any = None
 
     def as_array(t: Tensor) -> np.ndarray:
-        nonlocal seen, array
-        if t is not seen:
-            seen, array = t, t.numpy()[0] if is_lone else t.numpy()
+        nonlocal last, array
+        if t is not last:
+            last, array = t, t.numpy()[0] if is_single else t.numpy()
         return array
 
     return as_array
@@ -176,14 +187,14 @@ def _product_with_row(b: Tensor, bias: Tensor | None, out: Tensor | None) -> Cal
     return lambda a: torch.mul(a, b, out=out).add_(bias)
 
 
-def _product_of_each(b: Tensor, bias: Tensor | None, rows: int, out: Tensor | None) -> Callable[[Tensor], Tensor]:
+def _product_by_member(b: Tensor, bias: Tensor | None, rows: int, out: Tensor | None) -> Callable[[Tensor], Tensor]:
     members, _, columns = b.shape
     weights, biases = b.split(1), [None] * members if bias is None else bias.split(1)
 
     def product(a: Tensor) -> Tensor:
         results = aligned_empty(b, members, rows, columns) if out is None else out
-        for result, rows_of_one, weight, its_bias in zip(results.split(1), a.split(1), weights, biases, strict=True):
-            _into(result, rows_of_one, weight, its_bias)
+        for result, x, weight, added in zip(results.split(1), a.split(1), weights, biases, strict=True):
+            _into(result, x, weight, added)
         return results
 
     return product
@@ -194,20 +205,20 @@ def _into(out: Tensor, a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def column_sums_into(out: Tensor, rows: int) -> Callable[[Tensor], object]:
-    """The function a -> out = the sums of a's columns, the gradient of a bias, for `a` of so many rows.
+    """Return a function that writes the sums of a's columns, the gradient of a bias, into `out`.
 
     Shapes: out (M, 1, columns), a (M, rows, columns).
     """
-    if not _is_numpys(out, even_if_wide=True):
+    if not _uses_numpy(out, even_if_wide=True):
         return lambda a: torch.sum(a, 1, keepdim=True, out=out)
-    is_lone = len(out) == 1
-    numpys, as_array, array = _numpys_function(is_lone), _viewer(is_lone), _viewer(is_lone)(out)
-    ones = np.ones((1, rows), array.dtype)  # of one row the product with them is the faster sum
-    return lambda a: numpys(ones, as_array(a), array)
+    is_single = len(out) == 1
+    multiply_arrays, as_array, array = _numpy_product(is_single), _viewer(is_single), _viewer(is_single)(out)
+    ones = np.ones((1, rows), array.dtype)  # a product with one row of ones is faster than a sum
+    return lambda a: multiply_arrays(ones, as_array(a), array)
 
 
 def transposed_product_into(out: Tensor, rows: int) -> Callable[[Tensor, Tensor], object]:
-    """The function (a, b) -> out = a.T @ b, the gradient of a weight, for `a` and `b` of so many rows.
+    """Return a function that writes a.T @ b, the gradient of a weight, into `out`.
 
     Shapes: out (M, inner, columns), a (M, rows, inner), b (M, rows, columns).
     """
@@ -216,15 +227,15 @@ def transposed_product_into(out: Tensor, rows: int) -> Callable[[Tensor, Tensor]
         return lambda a, b: torch.mul(a.transpose(1, 2), b, out=out)
     if inner == 1:
         return lambda a, b: torch.sum(a * b, 1, keepdim=True, out=out)
-    if _is_numpys(out, even_if_wide=True):
-        is_lone = len(out) == 1
-        numpys, left, right = _numpys_function(is_lone), _viewer(is_lone), _viewer(is_lone)
-        array = _viewer(is_lone)(out)
-        return lambda a, b: numpys(left(a).swapaxes(-1, -2), right(b), array)
+    if _uses_numpy(out, even_if_wide=True):
+        is_single = len(out) == 1
+        multiply_arrays, left, right = _numpy_product(is_single), _viewer(is_single), _viewer(is_single)
+        array = _viewer(is_single)(out)
+        return lambda a, b: multiply_arrays(left(a).swapaxes(-1, -2), right(b), array)
     if columns == 1:
         column = out.squeeze(2)
         return lambda a, b: torch.sum(a * b, 1, out=column)
-    if torch.get_num_threads() > 1:  # of the two ways to write it, the one whose bits several threads do not change
+    if torch.get_num_threads() > 1:  # rule 4; with one thread, the other form is faster
         flipped = out.transpose(1, 2)
         return lambda a, b: torch.bmm(b.transpose(1, 2), a, out=flipped)
     return lambda a, b: torch.bmm(a.transpose(1, 2), b, out=out)

@@ -1,15 +1,17 @@
 """Learning-rate schedules.
 
-Most are a factor of the share of the training that is done.  Two answer to a plateau instead, each member by itself:
-`adaptive` (scikit-learn's: divide by 5, and stop once the rate is tiny), `reduce_on_plateau` (torch's: divide by 10).
+Some compute a factor from the share of the training that is done.  Two react to a plateau instead, separately for each
+member: `adaptive` (scikit-learn's: divide by 5, and stop once the rate is tiny) and `reduce_on_plateau` (torch's:
+divide by 10).
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-ONE_CYCLE_START = 1 / 25  # torch's OneCycleLR: from a 25th up to the top in the first 30 %,
-ONE_CYCLE_END = 1e-4 / 25  # then down to a 10,000th of the start
+# As torch's OneCycleLR: up from 1/25 to 1 in the first 30 % of the training, then down to 1/10,000 of the start.
+ONE_CYCLE_START = 1 / 25
+ONE_CYCLE_END = 1e-4 / 25
 ONE_CYCLE_WARM_UP = 0.3
 
 
@@ -19,7 +21,7 @@ def cosine(t: float) -> float:
 
 
 def one_cycle(t: float) -> float:
-    """Up and down again along two half cosines (arXiv 1708.07120)."""
+    """Half a cosine up to 1, then half a cosine down (arXiv 1708.07120)."""
     if t < ONE_CYCLE_WARM_UP:
         return 1 + (ONE_CYCLE_START - 1) * cosine(t / ONE_CYCLE_WARM_UP)
     return ONE_CYCLE_END + (1 - ONE_CYCLE_END) * cosine((t - ONE_CYCLE_WARM_UP) / (1 - ONE_CYCLE_WARM_UP))
@@ -27,18 +29,18 @@ def one_cycle(t: float) -> float:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the learning rate goes.
+    """A learning-rate schedule.
 
     Attributes
     ----------
     by_share : callable or None
-        Factor for the share of the training done, in [0, 1], set before every step.
+        Maps the share of the training done, in [0, 1], to the schedule factor.  It is called before every step.
     plateau_divisor : float or None
-        What a member's rate is divided by when it stops improving, in place of stopping.
+        Divides the rate of a member that stops improving.  The member then trains on.
     smallest : float
-        A member whose rate has come down to this stops after all.
+        A member that stops improving at this rate, or a lower one, ends its training.
     open_ended : bool
-        Whether the training has converged only if it stopped by itself, so that reaching `max_iter` is worth a warning.
+        Whether reaching `max_iter` means that the training has not converged, and so causes a warning.
     """
 
     by_share: Callable[[float], float] | None = None
@@ -49,7 +51,7 @@ class Schedule:
 
 SCHEDULES: dict[str, Schedule] = {
     "constant": Schedule(),
-    "invscaling": Schedule(),  # by the number of rows seen, at each epoch's end: see `invscaling`
+    "invscaling": Schedule(),  # set at the end of each epoch, by the function `invscaling`
     "adaptive": Schedule(plateau_divisor=5.0, smallest=1e-6),
     "reduce_on_plateau": Schedule(plateau_divisor=10.0, smallest=1e-8),
     "cosine": Schedule(by_share=cosine, open_ended=False),
@@ -58,5 +60,5 @@ SCHEDULES: dict[str, Schedule] = {
 
 
 def invscaling(rows_seen: int, power_t: float) -> float:
-    """scikit-learn's inverse scaling, from the number of rows trained on so far."""
+    """Return the factor of scikit-learn's inverse scaling, after training on this number of rows."""
     return 1 / (rows_seen + 1) ** power_t

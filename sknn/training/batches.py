@@ -133,7 +133,7 @@ class Chunk:
 
     def batches(self) -> Iterator[Batch]:
         """Return the batches as views."""
-        inputs, rows = self.inputs.of_each(self.by_batch), self.by_batch(self.rows)
+        inputs, rows = self.inputs.split(self.by_batch), self.by_batch(self.rows)
         targets = self.by_batch(self.target)
         for i, (block, (n, _, size)) in enumerate(zip(self.blocks, self.shapes, strict=True)):
             scales: Iterable[Tensor] = repeat(self.target.new_full((), 1 / size), n)

@@ -16,7 +16,7 @@ from sknn.network.base import EnsembleNetwork, Inputs
 from sknn.network.custom import CustomNetwork, build_module, check_factory
 from sknn.network.embeddings import PIECEWISE_BINS
 from sknn.network.mlp import MLP
-from sknn.network.optimizers import SGD, Adam, EnsembleOptimizer, Rates, TorchOptimizer
+from sknn.network.optimizers import SGD, Adam, EnsembleOptimizer, MemberOptions, TorchOptimizer
 from sknn.network.schedules import SCHEDULES
 from sknn.preprocessing.scaling import quantiles
 from sknn.training.lbfgs import LBFGSNet
@@ -89,7 +89,7 @@ def make_mlp(est: Any, data: TrainingSet, seeds: list[Seed], kinds: Precision) -
         n_embedded=n_numeric if embedding else 0,
         n_levels=features.n_levels_,
         input_scale=est.scaling == "auto",
-        initial="normal" if est.solver == "adamw" else "glorot",
+        weight_init="normal" if est.solver == "adamw" else "glorot",
         dtype=kinds.dtype,
         product_dtype=kinds.product_dtype,
     )
@@ -163,18 +163,23 @@ def make_solver(est: Any, m: int) -> partial:
     """Return a function that makes the optimizer of a network of `m` members."""
     weight_decay = est.weight_decay if est.solver == "adamw" else 0.0
     max_norm = np.inf if est.max_grad_norm is None else est.max_grad_norm
-    rates = Rates([est.learning_rate_init] * m, [est.alpha] * m, [weight_decay] * m, [max_norm] * m)
+    options = MemberOptions([est.learning_rate_init] * m, [est.alpha] * m, [weight_decay] * m, [max_norm] * m)
     if est.solver in ("adam", "adamw"):
         use_lr_scales = est.solver == "adamw"
         return partial(
-            Adam, rates=rates, beta_1=est.beta_1, beta_2=est.beta_2, epsilon=est.epsilon, use_lr_scales=use_lr_scales
+            Adam,
+            options=options,
+            beta_1=est.beta_1,
+            beta_2=est.beta_2,
+            epsilon=est.epsilon,
+            use_lr_scales=use_lr_scales,
         )
     if est.solver == "sgd":
-        return partial(SGD, rates=rates, momentum=est.momentum, nesterov=bool(est.nesterovs_momentum))
+        return partial(SGD, options=options, momentum=est.momentum, nesterov=bool(est.nesterovs_momentum))
     if est.solver == "lbfgs":  # scipy moves the weights; only the L2 term is computed here
-        return partial(EnsembleOptimizer, rates=rates)
+        return partial(EnsembleOptimizer, options=options)
     if not (isinstance(est.solver, type) and issubclass(est.solver, torch.optim.Optimizer)):
         raise TypeError(f"solver={est.solver!r} must be a name, or a torch.optim.Optimizer class (not an instance).")
     if issubclass(est.solver, torch.optim.LBFGS):
         raise ValueError("solver=torch.optim.LBFGS needs a closure; use solver='lbfgs', which is scipy's.")
-    return partial(TorchOptimizer, rates=rates, optimizer=est.solver)
+    return partial(TorchOptimizer, options=options, optimizer=est.solver)

@@ -66,7 +66,7 @@ class CudaGraphSteps:
     step_with : callable
         Takes one step on a batch, given its scalars.
     count : callable
-        Counts the next step of a step group and returns its scalars: (group, batch) -> (factor, size).
+        Counts the next step of a step group and returns its scalars: (group, batch) -> (schedule factor, step size).
     """
 
     def __init__(

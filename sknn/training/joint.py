@@ -10,7 +10,7 @@ import scipy.sparse as sp
 import torch
 
 from sknn.network.mlp import MLP
-from sknn.network.optimizers import Rates
+from sknn.network.optimizers import MemberOptions
 from sknn.training.net import TrainingNet
 from sknn.training.plan import Plan, TrainingSet
 from sknn.training.recorder import EpochRecorder
@@ -53,13 +53,15 @@ def joined_net(nets: Sequence[TrainingNet], members: Members) -> TrainingNet:
     """Return an untrained net of these members, with their initial weights."""
     first, plan = nets[0], joined_plan([net.plan for net in nets], members)
     has_dropout = any(any(rates) for rates in plan.dropout)
-    dropout = (0.5,) * len(first.module.config["hidden"]) if has_dropout else ()  # each member's rates are in the plan
-    network = MLP(**first.module.config | {"n_members": 1, "dropout": dropout})
+    dropout = (
+        (0.5,) * len(first.module.init_args["hidden"]) if has_dropout else ()
+    )  # each member's rates are in the plan
+    network = MLP(**first.module.init_args | {"n_members": 1, "dropout": dropout})
     network.bind_views(torch.stack([nets[i].module.param_buffer[k] for i, k in members]))
-    make_optimizer: Any = first.optimizer  # a function of the network, with the rates of its members
-    rates = [net.optimizer.keywords["rates"] for net in nets]  # type: ignore[attr-defined]
-    joined = {f.name: [getattr(rates[i], f.name)[k] for i, k in members] for f in fields(Rates)}
-    optimizer = partial(make_optimizer, rates=Rates(**joined))
+    make_optimizer: Any = first.optimizer  # a function of the network, with its members' options
+    options = [net.optimizer.keywords["options"] for net in nets]  # type: ignore[attr-defined]
+    joined = {f.name: [getattr(options[i], f.name)[k] for i, k in members] for f in fields(MemberOptions)}
+    optimizer = partial(make_optimizer, options=MemberOptions(**joined))
     return TrainingNet(network, first.criterion, optimizer, plan, first.classes, lr=first.lr, device=first.device)
 
 

@@ -148,18 +148,18 @@ class TrainingRun:
     def record_learning_rates(self) -> None:
         """Record the learning rates with which an epoch begins."""
         if self.schedule.by_share is not None:
-            self.optimizer.schedule(self.schedule.by_share(self.epochs_done / self.plan.max_iter))
+            self.optimizer.schedule_factor = self.schedule.by_share(self.epochs_done / self.plan.max_iter)
         training = self.training_members()
         for row, member in training:
-            self.learning_rates[member] = self.optimizer.rate_of(row)
+            self.learning_rates[member] = self.optimizer.learning_rate(row)
         self.recorder.write_learning_rates(self.learning_rates, training[0][1])
 
     def count_step(self, group: slice, batch: Batch) -> tuple[float, float]:
         """Count a step of some members and return its scalars, with the schedule where the batch is in the epoch."""
         if self.schedule.by_share is not None:
             epoch = self.epochs_done + batch.start / self.n_rows[self.active[group.start]]
-            self.optimizer.schedule(self.schedule.by_share(epoch / self.plan.max_iter))
-        return self.optimizer.count(group)
+            self.optimizer.schedule_factor = self.schedule.by_share(epoch / self.plan.max_iter)
+        return self.optimizer.count_step(group)
 
     # --- Members --------------------------------------------------------------------------------------------------
 
@@ -210,7 +210,7 @@ class TrainingRun:
             elif state.epochs_without_improvement > self.plan.n_iter_no_change[member]:
                 state.epochs_without_improvement = 0
                 divisor = self.schedule.plateau_divisor
-                if divisor is not None and optimizer.rate_of(row) > self.schedule.smallest:
+                if divisor is not None and optimizer.learning_rate(row) > self.schedule.smallest:
                     multipliers[row] /= divisor
                 elif early:
                     self.final_params[member] = self._result(row, member)

@@ -53,7 +53,7 @@ def _description(network: EnsembleNetwork) -> dict[str, Any]:
     """Return the arguments that build the network, without its weights."""
     if isinstance(network, CustomNetwork):
         return {"in_features": network.in_features, "dtype": NAMES[network.param_buffer.dtype]}
-    config: dict[str, Any] = {name: value for name, value in network.config.items() if name != "n_members"}  # type: ignore[union-attr, operator]
+    config: dict[str, Any] = {name: value for name, value in network.init_args.items() if name != "n_members"}  # type: ignore[union-attr, operator]
     return config | {name: NAMES.get(config[name]) for name in ("dtype", "product_dtype")}
 
 
@@ -80,10 +80,10 @@ def _counters(network: EnsembleNetwork) -> dict[str, np.ndarray]:
 
 def _noise_states(network: EnsembleNetwork) -> list[np.ndarray] | None:
     """Return the states of custom modules' generators; None on a GPU, whose states fit no other device."""
-    draws = getattr(network, "draws", None)
-    return (
-        None if draws is None or network.param_buffer.is_cuda else [own.states["cpu"].numpy().copy() for own in draws]
-    )
+    modes = getattr(network, "generator_modes", None)
+    if modes is None or network.param_buffer.is_cuda:
+        return None
+    return [mode.states["cpu"].numpy().copy() for mode in modes]
 
 
 def _solver_state(net: TrainingNet) -> dict[str, Any] | None:
@@ -238,7 +238,9 @@ def _restore_noise(network: EnsembleNetwork, state: Mapping[str, Any]) -> None:
     if not isinstance(network, CustomNetwork):
         return
     if state["noise"] is not None:
-        network.draws = [GeneratorMode.going_on({"cpu": torch.from_numpy(noise.copy())}) for noise in state["noise"]]
+        network.generator_modes = [
+            GeneratorMode.from_states({"cpu": torch.from_numpy(noise.copy())}) for noise in state["noise"]
+        ]
         return
     _seed_noise(network, len(state["history"]))
 

@@ -1,4 +1,4 @@
-"""Activations: values against torch's own, derivatives against autograd and finite differences, bits in company."""
+"""Activations: values against torch, derivatives against autograd and finite differences, exact joint training."""
 
 import math
 
@@ -8,35 +8,35 @@ from torch.nn import functional
 
 from sknn.network.activations import ACTIVATIONS, in_whole_vectors, sigmoid, softplus
 
-NAMED_OTHERWISE = {"identity": lambda x: x.clone(), "logistic": torch.sigmoid}
+OTHER_NAMES = {"identity": lambda x: x.clone(), "logistic": torch.sigmoid}
 EXTREMES = torch.tensor([-1e4, -100.0, -30.0, -1e-4, 0.0, 1e-4, 30.0, 100.0, 1e4])
 
 every_activation = pytest.mark.parametrize("name", ACTIVATIONS)
 
 
 def reference(name):
-    return NAMED_OTHERWISE.get(name) or getattr(functional, name)
+    return OTHER_NAMES.get(name) or getattr(functional, name)
 
 
 def points(*shape):
-    """Numbers on both sides of 0, none of them so near to a kink that a finite difference would step over it."""
+    """Numbers on both sides of 0, far enough from kinks for finite differences."""
     return torch.linspace(-4, 4, math.prod(shape), dtype=torch.float64).view(shape)
 
 
 SHAPES = [(2, 3, 4), (2, 4, 8)]  # the second fills whole vectors
-both_forms = pytest.mark.parametrize("shape", SHAPES, ids=["with_a_tail", "in_whole_vectors"])
+both_forms = pytest.mark.parametrize("shape", SHAPES, ids=["with_rest", "in_whole_vectors"])
 
 
 def by_hand(name, x, grad):
-    value, pull_back = ACTIVATIONS[name]
+    function, function_backward = ACTIVATIONS[name]
     with torch.inference_mode():
-        y, saved = value(x.clone())
+        y, saved = function(x.clone())
         y = y.clone()
-        return y, pull_back(grad.clone(), saved)
+        return y, function_backward(grad.clone(), saved)
 
 
 class HandWritten(torch.autograd.Function):
-    """An activation whose derivative is the hand-written one, for gradcheck."""
+    """An activation with its hand-written derivative, for gradcheck."""
 
     @staticmethod
     def forward(ctx, x, name):
@@ -51,14 +51,14 @@ class HandWritten(torch.autograd.Function):
 
 @every_activation
 @both_forms
-def test_the_value_is_that_of_torch(name, shape):
+def test_values_are_those_of_torch(name, shape):
     x = points(*shape)
     torch.testing.assert_close(by_hand(name, x, x)[0], reference(name)(x), rtol=1e-12, atol=1e-12)
 
 
 @every_activation
 @both_forms
-def test_the_derivative_is_that_of_autograd_through_torchs_function(name, shape):
+def test_the_derivative_agrees_with_autograd(name, shape):
     x = points(*shape).requires_grad_()
     grad = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(0))
     expected = torch.autograd.grad(reference(name)(x), x, grad)[0]
@@ -73,14 +73,14 @@ def test_the_derivative_agrees_with_finite_differences(name, shape):
 
 @every_activation
 @both_forms
-def test_under_autograd_the_value_is_the_same_and_can_be_differentiated(name, shape):
+def test_under_autograd_values_are_the_same_and_differentiable(name, shape):
     x = points(*shape).requires_grad_()
     assert torch.equal(ACTIVATIONS[name][0](x)[0], by_hand(name, x.detach(), x.detach())[0])
     assert torch.autograd.gradcheck(lambda t: ACTIVATIONS[name][0](t)[0], x)
 
 
 @every_activation
-def test_huge_numbers_neither_overflow_nor_lose_the_derivative(name):
+def test_huge_numbers_have_finite_values_and_derivatives(name):
     x = EXTREMES.clone().requires_grad_()
     expected = reference(name)(x)
     slope = torch.autograd.grad(expected.sum(), x)[0]
@@ -91,21 +91,21 @@ def test_huge_numbers_neither_overflow_nor_lose_the_derivative(name):
 
 @every_activation
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_number_gives_the_same_bits_alone_and_in_company(name, threads):
+def test_a_member_has_the_same_bits_singly_and_jointly(name, threads):
     generator, different = torch.Generator().manual_seed(0), []
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     for rows in (1, 2, 5, 7, 9, 15, 16, 31, 32, 100):
         for width in (1, 2, 3, 10, 32, 64, 100):
             x, grad = torch.randn(2, 20, rows, width, generator=generator).mul_(3)
-            y, pulled = by_hand(name, x, grad)
+            y, x_grad = by_hand(name, x, grad)
             for members in (2, 5, 20):
                 m, last = members - 1, slice(members - 1, members)
-                together = by_hand(name, x[:members], grad[:members])
-                alone = by_hand(name, x[last], grad[last])
+                joint = by_hand(name, x[:members], grad[:members])
+                single = by_hand(name, x[last], grad[last])
                 if not all(
                     torch.equal(part[m], one[0]) and torch.equal(whole[m], one[0])
-                    for part, whole, one in zip(together, (y, pulled), alone, strict=True)
+                    for part, whole, one in zip(joint, (y, x_grad), single, strict=True)
                 ):
                     different.append((members, rows, width))
     torch.set_num_threads(before)
@@ -113,15 +113,15 @@ def test_a_number_gives_the_same_bits_alone_and_in_company(name, threads):
 
 
 @every_activation
-def test_a_number_gives_the_same_bits_at_any_address(name):
+def test_a_number_has_the_same_bits_at_any_address(name):
     x, grad = torch.randn(2, 100, generator=torch.Generator().manual_seed(0)).mul_(3)
     expected = by_hand(name, x, grad)
     for start in range(1, 20):
-        got = by_hand(name, x[start:], grad[start:])
-        assert all(torch.equal(part, whole[start:]) for part, whole in zip(got, expected, strict=True)), start
+        actual = by_hand(name, x[start:], grad[start:])
+        assert all(torch.equal(part, whole[start:]) for part, whole in zip(actual, expected, strict=True)), start
 
 
-def test_whole_vectors_are_a_question_of_a_members_size_and_of_the_threads():
+def test_whole_vectors_depend_on_the_size_of_a_member_and_on_the_number_of_threads():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     assert in_whole_vectors(torch.empty(3, 4, 8))
@@ -133,7 +133,7 @@ def test_whole_vectors_are_a_question_of_a_members_size_and_of_the_threads():
     torch.set_num_threads(before)
 
 
-def test_sigmoid_and_softplus_are_torchs_to_within_a_rounding_of_one():
+def test_sigmoid_and_softplus_agree_with_torch_to_the_rounding_error_of_one():
     x = torch.linspace(-50, 50, 101, dtype=torch.float64)
     torch.testing.assert_close(sigmoid(x), torch.sigmoid(x), rtol=0, atol=5e-16)
     torch.testing.assert_close(softplus(x), torch.logaddexp(x, torch.zeros_like(x)), rtol=1e-15, atol=1e-15)

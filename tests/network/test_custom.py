@@ -1,4 +1,4 @@
-"""A user's own modules on the flat buffer, against plain training of each module by autograd."""
+"""Custom modules on one parameter buffer, against plain training of each module by autograd."""
 
 import copy
 import functools
@@ -16,13 +16,13 @@ from sknn import NeuralRegressor
 from sknn.network.base import Inputs
 from sknn.network.custom import CustomNetwork, build_module, check_factory
 from sknn.network.losses import SquaredError
-from sknn.network.optimizers import SGD, Adam, Rates
+from sknn.network.optimizers import SGD, Adam, MemberOptions
 
 MEMBERS, ROWS, IN, OUT = 3, 6, 4, 2
 
 
 class Net(nn.Module):
-    """Has parameters, running statistics, an integer buffer, and noise."""
+    """A module with parameters, running statistics, an integer buffer, and dropout."""
 
     def __init__(self, in_features, out_features, dropout=0.0):
         super().__init__()
@@ -46,25 +46,25 @@ def batch(seed=0):
     return tuple(torch.randn(MEMBERS, ROWS, k, dtype=torch.float64, generator=generator) for k in (IN, OUT))
 
 
-def step(network, numbers, target, members=slice(0, MEMBERS)):
+def step(network, numeric, target, members=slice(0, MEMBERS)):
     loss = SquaredError()
     with torch.inference_mode():
-        return network.gradients(Inputs(numbers), [], lambda z: loss.gradient(z, target).mul_(1 / ROWS), members)
+        return network.gradients(Inputs(numeric), [], lambda z: loss.gradient(z, target).mul_(1 / ROWS), members)
 
 
-def rates():
-    return Rates([0.1] * MEMBERS, [0.0] * MEMBERS, [0.0] * MEMBERS, [np.inf] * MEMBERS)
+def member_options():
+    return MemberOptions([0.1] * MEMBERS, [0.0] * MEMBERS, [0.0] * MEMBERS, [np.inf] * MEMBERS)
 
 
 def train(network, steps=4, make=Adam):
-    solver = make(network, rates())
+    solver = make(network, member_options())
     for i in range(steps):
         step(network, *batch(i))
         solver.step()
     return network.param_buffer.clone()
 
 
-def assert_tied(network):
+def assert_bound(network):
     network.param_buffer.copy_(
         torch.arange(network.param_buffer.numel(), dtype=network.param_buffer.dtype).view_as(network.param_buffer)
     )
@@ -95,97 +95,97 @@ def test_parameters_and_floating_buffers_become_views_of_the_buffer_with_their_v
         for name, value in original.state_dict().items():
             expected = value.double() if value.is_floating_point() else value
             assert torch.equal(module.state_dict()[name], expected), name
-    assert_tied(network)
+    assert_bound(network)
 
 
 def test_a_step_has_the_outputs_gradients_and_statistics_of_plain_autograd():
     network, originals = network_of(), [module.double().train() for module in modules()]
-    for i in range(2):  # the second step leaves no trace of the first one's gradients
-        numbers, target = batch(i)
-        z = step(network, numbers, target)
+    for i in range(2):  # nothing of the first step's gradients remains in the second
+        numeric, target = batch(i)
+        z = step(network, numeric, target)
         for m, module in enumerate(originals):
             module.zero_grad()
-            output = module(numbers[m])
+            output = module(numeric[m])
             (0.5 * (output - target[m]) ** 2).sum(1).mean().backward()
             torch.testing.assert_close(z[m].clone(), output.detach())
             for entry in network.entries:
                 if entry.trained:
-                    mine = network.view(network.grad_buffer, entry)[m]
-                    torch.testing.assert_close(mine, module.get_parameter(entry.name).grad)
+                    actual = network.view(network.grad_buffer, entry)[m]
+                    torch.testing.assert_close(actual, module.get_parameter(entry.name).grad)
                 else:
-                    mine = network.view(network.param_buffer, entry)[m]
-                    torch.testing.assert_close(mine, module.get_buffer(entry.name))
+                    actual = network.view(network.param_buffer, entry)[m]
+                    torch.testing.assert_close(actual, module.get_buffer(entry.name))
     assert {int(module.body[1].num_batches_tracked) for module in network.members} == {2}
 
 
-def test_training_is_plain_training_of_each_module():
+def test_training_agrees_with_plain_training_of_each_module():
     network = network_of()
     train(network, make=functools.partial(SGD, momentum=0.0, nesterov=False))
     for m, module in enumerate(modules()):
         module = module.double().train()
         solver = torch.optim.SGD(module.parameters(), lr=0.1)
         for i in range(4):
-            numbers, target = batch(i)
+            numeric, target = batch(i)
             solver.zero_grad()
-            (0.5 * (module(numbers[m]) - target[m]) ** 2).sum(1).mean().backward()
+            (0.5 * (module(numeric[m]) - target[m]) ** 2).sum(1).mean().backward()
             solver.step()
         for name, value in module.state_dict().items():
             torch.testing.assert_close(network.members[m].state_dict()[name], value)
 
 
-def test_a_run_of_members_leaves_the_others_alone():
+def test_a_step_of_some_members_does_not_change_the_others():
     network = network_of()
-    numbers, target = batch()
-    z = step(network, numbers[1:2], target[1:2], slice(1, 2))
+    numeric, target = batch()
+    z = step(network, numeric[1:2], target[1:2], slice(1, 2))
     assert z.shape == (1, ROWS, OUT)
     assert network.grad_buffer.any(1).tolist() == [False, True, False]
 
 
-def test_outputs_are_those_of_the_modules_and_of_forward():
+def test_outputs_agree_with_the_modules_and_with_forward():
     network = network_of().eval()
-    numbers = batch()[0][:1].expand(MEMBERS, -1, -1)
-    expected = torch.stack([module.double().eval()(numbers[0]) for module in modules()]).detach()
+    numeric = batch()[0][:1].expand(MEMBERS, -1, -1)
+    expected = torch.stack([module.double().eval()(numeric[0]) for module in modules()]).detach()
     with torch.inference_mode():
-        torch.testing.assert_close(network.outputs(Inputs(numbers)), expected)
-        assert torch.equal(network.outputs(Inputs(numbers[1:]), slice(1, 3)), network.outputs(Inputs(numbers))[1:])
-    torch.testing.assert_close(network(numbers[0]).detach(), expected)
+        torch.testing.assert_close(network.outputs(Inputs(numeric)), expected)
+        assert torch.equal(network.outputs(Inputs(numeric[1:]), slice(1, 3)), network.outputs(Inputs(numeric))[1:])
+    torch.testing.assert_close(network(numeric[0]).detach(), expected)
 
 
-def test_outputs_by_given_numbers_leave_the_networks_own_alone():
+def test_outputs_with_other_parameters_do_not_change_the_network():
     network = network_of().eval()
-    before, numbers = network.param_buffer.clone(), batch()[0]
+    before, numeric = network.param_buffer.clone(), batch()[0]
     with torch.inference_mode():
-        expected = network.outputs(Inputs(numbers))
-        got = network.outputs(Inputs(numbers), param_buffer=network.param_buffer * 0)
-    assert not got.any()
+        expected = network.outputs(Inputs(numeric))
+        actual = network.outputs(Inputs(numeric), param_buffer=network.param_buffer * 0)
+    assert not actual.any()
     assert expected.any()
     assert torch.equal(network.param_buffer, before)
 
 
-def test_each_member_draws_its_noise_from_a_state_of_its_own():
+def test_each_member_draws_noise_from_its_own_generator():
     network = network_of(dropout=0.5)
     network.seed([5, 6, 7])
-    numbers, target = batch()
-    first, second = (step(network, numbers, target).clone() for _ in range(2))
+    numeric, target = batch()
+    first, second = (step(network, numeric, target).clone() for _ in range(2))
     assert not torch.equal(first, second)
     for m, seed in enumerate([5, 6, 7]):
         module = modules(dropout=0.5)[m].double().train()
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            expected = [module(numbers[m]).detach() for _ in range(2)]
+            expected = [module(numeric[m]).detach() for _ in range(2)]
         torch.testing.assert_close([first[m], second[m]], expected)
 
 
-def test_a_members_noise_does_not_depend_on_who_is_computed_beside_it():
-    numbers, target = batch()
-    together, alone = network_of(dropout=0.5), network_of(dropout=0.5)
-    together.seed([5, 6, 7])
-    alone.seed([5, 6, 7])
-    z = step(together, numbers, target)
-    assert torch.equal(step(alone, numbers[2:], target[2:], slice(2, 3))[0], z[2])
+def test_the_noise_of_a_member_does_not_depend_on_other_members():
+    numeric, target = batch()
+    joint, single = network_of(dropout=0.5), network_of(dropout=0.5)
+    joint.seed([5, 6, 7])
+    single.seed([5, 6, 7])
+    z = step(joint, numeric, target)
+    assert torch.equal(step(single, numeric[2:], target[2:], slice(2, 3))[0], z[2])
 
 
-def test_torchs_global_random_state_is_left_as_it_was():
+def test_torchs_global_random_state_does_not_change():
     network = network_of(dropout=0.5)
     network.seed([5, 6, 7])
     before = torch.get_rng_state()
@@ -195,7 +195,7 @@ def test_torchs_global_random_state_is_left_as_it_was():
 
 
 class Waiting(nn.Module):
-    """Waits between two draws, when it is made and in every step of its training."""
+    """A module that waits between two draws, both when it is built and in each training step."""
 
     def __init__(self, in_features, out_features, wait):
         super().__init__()
@@ -220,7 +220,7 @@ def fitted(wait):
     return NeuralRegressor(module=module, random_state=0, **settings).fit(TABLE, TABLE[:, 0] * TABLE[:, 1])
 
 
-def test_fits_in_four_threads_have_the_result_of_one():
+def test_fits_in_four_threads_agree_with_one_fit():
     expected = fitted(lambda: None).predict(TABLE)
     meeting = threading.Barrier(4, timeout=60)
     with ThreadPoolExecutor(4) as pool:
@@ -229,7 +229,7 @@ def test_fits_in_four_threads_have_the_result_of_one():
         np.testing.assert_array_equal(fit.predict(TABLE), expected)
 
 
-def test_what_another_thread_draws_during_a_fit_is_what_it_would_draw_without():
+def test_a_fit_does_not_change_the_numbers_that_another_thread_draws():
     drawn, expected = [], fitted(lambda: None).predict(TABLE)
     with torch.random.fork_rng(), ThreadPoolExecutor(1) as other:
         torch.manual_seed(8)
@@ -240,7 +240,7 @@ def test_what_another_thread_draws_during_a_fit_is_what_it_would_draw_without():
             assert torch.equal(torch.rand(2), numbers)
         assert torch.equal(torch.get_rng_state(), after)
     np.testing.assert_array_equal(fit.predict(TABLE), expected)
-    assert len(drawn) == 2 + 2 * 3 * 3  # members, and of each the batches of all epochs
+    assert len(drawn) == 2 + 2 * 3 * 3  # two members when built, then batches x epochs for each member
 
 
 MOVES = {
@@ -248,19 +248,19 @@ MOVES = {
     "pickle": lambda network: pickle.loads(pickle.dumps(network)),
     "float_and_back": lambda network: network.float().double(),
     "to": lambda network: network.to("cpu", torch.float64),
-    "tie": lambda network: (network.bind_views(network.param_buffer.clone()), network)[1],
+    "bind_views": lambda network: (network.bind_views(network.param_buffer.clone()), network)[1],
 }
 every_move = pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
 
 
 @every_move
-def test_after_a_move_every_parameter_is_a_view_of_the_buffer_and_training_goes_on(move):
+def test_after_a_move_every_parameter_is_a_view_of_the_buffer_and_training_continues(move):
     network, moved = network_of(), move(network_of())
     assert torch.equal(moved.param_buffer, network.param_buffer)
     assert {module.training for module in moved.modules()} == {True}
     assert torch.equal(train(moved), train(network))
     assert not torch.equal(moved.param_buffer, network_of().param_buffer)
-    assert_tied(moved)
+    assert_bound(moved)
 
 
 @every_move
@@ -275,7 +275,7 @@ def test_after_a_move_a_frozen_parameter_stays_frozen(move):
     assert torch.equal(moved.members[0].head.weight, weight)
 
 
-def test_a_copy_goes_on_with_the_random_states_of_the_original():
+def test_a_copy_continues_with_the_random_states_of_the_original():
     network = network_of(dropout=0.5)
     network.seed([5, 6, 7])
     step(network, *batch())
@@ -290,15 +290,15 @@ def test_a_copy_shares_no_memory_with_the_original():
         assert network.param_buffer.any()
 
 
-def test_a_state_that_safetensors_saved_and_loaded_gives_the_same_network(tmp_path):
+def test_a_state_saved_and_loaded_by_safetensors_gives_the_same_network(tmp_path):
     network, other = network_of(), CustomNetwork([Net(IN, OUT) for _ in range(MEMBERS)], torch.float64)
     safetensors.torch.save_file(network.state_dict(), tmp_path / "network.safetensors")
     other.load_state_dict(safetensors.torch.load_file(tmp_path / "network.safetensors"))
     assert torch.equal(other.param_buffer, network.param_buffer)
-    assert_tied(other)
+    assert_bound(other)
 
 
-def test_a_module_is_built_from_the_seed_alone():
+def test_initial_weights_of_a_module_depend_only_on_the_seed():
     first = build_module(Net, IN, OUT, 0)
     torch.rand(3)
     again, other = build_module(Net, IN, OUT, 0), build_module(Net, IN, OUT, 1)
@@ -306,20 +306,20 @@ def test_a_module_is_built_from_the_seed_alone():
     assert not torch.equal(first.head.weight, other.head.weight)
 
 
-def test_a_factory_that_gives_no_module_is_refused():
+def test_a_factory_that_returns_no_module_raises():
     message = (
-        r"module=<.*> has to give a torch\.nn\.Module when called as module\(in_features, out_features\); got tuple\."
+        r"module=<.*> has to return a torch\.nn\.Module when called as module\(in_features, out_features\); got tuple\."
     )
     with pytest.raises(TypeError, match=message):
         build_module(lambda in_features, out_features: (in_features, out_features), IN, OUT, 0)
 
 
-def test_a_module_without_parameters_is_refused():
-    with pytest.raises(ValueError, match=r"^module=<function .*> gave a network without parameters to train\.$"):
+def test_a_module_without_parameters_raises():
+    with pytest.raises(ValueError, match=r"^module=<function .*> returned a module without parameters to train\.$"):
         build_module(lambda in_features, out_features: nn.ReLU(), IN, OUT, 0)
 
 
-def test_an_instance_in_place_of_a_factory_is_refused():
+def test_an_instance_in_place_of_a_factory_raises():
     message = (
         r"^module has to be a class or function that builds the network, called as module\(in_features, "
         r"out_features\) at fit; got an instance of Linear\. Pass the class, or a function that returns a new "
@@ -329,15 +329,13 @@ def test_an_instance_in_place_of_a_factory_is_refused():
         check_factory(nn.Linear(IN, OUT))
 
 
-def test_a_factory_that_does_not_take_the_sizes_is_refused():
-    message = (
-        r"^module=<function .*> is called as module\(in_features, out_features\), which it does not take: too many"
-    )
+def test_a_factory_that_does_not_accept_two_sizes_raises():
+    message = r"^module=<function .*> has to accept two arguments, module\(in_features, out_features\): too many"
     with pytest.raises(TypeError, match=message):
         check_factory(lambda in_features: nn.Linear(in_features, 1))
 
 
 @pytest.mark.parametrize("factory", [Net, functools.partial(Net, dropout=0.1), lambda a, b: nn.Linear(a, b), nn.Linear])
-def test_what_can_be_called_with_the_sizes_is_a_factory(factory):
+def test_callables_that_accept_two_sizes_are_factories(factory):
     check_factory(factory)
     assert isinstance(build_module(factory, IN, OUT, 0), nn.Module)

@@ -1,4 +1,4 @@
-"""Embeddings: the hand-written backward against autograd and finite differences, values against their definitions."""
+"""Embeddings: the backward against autograd and finite differences, values against their definitions."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ every_numeric_embedding = pytest.mark.parametrize("name", NUMERIC_EMBEDDINGS)
 
 
 def embedding(name):
-    """An embedding of three features, and its parameters."""
+    """Return an embedding of three features, and its parameters."""
     layer = NUMERIC_EMBEDDINGS[name](3)
     params = parameters_of(layer)
     if isinstance(layer, PiecewiseLinearEmbedding):
@@ -32,41 +32,43 @@ def embedding(name):
 
 
 @every_numeric_embedding
-def test_a_numeric_embeddings_backward_agrees_with_autograd_and_finite_differences(name):
+def test_the_numeric_backward_agrees_with_autograd_and_finite_differences(name):
     layer, params = embedding(name)
     assert backward_is_right(layer, rows(3), params)
 
 
-def test_the_categorical_backward_adds_up_rows_of_one_level():
+def test_the_categorical_backward_sums_over_rows_with_the_same_level():
     layer = CategoricalEmbedding([3, 2])
     codes = torch.tensor([[2, 0], [2, 1], [0, 1], [2, 1], [1, 0]]).expand(MEMBERS, ROWS, 2)
     assert backward_is_right(layer, codes, parameters_of(layer))
 
 
-def test_the_categorical_embedding_is_a_table_of_torch_for_each_member_and_feature():
+def test_the_categorical_embedding_agrees_with_torchs_for_each_member_and_feature():
     layer = CategoricalEmbedding([3, 2, 4])
     params = parameters_of(layer)["weight"]
     codes = torch.stack([torch.randint(n, (MEMBERS, ROWS)) for n in layer.n_levels], 2)
     with torch.inference_mode():
-        got = layer.run(codes, (params,))[0]
-    assert got.shape == (MEMBERS, ROWS, layer.out_features) == (MEMBERS, ROWS, 3 * CATEGORY_WIDTH)
+        actual = layer.run(codes, (params,))
+    assert actual.shape == (MEMBERS, ROWS, layer.out_features) == (MEMBERS, ROWS, 3 * CATEGORY_WIDTH)
     for m in range(MEMBERS):
         tables = params[m].split(layer.n_levels)
         parts = [nn.functional.embedding(codes[m, :, j], table) for j, table in enumerate(tables)]
-        assert torch.equal(got[m], torch.cat(parts, 1))
+        assert torch.equal(actual[m], torch.cat(parts, 1))
 
 
-def test_codes_whose_noise_is_0_are_unknown_ones_forward_and_backward():
+def test_codes_with_noise_0_are_unknown_in_forward_and_backward():
     layer = CategoricalEmbedding([3, 4])
     params = tuple(parameters_of(layer).values())
     codes = torch.tensor([[[2, 3], [1, 1]]]).expand(MEMBERS, 2, 2)
     noise = torch.tensor([[[0.0, 1.1], [1.1, 0.0]]]).expand(MEMBERS, 2, 2)
     unknown = torch.tensor([[[0, 3], [1, 0]]]).expand(MEMBERS, 2, 2)
-    (noisy, saved), (plain, expected) = layer.run(codes, params, noise), layer.run(unknown, params)
-    assert torch.equal(noisy, plain)
     grads = tuple(torch.full_like(p, torch.nan) for p in (*params, *params))
-    layer.backward(torch.ones_like(noisy), saved, params, grads[:1], False)
-    layer.backward(torch.ones_like(plain), expected, params, grads[1:], False)
+    forward, backward = layer.bind(params, grads[:1], 2)
+    forward_of_unknown, backward_of_unknown = layer.bind(params, grads[1:], 2)
+    noisy, plain = forward(codes, noise), forward_of_unknown(unknown)
+    assert torch.equal(noisy, plain)
+    backward(torch.ones_like(noisy))
+    backward_of_unknown(torch.ones_like(plain))
     assert torch.equal(grads[0], grads[1])
 
 
@@ -74,25 +76,25 @@ def test_the_vector_of_missing_and_unknown_levels_starts_at_0():
     layer = CategoricalEmbedding([10, 12])
     params = {"weight": torch.full(layer.shapes["weight"], torch.nan)}
     layer.reset(params, torch.Generator().manual_seed(0))
-    zero = (params["weight"] == 0).all(1).nonzero().flatten().tolist()
-    assert zero == [0, 10]
+    zero_rows = (params["weight"] == 0).all(1).nonzero().flatten().tolist()
+    assert zero_rows == [0, 10]
 
 
-def test_the_periodic_embedding_is_its_formula():
+def test_the_periodic_embedding_agrees_with_its_formula():
     layer, params = embedding("periodic")
     x, p = rows(3).numpy(), {name: value.numpy() for name, value in params.items()}
     with torch.inference_mode():
-        got = layer.run(torch.from_numpy(x), tuple(params.values()))[0].numpy()
+        actual = layer.run(torch.from_numpy(x), tuple(params.values())).numpy()
     for m in range(MEMBERS):
         parts = []
         for j in range(3):
             waves = np.cos(2 * np.pi * (np.outer(x[m, :, j], p["frequency"][m, j, 0]) + p["phase"][m, j, 0]))
             parts += [waves @ p["weight"][m, j] + p["bias"][m, j], x[m, :, j : j + 1]]
-        np.testing.assert_allclose(got[m], np.hstack(parts), rtol=1e-10)
+        np.testing.assert_allclose(actual[m], np.hstack(parts), rtol=1e-10)
 
 
 @pytest.mark.parametrize("feature", range(len(EDGES)))
-def test_piecewise_terms_say_how_far_a_number_has_come_through_each_bin(feature):
+def test_piecewise_terms_are_the_share_of_each_bin_below_a_number(feature):
     layer, params = embedding("piecewise_linear")
     x = torch.linspace(-5, 5, 21, dtype=torch.float64)
     columns = x.view(1, 1, -1, 1).expand(MEMBERS, 3, -1, 1)
@@ -110,25 +112,25 @@ def test_piecewise_terms_say_how_far_a_number_has_come_through_each_bin(feature)
 
 
 @every_numeric_embedding
-def test_a_numeric_embedding_gives_each_feature_its_own_columns(name):
+def test_each_feature_has_its_own_columns_in_a_numeric_embedding(name):
     layer, params = embedding(name)
     x = rows(3)
     moved = x.clone()
     moved[..., 1] += 1
     with torch.inference_mode():
-        before, after = (layer.run(t, tuple(params.values()))[0] for t in (x, moved))
+        before, after = (layer.run(t, tuple(params.values())) for t in (x, moved))
     changed = (before != after).any(1).any(0).view(3, -1)
     assert before.shape == (MEMBERS, ROWS, layer.out_features)
     assert changed.any(1).tolist() == [False, True, False]
 
 
-def test_the_periodic_embedding_keeps_the_number_itself():
+def test_the_periodic_embedding_includes_the_number_itself():
     layer, params = embedding("periodic")
     x = rows(3)
-    assert torch.equal(layer.run(x, tuple(params.values()))[0].unflatten(2, (3, -1))[..., -1], x)
+    assert torch.equal(layer.run(x, tuple(params.values())).unflatten(2, (3, -1))[..., -1], x)
 
 
-def test_periodic_waves_start_slow_and_with_any_phase():
+def test_initial_frequencies_are_small_and_phases_uniform():
     layer = PeriodicEmbedding(200)
     params = {name: torch.empty(shape) for name, shape in layer.shapes.items()}
     layer.reset(params, torch.Generator().manual_seed(0))
@@ -137,7 +139,7 @@ def test_periodic_waves_start_slow_and_with_any_phase():
     assert params["phase"].std().item() == pytest.approx(np.sqrt(1 / 12), rel=0.05)
 
 
-def test_an_embedding_says_its_sizes_when_printed():
+def test_the_repr_of_an_embedding_shows_its_sizes():
     assert repr(CategoricalEmbedding([3, 2])) == "CategoricalEmbedding(n_levels=[3, 2], width=8)"
     assert repr(PeriodicEmbedding(4)) == "PeriodicEmbedding(n_features=4, width=3)"
     assert repr(PiecewiseLinearEmbedding(4)) == "PiecewiseLinearEmbedding(n_features=4, width=16)"

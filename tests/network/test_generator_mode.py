@@ -1,4 +1,4 @@
-"""Draws from a generator of one's own: the numbers of the global one, which stays as it was, whoever else draws."""
+"""GeneratorMode: the same numbers as with the global generator, whose state does not change, in any thread."""
 
 import threading
 
@@ -8,9 +8,14 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from sknn.network.generator_mode import RATES, GeneratorMode, _draw_in_our_state, way_to_draw
+from sknn.network.generator_mode import (
+    DROPOUT_ARGUMENTS,
+    GeneratorMode,
+    _draw_with_global_generator,
+    find_draw_function,
+)
 
-SEED, WAIT = 3, 60  # seconds for another thread, which needs none
+SEED, WAIT = 3, 60  # seconds until a waiting thread gives up
 X = torch.linspace(-1, 1, 48).view(8, 6)
 SEQUENCES, IMAGES = X.view(2, 4, 6), torch.linspace(-1, 1, 384).view(2, 3, 8, 8)
 HALVES = torch.full((9,), 0.5)
@@ -27,7 +32,7 @@ def dropped_in_inference_mode():
 
 
 def gated_units(make, **kwargs):
-    """A recurrent layer between whose two parts there is dropout."""
+    """Return outputs of a recurrent layer with two parts and dropout between them."""
     layer = make(6, 6, 2, dropout=0.5, batch_first=True)
     rows = nn.utils.rnn.pack_padded_sequence(SEQUENCES, torch.tensor([4, 2]), batch_first=True)
     return torch.cat([layer(SEQUENCES)[0].flatten(), layer(rows)[0].data.flatten()])
@@ -67,39 +72,39 @@ DRAWS = {
 
 
 @pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
-def test_the_numbers_are_those_of_the_global_generator_with_that_seed_and_it_stays_as_it_was(draw):
+def test_numbers_agree_with_the_global_generator_of_that_seed_whose_state_does_not_change(draw):
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
         expected = draw()
         after = torch.get_rng_state()
-    before, draws = torch.get_rng_state(), GeneratorMode(SEED)
-    with draws:
-        got = draw()
+    before, mode = torch.get_rng_state(), GeneratorMode(SEED)
+    with mode:
+        actual = draw()
     assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(got, expected)
-    assert torch.equal(draws.states["cpu"], after)
+    assert torch.equal(actual, expected)
+    assert torch.equal(mode.states["cpu"], after)
 
 
-def test_native_dropout_is_dropout():
+def test_native_dropout_agrees_with_dropout():
     with GeneratorMode(SEED):
         expected = F.dropout(X, 0.25)
     before = torch.get_rng_state()
     with GeneratorMode(SEED):
-        got, kept = torch.native_dropout(X, 0.25, True)
+        actual, kept = torch.native_dropout(X, 0.25, True)
     assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(got, expected)
+    assert torch.equal(actual, expected)
     assert torch.equal(kept, (expected != 0) | (X == 0))
     with GeneratorMode(SEED):
-        all_of_it, kept = torch.native_dropout(X, 0.25, False)
+        unchanged, kept = torch.native_dropout(X, 0.25, False)
         nothing, _ = torch.native_dropout(X, 1.0, True)
-    assert torch.equal(all_of_it, X)
+    assert torch.equal(unchanged, X)
     assert kept.all()
     assert not nothing.any()
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("drop", [F.dropout, lambda x, p: torch.native_dropout(x, p, True)[0]], ids=["", "native"])
-def test_dropout_keeps_its_share_of_the_numbers_and_scales_them_up(rate, drop):
+def test_dropout_keeps_the_right_share_of_values_and_scales_them_up(rate, drop):
     n = 100_000
     with GeneratorMode(SEED):
         dropped = drop(torch.ones(n), rate)
@@ -109,7 +114,7 @@ def test_dropout_keeps_its_share_of_the_numbers_and_scales_them_up(rate, drop):
 
 
 @pytest.mark.parametrize("drop", [F.dropout, lambda x, p: torch.native_dropout(x, p, True)[0]], ids=["", "native"])
-def test_the_gradient_is_that_of_a_product_with_the_numbers_that_were_kept(drop):
+def test_the_gradient_of_dropout_is_that_of_a_product_with_its_factors(drop):
     x, weight = X.double().requires_grad_(), torch.linspace(0, 1, 6, dtype=torch.float64).requires_grad_()
     with GeneratorMode(SEED):
         factors = drop(torch.ones_like(X, dtype=torch.float64), 0.5)
@@ -120,16 +125,16 @@ def test_the_gradient_is_that_of_a_product_with_the_numbers_that_were_kept(drop)
     assert all(gradient.any() for gradient in expected)
 
 
-def test_what_another_thread_draws_is_not_ours():
+def test_draws_of_another_thread_do_not_use_the_mode():
     inside, has_drawn = threading.Event(), threading.Event()
-    got = {}
+    drawn = {}
 
     def draw():
         with GeneratorMode(SEED):
-            got["first"] = torch.rand(3)
+            drawn["first"] = torch.rand(3)
             inside.set()
             has_drawn.wait(WAIT)
-            got["second"] = torch.rand(3)
+            drawn["second"] = torch.rand(3)
 
     with GeneratorMode(SEED):
         expected = [torch.rand(3), torch.rand(3)]
@@ -143,8 +148,8 @@ def test_what_another_thread_draws_is_not_ours():
         assert torch.equal(torch.rand(3), plain)
         has_drawn.set()
         thread.join()
-    assert torch.equal(got["first"], expected[0])
-    assert torch.equal(got["second"], expected[1])
+    assert torch.equal(drawn["first"], expected[0])
+    assert torch.equal(drawn["second"], expected[1])
 
 
 def test_flags_that_threads_share_are_not_set():
@@ -154,59 +159,59 @@ def test_flags_that_threads_share_are_not_set():
         assert not _python_dispatch.is_in_torch_dispatch_mode()
 
 
-def test_a_generator_that_is_named_is_the_one_that_draws():
+def test_a_generator_passed_by_the_module_is_used():
     with GeneratorMode(SEED):
         expected = torch.rand(3)
     with GeneratorMode(SEED):
-        theirs = torch.rand(3, generator=torch.Generator().manual_seed(8))
-        ours = torch.rand(3)
-    assert torch.equal(theirs, torch.rand(3, generator=torch.Generator().manual_seed(8)))
-    assert torch.equal(ours, expected)
+        passed = torch.rand(3, generator=torch.Generator().manual_seed(8))
+        of_mode = torch.rand(3)
+    assert torch.equal(passed, torch.rand(3, generator=torch.Generator().manual_seed(8)))
+    assert torch.equal(of_mode, expected)
 
 
-def test_draws_go_on_from_a_state():
-    draws = GeneratorMode(SEED)
-    with draws:
+def test_a_mode_made_from_states_continues_from_them():
+    mode = GeneratorMode(SEED)
+    with mode:
         torch.rand(3)
-    others = GeneratorMode.going_on(draws.states)
-    with draws:
+    other = GeneratorMode.from_states(mode.states)
+    with mode:
         expected = torch.rand(3)
-    with others:
+    with other:
         assert torch.equal(torch.rand(3), expected)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_a_state_of_a_device_that_is_not_here_is_left_out():
-    draws = GeneratorMode.going_on({**GeneratorMode(SEED).states, "cuda:0": torch.zeros(16, dtype=torch.uint8)})
-    assert list(draws.generators) == ["cpu"]
+def test_a_state_of_an_unavailable_device_is_ignored():
+    mode = GeneratorMode.from_states({**GeneratorMode(SEED).states, "cuda:0": torch.zeros(16, dtype=torch.uint8)})
+    assert list(mode.generators) == ["cpu"]
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("draw", ["dropout", "attention", "rand"])
-def test_a_gpu_draws_from_a_generator_of_its_own(draw):
+def test_a_gpu_has_its_own_generator(draw):
     x = torch.ones(2, 64, 32, device="cuda")
-    numbers = {
+    draw_numbers = {
         "dropout": lambda: F.dropout(x, 0.5),
         "attention": lambda: F.scaled_dot_product_attention(x, x, x, dropout_p=0.5),
         "rand": lambda: torch.rand(5, device="cuda"),
     }[draw]
     before = torch.cuda.get_rng_state()
     with GeneratorMode(SEED):
-        first, second = numbers(), numbers()
+        first, second = draw_numbers(), draw_numbers()
     with GeneratorMode(SEED):
-        again = numbers()
+        again = draw_numbers()
     assert torch.equal(torch.cuda.get_rng_state(), before)
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
 
 
-# --- What has no generator --------------------------------------------------------------------------------------------
+# --- Kernels without a generator --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def kernel():
-    """An operation of somebody else's, which says that it draws, and takes no generator."""
+    """A custom operation that is tagged as random and takes no generator."""
     library = torch.library.Library("sknn_tests", "DEF")
     library.define("noisy(Tensor x, float dropout_p=0.5) -> Tensor", tags=(torch.Tag.nondeterministic_seeded,))
     library.impl("noisy", lambda x, dropout_p=0.5: x + torch.rand(x.shape) * dropout_p, "CPU")
@@ -214,9 +219,9 @@ def kernel():
     library._destroy()
 
 
-def test_a_kernel_without_a_generator_draws_in_our_state_and_the_global_one_comes_back(kernel):
-    before, draws = torch.get_rng_state(), GeneratorMode(SEED)
-    with draws:
+def test_a_kernel_without_a_generator_uses_the_modes_state_and_the_global_state_is_restored(kernel):
+    before, mode = torch.get_rng_state(), GeneratorMode(SEED)
+    with mode:
         first, second = kernel(X), kernel(X)
     assert torch.equal(torch.get_rng_state(), before)
     with GeneratorMode(SEED):
@@ -224,45 +229,45 @@ def test_a_kernel_without_a_generator_draws_in_our_state_and_the_global_one_come
         torch.testing.assert_close(second, X + torch.rand(X.shape) / 2)
 
 
-def test_a_kernel_whose_rate_is_zero_is_called_as_it_is(kernel):
-    draws = GeneratorMode(SEED)
-    with draws:
+def test_a_kernel_with_dropout_0_is_called_unchanged(kernel):
+    mode = GeneratorMode(SEED)
+    with mode:
         assert torch.equal(kernel(X, 0.0), X)
-    assert torch.equal(draws.states["cpu"], GeneratorMode(SEED).states["cpu"])
+    assert torch.equal(mode.states["cpu"], GeneratorMode(SEED).states["cpu"])
 
 
-def test_no_operation_of_torch_draws_without_a_generator_but_kernels_with_a_rate():
+def test_only_kernels_with_a_dropout_argument_draw_without_a_generator():
     left = set()
     for name in torch._C._dispatch_get_all_op_names():
         namespace, _, rest = name.partition("::")
         base, _, overload = rest.partition(".")
         if namespace == "aten":
             func = getattr(getattr(torch.ops.aten, base), overload or "default")
-            draw = way_to_draw(func)
+            draw = find_draw_function(func)
             names = {argument.name for argument in func._schema.arguments}
             assert "generator" not in names or draw is not None, name
-            if getattr(draw, "func", None) is _draw_in_our_state and not names & set(RATES):
+            if getattr(draw, "func", None) is _draw_with_global_generator and not names & set(DROPOUT_ARGUMENTS):
                 left.add(base)
-    assert left <= {"_nested_tensor_softmax_with_shape", "native_dropout"}  # the latter where it writes to `out`
+    assert left <= {"_nested_tensor_softmax_with_shape", "native_dropout"}  # the latter if it writes to `out`
 
 
 # --- Checkpoints and compilers ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("use_reentrant", [False, True])
-def test_a_draw_that_the_backward_pass_would_repeat_is_refused(use_reentrant):
+def test_a_draw_inside_a_checkpoint_raises(use_reentrant):
     x = X.clone().requires_grad_()
     message = (
-        r"^module draws random numbers \(dropout, say\) in a part that torch\.utils\.checkpoint computes again in the "
-        r"backward pass, where they would be other numbers\. Leave that part out of the checkpoint, or draw "
-        r"before it\.$"
+        r"^module draws random numbers \(for example dropout\) inside torch\.utils\.checkpoint, which would draw "
+        r"different numbers when it computes that part again in the backward pass\. Leave that part out of the "
+        r"checkpoint, or draw before it\.$"
     )
     with GeneratorMode(SEED), pytest.raises(RuntimeError, match=message):
         checkpoint(lambda x: F.dropout(x, 0.5), x, use_reentrant=use_reentrant)
 
 
 @pytest.mark.parametrize("use_reentrant", [False, True])
-def test_a_checkpoint_that_draws_nothing_is_as_without(use_reentrant):
+def test_a_checkpoint_without_draws_does_not_change_the_gradient(use_reentrant):
     x, other = X.clone().requires_grad_(), X.clone().requires_grad_()
     with GeneratorMode(SEED):
         checkpoint(torch.tanh, F.dropout(x, 0.5), use_reentrant=use_reentrant).sum().backward()

@@ -64,7 +64,7 @@ every_case = pytest.mark.parametrize(("loss", "y"), CASES.values(), ids=CASES)
 
 
 class HandWritten(torch.autograd.Function):
-    """The sum of a loss, with the hand-written gradient, taken as the training loop takes it."""
+    """The sum of a loss with its hand-written gradient, computed as in the training loop."""
 
     @staticmethod
     def forward(ctx, z, loss, y):
@@ -86,12 +86,12 @@ def test_every_loss_is_tested():
 
 
 @every_case
-def test_the_gradient_is_autograds(loss, y):
+def test_the_gradient_agrees_with_autograd(loss, y):
     z = normal(OUTPUTS).requires_grad_()
     expected = torch.autograd.grad(loss.values(z, y).sum(), z)[0]
     with torch.inference_mode():
-        got = loss.gradient(z.detach().clone(), y.clone())
-    torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
+        actual = loss.gradient(z.detach().clone(), y.clone())
+    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-12)
 
 
 @every_case
@@ -100,7 +100,7 @@ def test_the_gradient_agrees_with_finite_differences(loss, y):
 
 
 @every_case
-def test_the_gradient_is_a_new_tensor_that_leaves_output_and_target_alone(loss, y):
+def test_the_gradient_is_a_new_tensor_and_does_not_change_output_or_target(loss, y):
     z, target = normal(OUTPUTS), y.clone()
     with torch.inference_mode():
         loss.gradient(z, target).zero_()
@@ -109,38 +109,38 @@ def test_the_gradient_is_a_new_tensor_that_leaves_output_and_target_alone(loss, 
 
 
 @every_case
-def test_the_loss_of_a_member_is_the_same_alone(loss, y):
+def test_the_loss_of_a_member_is_the_same_singly_and_jointly(loss, y):
     z = normal(OUTPUTS)
-    together = loss.rows(z, y)
-    assert together.shape == (MEMBERS, ROWS)
-    assert all(torch.equal(loss.rows(z[m : m + 1], y[m : m + 1])[0], together[m]) for m in range(MEMBERS))
+    joint = loss.rows(z, y)
+    assert joint.shape == (MEMBERS, ROWS)
+    assert all(torch.equal(loss.rows(z[m : m + 1], y[m : m + 1])[0], joint[m]) for m in range(MEMBERS))
 
 
-def mean_of(function, y, p, **kwargs):
-    """A metric of scikit-learn summed over outputs, for each member."""
+def sklearn_means(function, y, p, **kwargs):
+    """Return a metric of scikit-learn for each member, summed over outputs."""
     return [sum(function(y[m, :, k], p[m, :, k], **kwargs) for k in range(p.shape[2])) for m in range(len(p))]
 
 
-SKLEARNS = {
+SKLEARN_LOSSES = {
     "softmax": lambda y, p: [reference.log_loss(y[m], p[m]) for m in range(MEMBERS)],
-    "binary": lambda y, p: mean_of(reference.log_loss, y, p, labels=[0, 1]),
+    "binary": lambda y, p: sklearn_means(reference.log_loss, y, p, labels=[0, 1]),
     "squared_error": lambda y, p: [reference.mean_squared_error(y[m], p[m]) / 2 for m in range(MEMBERS)],
-    "absolute_error": lambda y, p: mean_of(reference.mean_absolute_error, y, p),
-    "quantile": lambda y, p: mean_of(reference.mean_pinball_loss, y, p, alpha=0.3),
-    "poisson": lambda y, p: np.divide(mean_of(reference.mean_poisson_deviance, y, p), 2),
-    "gamma": lambda y, p: np.divide(mean_of(reference.mean_gamma_deviance, y, p), 2),
+    "absolute_error": lambda y, p: sklearn_means(reference.mean_absolute_error, y, p),
+    "quantile": lambda y, p: sklearn_means(reference.mean_pinball_loss, y, p, alpha=0.3),
+    "poisson": lambda y, p: np.divide(sklearn_means(reference.mean_poisson_deviance, y, p), 2),
+    "gamma": lambda y, p: np.divide(sklearn_means(reference.mean_gamma_deviance, y, p), 2),
 }
 
 
-@pytest.mark.parametrize("name", SKLEARNS)
-def test_the_mean_over_rows_is_scikit_learns_of_the_linked_output(name):
+@pytest.mark.parametrize("name", SKLEARN_LOSSES)
+def test_the_mean_over_rows_agrees_with_scikit_learn_after_the_link(name):
     loss, y = CASES[name]
     z = normal(OUTPUTS)
-    expected = SKLEARNS[name](y.numpy(), loss.link(z).numpy())
+    expected = SKLEARN_LOSSES[name](y.numpy(), loss.link(z).numpy())
     np.testing.assert_allclose(loss.rows(z, y).mean(1), expected, rtol=1e-10)
 
 
-def test_several_quantiles_are_a_pinball_loss_each_of_one_target():
+def test_several_quantiles_have_a_pinball_loss_each_for_one_target():
     loss, y = CASES["quantiles"]
     z = normal(OUTPUTS)
     for m in range(MEMBERS):
@@ -149,7 +149,7 @@ def test_several_quantiles_are_a_pinball_loss_each_of_one_target():
 
 
 @pytest.mark.parametrize("delta", [0.1, 1.0, 5.0])
-def test_huber_is_torchs(delta):
+def test_huber_agrees_with_torch(delta):
     z, y = normal(OUTPUTS), normal(OUTPUTS, seed=1)
     torch.testing.assert_close(Huber(delta).values(z, y), functional.huber_loss(z, y, reduction="none", delta=delta))
 
@@ -160,7 +160,7 @@ def test_the_poisson_loss_of_a_count_of_zero_is_its_mean():
 
 
 @pytest.mark.parametrize("loss", [SoftmaxCrossEntropy(), BinaryCrossEntropy()])
-def test_sure_outputs_neither_overflow_nor_give_nan(loss):
+def test_extreme_outputs_neither_overflow_nor_give_nan(loss):
     z = torch.tensor([[[1e4, -1e4], [-1e4, 1e4]]])
     y = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])
     per_output = 1e4 if isinstance(loss, BinaryCrossEntropy) else 2e4 / 2
@@ -178,24 +178,24 @@ LINKS = {
 
 
 @every_case
-def test_the_link_leads_to_the_scale_of_the_target(loss, y):
+def test_the_link_maps_outputs_to_the_scale_of_the_target(loss, y):
     name = next(key for key, case in CASES.items() if case[0] is loss)
     z = normal(OUTPUTS)
     expected = LINKS.get(name.removesuffix("_smoothed"), lambda z: z)(z)
     torch.testing.assert_close(loss.link(z), expected)
 
 
-def test_sorted_quantiles_never_cost_more():
+def test_sorting_quantiles_never_increases_the_loss():
     loss, y = CASES["quantiles"]
     z = normal(OUTPUTS).mul(3)
     assert (loss.rows(loss.link(z), y) <= loss.rows(z, y) + 1e-12).all()
     assert (loss.link(z).diff(dim=-1) >= 0).all()
 
 
-@pytest.mark.parametrize("own", [SoftmaxCrossEntropy(), Poisson()])
-def test_a_callable_loss_has_the_link_of_the_loss_that_it_replaces(own):
+@pytest.mark.parametrize("default", [SoftmaxCrossEntropy(), Poisson()])
+def test_a_callable_loss_has_the_link_of_the_loss_that_it_replaces(default):
     z = normal(OUTPUTS)
-    assert torch.equal(CallableLoss(smooth_l1, own).link(z), own.link(z))
+    assert torch.equal(CallableLoss(smooth_l1, default).link(z), default.link(z))
 
 
 def averaged(z, y):
@@ -206,25 +206,25 @@ def listed(z, y):
     return [0.0] * len(z)
 
 
-@pytest.mark.parametrize(("function", "got"), [(averaged, r"\(\)"), (listed, "list")])
-def test_a_callable_that_does_not_give_a_loss_per_row_is_refused(function, got):
+@pytest.mark.parametrize(("function", "actual"), [(averaged, r"\(\)"), (listed, "list")])
+def test_a_callable_that_does_not_return_a_loss_per_row_raises(function, actual):
     loss = CallableLoss(function, SquaredError())
     message = (
         rf"loss=<function {function.__name__} at .*> has to return one loss per row, a tensor of shape \(12,\) or "
-        rf"\(12, 3\); got {got}\. Leave the average out: for a loss of torch, reduction='none'\."
+        rf"\(12, 3\); got {actual}\. Do not average: a loss of torch needs reduction='none'\."
     )
     with pytest.raises(ValueError, match=message):
         loss.values(normal(OUTPUTS), normal(OUTPUTS, seed=1))
 
 
-def test_the_base_class_names_the_loss_that_lacks_a_method():
+def test_the_base_class_raises_the_name_of_a_loss_without_a_method():
     with pytest.raises(NotImplementedError, match=r"^Loss$"):
         Loss().values(normal(1), normal(1))
     with pytest.raises(NotImplementedError, match=r"^Loss$"):
         Loss().gradient(normal(1), normal(1))
 
 
-def test_quantiles_that_a_training_used_can_be_differentiated_and_pickled():
+def test_a_quantile_loss_can_be_differentiated_and_pickled_after_a_training():
     loss = Pinball((0.1, 0.9))
     with torch.inference_mode():
         loss.gradient(torch.zeros(1, 4, 2), torch.ones(1, 4, 1))

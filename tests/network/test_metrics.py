@@ -1,4 +1,4 @@
-"""Metrics over members against scikit-learn's functions, member by member."""
+"""Metrics over members against scikit-learn's functions, for each member."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ sizes = st.integers(2, 25)
 
 @st.composite
 def tables(draw, targets, predictions, outputs=st.integers(1, 3)):
-    """Predictions and targets (M, n, K), and weights (M, n) or None."""
+    """Draw predictions and targets (M, n, K), and weights (M, n) or None."""
     shape = MEMBERS, draw(sizes), draw(outputs)
     weights = hnp.arrays(float, shape[:2], elements=st.sampled_from([0.25, 1.0, 2.0, 3.5]))
     p, y = draw(hnp.arrays(float, shape, elements=predictions)), draw(hnp.arrays(float, shape, elements=targets))
@@ -27,14 +27,14 @@ def tables(draw, targets, predictions, outputs=st.integers(1, 3)):
 labels = st.sampled_from([0.0, 1.0])
 shares = st.floats(0.01, 0.99)
 tied_shares = st.sampled_from([0.125, 0.25, 0.5, 0.75, 0.875])
-numbers = st.sampled_from([-3.0, -1.5, 0.0, 0.25, 1.0, 4.0])
+values = st.sampled_from([-3.0, -1.5, 0.0, 0.25, 1.0, 4.0])
 
 
 def measured(kind, name, p, y, weight):
     tensors = [None if a is None else torch.from_numpy(np.ascontiguousarray(a)) for a in (p, y, weight)]
-    got = METRICS[kind][name](*tensors)
-    assert got.shape == (p.shape[0],)
-    return got.numpy()
+    actual = METRICS[kind][name](*tensors)
+    assert actual.shape == (p.shape[0],)
+    return actual.numpy()
 
 
 def per_member(function, p, y, weight):
@@ -85,7 +85,7 @@ def test_roc_auc_with_ties_and_weights(table):
     np.testing.assert_allclose(measured("binary", "roc_auc", p, y, weight), expected, atol=1e-12)
 
 
-def test_roc_auc_is_nan_where_a_class_is_missing():
+def test_roc_auc_is_nan_if_a_class_is_missing():
     p = np.linspace(0, 1, 8).reshape(2, 4, 1)
     y = np.array([[0, 1, 0, 1], [1, 1, 1, 1]], dtype=float)[..., None]
     assert measured("binary", "roc_auc", p, y, None).tolist() == pytest.approx(
@@ -93,7 +93,7 @@ def test_roc_auc_is_nan_where_a_class_is_missing():
     )
 
 
-@given(tables(numbers, numbers))
+@given(tables(values, values))
 @few_examples
 def test_r2_and_rmse_of_several_outputs(table):
     p, y, weight = table
@@ -104,27 +104,29 @@ def test_r2_and_rmse_of_several_outputs(table):
     np.testing.assert_allclose(measured("values", "rmse", p, y, weight), errors)
 
 
-@given(tables(numbers, numbers, outputs=st.just(2)), st.booleans())
+@given(tables(values, values, outputs=st.just(2)), st.booleans())
 @few_examples
-def test_r2_of_a_constant_output_is_one_if_met_and_zero_if_not(table, met):
+def test_r2_of_a_constant_output_is_one_if_predicted_exactly_and_zero_otherwise(table, is_exact):
     p, y, weight = table
     y[..., 0] = 4.0
-    p[..., 0] = 4.0 if met else 1.0
+    p[..., 0] = 4.0 if is_exact else 1.0
     np.testing.assert_allclose(
         measured("values", "r2", p, y, weight), per_member(reference.r2_score, p, y, weight), atol=1e-12
     )
 
 
-def test_a_sure_and_wrong_prediction_costs_what_scikit_learn_says():
+def test_the_log_loss_of_certain_and_wrong_predictions_is_scikit_learns():
     p, y = np.array([0.0, 1.0, 0.5]).reshape(1, 3, 1), np.array([1.0, 0.0, 1.0]).reshape(1, 3, 1)
     expected = reference.log_loss(y.ravel(), p.ravel())
     np.testing.assert_allclose(measured("binary", "log_loss", p, y, None), [expected])
 
 
-@given(tables(numbers, numbers))
+@given(tables(values, values))
 @few_examples
-def test_the_weighted_mean_is_numpys_average(table):
-    values, _, weight = table
-    got = weighted_mean(torch.from_numpy(values), None if weight is None else torch.from_numpy(weight))
+def test_the_weighted_mean_agrees_with_numpys_average(table):
+    array, _, weight = table
+    actual = weighted_mean(torch.from_numpy(array), None if weight is None else torch.from_numpy(weight))
     for m in range(MEMBERS):
-        np.testing.assert_allclose(got[m], np.average(values[m], axis=0, weights=None if weight is None else weight[m]))
+        np.testing.assert_allclose(
+            actual[m], np.average(array[m], axis=0, weights=None if weight is None else weight[m])
+        )

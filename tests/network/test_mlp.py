@@ -1,4 +1,4 @@
-"""Whole networks: the hand-written step against autograd, one member against many, and the buffer under every move."""
+"""Whole networks: gradients against autograd, single against joint training, and the buffer after moves and copies."""
 
 import copy
 import pickle
@@ -16,9 +16,9 @@ from sknn.network.embeddings import NUMERIC_EMBEDDINGS
 from sknn.network.layers import Dropout
 from sknn.network.losses import BinaryCrossEntropy, Pinball, SoftmaxCrossEntropy, SquaredError
 from sknn.network.mlp import MLP
-from sknn.network.optimizers import SGD, Adam, Rates
+from sknn.network.optimizers import SGD, Adam, MemberOptions
 
-MEMBERS, ROWS, NUMBERS, LEVELS = 3, 8, 4, (3, 2)
+MEMBERS, ROWS, N_NUMERIC, LEVELS = 3, 8, 4, (3, 2)
 EDGES = [torch.linspace(-2, 2, 6), torch.linspace(-1, 1, 3)]
 
 BUILT = {
@@ -31,7 +31,7 @@ BUILT = {
     "dropout_of_one_layer": {"hidden": (5, 4), "dropout": (0.0, 0.2)},
     "categories": {"hidden": (5,), "n_levels": LEVELS},
     "scaled": {"hidden": (5, 4), "input_scale": True},
-    "scaled_embeddings": {"hidden": (5,), "n_levels": LEVELS, "input_scale": True, "initial": "normal"},
+    "scaled_embeddings": {"hidden": (5,), "n_levels": LEVELS, "input_scale": True, "weight_init": "normal"},
     "everything": {
         "hidden": (6, 5),
         "activation": "mish",
@@ -53,17 +53,17 @@ every_network = pytest.mark.parametrize("name", BUILT)
 
 def build(name, n_members=MEMBERS, dtype=torch.float64):
     options = {"n_outputs": 3} | BUILT[name]
-    network = MLP(n_members, NUMBERS, dtype=dtype, **options)
+    network = MLP(n_members, N_NUMERIC, dtype=dtype, **options)
     edges = EDGES * 2 if name == "piecewise_linear_of_all" else EDGES
     network.reset([torch.Generator().manual_seed(m) for m in range(n_members)], edges)
     return network.train()
 
 
 def batch(network, seed=0, n_rows=ROWS):
-    """Inputs, one-hot targets, each row's share of the weight, and dropout noise."""
+    """Return inputs, targets, each row's share of the weight, and dropout noise."""
     generator, like = torch.Generator().manual_seed(seed), {"dtype": network.param_buffer.dtype}
     m, k = network.n_members, network.linears()[-1][1].shape[1]
-    numbers = torch.randn(m, n_rows, NUMBERS, generator=generator, **like)
+    numeric = torch.randn(m, n_rows, N_NUMERIC, generator=generator, **like)
     codes = None
     if network.categorical is not None:
         codes = torch.stack([torch.randint(n, (m, n_rows), generator=generator) for n in LEVELS], 2)
@@ -74,7 +74,7 @@ def batch(network, seed=0, n_rows=ROWS):
         for width, rate in (*network.level_dropout(), *network.dropout_rates())
     ]
     return (
-        Inputs(numbers, codes),
+        Inputs(numeric, codes),
         target,
         share / share.sum(1, keepdim=True),
         [t.to(network.param_buffer.dtype) for t in noise],
@@ -82,14 +82,14 @@ def batch(network, seed=0, n_rows=ROWS):
 
 
 def step(network, loss, inputs, target, share, noise, members=slice(0, None)):
-    """What the training loop does with a batch: returns the outputs, and leaves the gradients in the buffer."""
+    """Compute gradients as the training loop does, and return the outputs."""
     members = slice(*members.indices(network.n_members)[:2])
     with torch.inference_mode():
         return network.gradients(inputs, noise, lambda z: loss.gradient(z, target).mul_(share), members)
 
 
 def by_autograd(network, loss, inputs, target, share, noise):
-    """Outputs and gradients by autograd through the layers as modules, with the given noise in place of dropout."""
+    """Return outputs and gradients of autograd through the layers as modules, with this noise in place of dropout."""
     x, noise = inputs.numeric, iter(noise)
     parts = [x[..., network.n_embedded :]]
     if network.numeric is not None:
@@ -118,27 +118,29 @@ def gradients_agree(network, loss, args):
     z = step(network, loss, *args)
     torch.testing.assert_close(z.clone(), expected.detach(), rtol=1e-10, atol=1e-12)
     for entry in network.entries:
-        got = network.view(network.grad_buffer, entry)
-        want = by_entry.get(entry, torch.zeros_like(got))  # the gradients of statistics stay 0
-        torch.testing.assert_close(got, want, rtol=1e-8, atol=1e-11, msg=lambda text, e=entry: f"{e}: {text}")
+        actual = network.view(network.grad_buffer, entry)
+        entry_grad = by_entry.get(entry, torch.zeros_like(actual))  # the gradients of statistics stay 0
+        torch.testing.assert_close(actual, entry_grad, rtol=1e-8, atol=1e-11, msg=lambda text, e=entry: f"{e}: {text}")
     return bool(network.grad_buffer.any())
 
 
 @every_network
-def test_the_step_has_autograds_gradients(name):
+def test_gradients_agree_with_autograd(name):
     network = build(name)
     assert gradients_agree(network, SquaredError(), batch(network))
-    assert gradients_agree(network, SquaredError(), batch(network, seed=1, n_rows=5))  # a second batch leaves no trace
+    assert gradients_agree(
+        network, SquaredError(), batch(network, seed=1, n_rows=5)
+    )  # nothing of the first batch remains
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
-def test_the_step_has_autograds_gradients_for_every_kind_of_loss(loss):
+def test_gradients_agree_with_autograd_for_every_kind_of_loss(loss):
     network = build("everything")
     assert gradients_agree(network, loss, batch(network))
 
 
 @pytest.mark.parametrize("name", ["wide_and_deep", "batch_norm", "periodic_of_some", "piecewise_linear_of_some"])
-def test_the_gradient_predicts_how_the_loss_changes(name):
+def test_gradients_agree_with_finite_differences_of_the_loss(name):
     network = build(name)
     args = inputs, target, share, _ = batch(network)
     direction = torch.randn(network.param_buffer.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -155,7 +157,7 @@ def test_the_gradient_predicts_how_the_loss_changes(name):
     torch.testing.assert_close(slope, difference, rtol=1e-6, atol=1e-8)
 
 
-def test_a_run_of_members_leaves_the_others_gradients_alone():
+def test_a_step_of_some_members_does_not_change_the_gradients_of_others():
     network = build("everything")
     inputs, target, share, noise = batch(network)
     step(network, SquaredError(), inputs, target, share, noise)
@@ -175,28 +177,30 @@ def exact_networks():
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("n_rows", [1, 2, 5, 9, 15, 31, 32])
-def test_a_member_gets_the_same_bits_alone_and_in_company(n_rows, threads):
+def test_a_member_has_the_same_bits_singly_and_jointly(n_rows, threads):
     before, different = torch.get_num_threads(), []
     torch.set_num_threads(threads)
     for n_outputs, hidden in exact_networks():
-        network, alone = (MLP(n, 10, n_outputs, hidden, "silu", batch_norm=len(hidden) > 1) for n in (4, 1))
+        network, single = (MLP(n, 10, n_outputs, hidden, "silu", batch_norm=len(hidden) > 1) for n in (4, 1))
         network.reset([torch.Generator().manual_seed(m) for m in range(4)])
         generator = torch.Generator().manual_seed(0)
-        numbers = torch.randn(4, n_rows, 10, generator=generator)
+        numeric = torch.randn(4, n_rows, 10, generator=generator)
         target = torch.rand(4, n_rows, n_outputs, generator=generator)
         last = slice(3, 4)
-        alone.load_row(0, network.param_buffer[3])
-        z = step(network, BinaryCrossEntropy(), Inputs(numbers), target, 1 / n_rows, [])
-        own = step(alone, BinaryCrossEntropy(), Inputs(numbers[last].clone()), target[last].clone(), 1 / n_rows, [])
-        same = torch.equal(z[last], own) and torch.equal(network.grad_buffer[last], alone.grad_buffer)
-        if not (same and torch.equal(network.param_buffer[last], alone.param_buffer)):
+        single.load_row(0, network.param_buffer[3])
+        z = step(network, BinaryCrossEntropy(), Inputs(numeric), target, 1 / n_rows, [])
+        single_z = step(
+            single, BinaryCrossEntropy(), Inputs(numeric[last].clone()), target[last].clone(), 1 / n_rows, []
+        )
+        same = torch.equal(z[last], single_z) and torch.equal(network.grad_buffer[last], single.grad_buffer)
+        if not (same and torch.equal(network.param_buffer[last], single.param_buffer)):
             different.append((n_outputs, hidden))
     torch.set_num_threads(before)
     assert different == []
 
 
 @every_network
-def test_the_forward_that_anyone_calls_is_the_forward_of_the_training(name):
+def test_forward_agrees_with_outputs(name):
     network = build(name).eval()
     inputs = batch(network)[0]
     with torch.inference_mode():
@@ -205,55 +209,55 @@ def test_the_forward_that_anyone_calls_is_the_forward_of_the_training(name):
 
 
 @pytest.mark.parametrize("name", ["one_layer", "everything", "categories"])
-def test_rows_without_a_members_axis_are_seen_by_every_member(name):
+def test_rows_without_a_members_axis_go_to_every_member(name):
     network = build(name).eval()
     inputs = batch(network)[0]
     one = Inputs(inputs.numeric[0], None if inputs.codes is None else inputs.codes[0])
     many = one.for_members(MEMBERS)
-    got = network(one.numeric, one.codes)
-    assert got.shape == (MEMBERS, ROWS, 3)
-    assert torch.equal(got, network(many.numeric, many.codes))
+    actual = network(one.numeric, one.codes)
+    assert actual.shape == (MEMBERS, ROWS, 3)
+    assert torch.equal(actual, network(many.numeric, many.codes))
 
 
-def test_outputs_by_given_numbers_are_in_their_precision():
+def test_outputs_have_the_precision_of_the_parameters_passed():
     network = build("everything").eval()
     inputs = batch(network)[0]
     low = Inputs(inputs.numeric.float(), inputs.codes)
     with torch.inference_mode():
-        expected, got = network.outputs(inputs), network.outputs(low, param_buffer=network.param_buffer.float())
-    assert got.dtype == torch.float32
-    torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-5)
+        expected, actual = network.outputs(inputs), network.outputs(low, param_buffer=network.param_buffer.float())
+    assert actual.dtype == torch.float32
+    torch.testing.assert_close(actual.double(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_scikit_learn_mlp_with_the_same_weights_gives_the_same_output():
-    X, y = make_classification(50, NUMBERS, n_informative=3, n_redundant=0, n_classes=3, random_state=0)
+def test_outputs_agree_with_scikit_learns_mlp_with_the_same_weights():
+    X, y = make_classification(50, N_NUMERIC, n_informative=3, n_redundant=0, n_classes=3, random_state=0)
     X = X.astype(float)
     mlp = MLPClassifier((5, 4), activation="tanh", max_iter=1).partial_fit(X, y, classes=[0, 1, 2])
-    network = MLP(1, NUMBERS, 3, (5, 4), "tanh", dtype=torch.float64)
+    network = MLP(1, N_NUMERIC, 3, (5, 4), "tanh", dtype=torch.float64)
     for entries, w, b in zip(network.linears(), mlp.coefs_, mlp.intercepts_, strict=True):
         for entry, value in zip(entries, (w, b), strict=True):
             network.view(network.param_buffer, entry)[0] = torch.from_numpy(value)
-    got = network(torch.from_numpy(X))[0].softmax(1).detach().numpy()
-    np.testing.assert_allclose(got, mlp.predict_proba(X), rtol=1e-10)
+    actual = network(torch.from_numpy(X))[0].softmax(1).detach().numpy()
+    np.testing.assert_allclose(actual, mlp.predict_proba(X), rtol=1e-10)
 
 
 @every_network
-def test_a_members_first_weights_depend_on_its_own_generator_only(name):
-    network, alone = build(name), build(name, 1)
-    alone.reset([torch.Generator().manual_seed(2)], EDGES * 2 if name == "piecewise_linear_of_all" else EDGES)
-    assert torch.equal(network.param_buffer[2], alone.param_buffer[0])
+def test_initial_weights_of_a_member_depend_only_on_its_generator(name):
+    network, single = build(name), build(name, 1)
+    single.reset([torch.Generator().manual_seed(2)], EDGES * 2 if name == "piecewise_linear_of_all" else EDGES)
+    assert torch.equal(network.param_buffer[2], single.param_buffer[0])
     assert not torch.equal(network.param_buffer[0], network.param_buffer[1])
 
 
 @pytest.mark.parametrize(("activation", "factor"), [("logistic", 2), ("relu", 6), ("tanh", 6)])
-def test_the_first_weights_lie_within_scikit_learns_bound(activation, factor):
+def test_initial_weights_lie_within_scikit_learns_limit(activation, factor):
     network = MLP(1, 50, 1, (100,), activation)
     network.reset([torch.Generator().manual_seed(0)])
     bound = np.sqrt(factor / 150)
     assert 0.99 * bound < network.layers[0].weight.abs().max().item() <= bound
 
 
-def test_all_hidden_layers_have_a_dropout_rate_if_one_drops():
+def test_all_hidden_layers_have_a_dropout_rate_if_one_is_positive():
     assert build("dropout").dropout_rates() == [(5, 0.5), (4, 0.2)]
     assert build("dropout_of_one_layer").dropout_rates() == [(5, 0.0), (4, 0.2)]
     assert build("one_layer").dropout_rates() == []
@@ -269,11 +273,11 @@ def test_every_entry_of_a_row_starts_on_a_cache_line_and_none_overlap():
     assert counts * MEMBERS == sum(t.numel() for t in (*network.parameters(), *network.buffers())) - len(LEVELS)
 
 
-# --- The buffer, and the views of it ------------------------------------------------------------------------------
+# --- The buffer and its views -----------------------------------------------------------------------------------------
 
 
 def loaded_into_another(network):
-    other = MLP(**network.config)
+    other = MLP(**network.init_args)
     other.load_state_dict(network.state_dict())
     if not network.layers[0].weight.requires_grad:
         other.layers[0].weight.requires_grad_(False)
@@ -293,7 +297,7 @@ MOVES = {
     "pickle": lambda network: pickle.loads(pickle.dumps(network)),
     "load_state_dict": loaded_into_another,
     "select": selected,
-    "tie": lambda network: (network.bind_views(network.param_buffer.clone()), network)[1],
+    "bind_views": lambda network: (network.bind_views(network.param_buffer.clone()), network)[1],
 }
 every_move = pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
 
@@ -306,7 +310,7 @@ def exact_in_float32(network):
 def train(network, steps=3):
     solver = Adam(
         network,
-        Rates(
+        MemberOptions(
             [0.01] * network.n_members, [0.1] * network.n_members, [0.1] * network.n_members, [1.0] * network.n_members
         ),
     )
@@ -317,8 +321,8 @@ def train(network, steps=3):
     return network.param_buffer.clone()
 
 
-def assert_tied(network):
-    """Every parameter, its gradient, and every statistic is a view of the buffers, for reading and for writing."""
+def assert_bound(network):
+    """Assert that parameters, gradients and statistics are views of the buffers, for reading and for writing."""
     for buffer, tensor_of in (
         (network.param_buffer, network.parameter_of),
         (network.grad_buffer, lambda e: network.parameter_of(e).grad),
@@ -332,12 +336,12 @@ def assert_tied(network):
 
 
 @every_move
-def test_after_a_move_every_parameter_is_a_view_of_the_buffer_and_training_goes_on(move):
+def test_after_a_move_every_parameter_is_a_view_of_the_buffer_and_training_continues(move):
     network = exact_in_float32(build("everything"))
     moved = move(exact_in_float32(build("everything")))
     assert torch.equal(moved.param_buffer, network.param_buffer)
     assert moved.training == network.training
-    assert_tied(moved)
+    assert_bound(moved)
     assert torch.equal(train(moved), train(network))
     assert not torch.equal(moved.param_buffer, exact_in_float32(build("everything")).param_buffer)
 
@@ -355,7 +359,7 @@ def test_after_a_move_a_frozen_parameter_stays_frozen(move):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_a_copy_is_in_the_mode_of_the_original_and_shares_no_memory(training):
+def test_a_copy_has_the_mode_of_the_original_and_shares_no_memory(training):
     network = build("everything").train(training)
     for other in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
         other.param_buffer.zero_()
@@ -363,20 +367,20 @@ def test_a_copy_is_in_the_mode_of_the_original_and_shares_no_memory(training):
         assert network.param_buffer.any()
 
 
-def test_a_network_moved_to_double_trains_as_one_that_was_built_so():
+def test_a_network_moved_to_double_trains_like_one_built_in_double():
     single = build("everything", dtype=torch.float32)
-    double = MLP(**(single.config | {"dtype": torch.float64}))
+    double = MLP(**(single.init_args | {"dtype": torch.float64}))
     double.bind_views(single.param_buffer.double())
     assert torch.equal(train(double), train(single.double()))
 
 
 @every_network
-def test_members_that_are_selected_train_on_as_if_nothing_had_happened(name):
+def test_selected_members_have_the_same_gradients_as_before(name):
     network, part = build(name), build(name)
     inputs, target, share, noise = batch(network)
     part.select([0, 2])
     assert part.n_members == 2
-    assert_tied(part)
+    assert_bound(part)
     chosen = [0, 2]
     some = Inputs(inputs.numeric[chosen], None if inputs.codes is None else inputs.codes[chosen])
     step(network, SquaredError(), inputs, target, share, noise)
@@ -385,15 +389,15 @@ def test_members_that_are_selected_train_on_as_if_nothing_had_happened(name):
     assert copy.deepcopy(part).n_members == 2
 
 
-def test_a_state_that_safetensors_saved_and_loaded_gives_the_same_network(tmp_path):
+def test_a_state_saved_and_loaded_by_safetensors_gives_the_same_network(tmp_path):
     network = build("everything")
     safetensors.torch.save_file(network.state_dict(), tmp_path / "network.safetensors")
-    other = MLP(**network.config)
+    other = MLP(**network.init_args)
     other.load_state_dict(safetensors.torch.load_file(tmp_path / "network.safetensors"))
     assert torch.equal(other.param_buffer, network.param_buffer)
 
 
-def test_the_state_is_a_copy_that_training_does_not_move():
+def test_training_does_not_change_a_state_dict():
     network = build("everything")
     state = network.state_dict()
     before = {name: value.clone() for name, value in state.items()}
@@ -408,23 +412,26 @@ def test_a_loaded_row_replaces_one_member():
     assert torch.equal(network.layers[0].weight[1], other.layers[0].weight[2])
 
 
-def test_autograd_and_a_solver_of_torch_can_train_the_network_as_any_module():
-    network, mine = build("wide_and_deep"), build("wide_and_deep")
-    torchs = torch.optim.SGD(network.parameters(), lr=0.1)
+def test_autograd_and_an_optimizer_of_torch_can_train_the_network():
+    network, other = build("wide_and_deep"), build("wide_and_deep")
+    reference = torch.optim.SGD(network.parameters(), lr=0.1)
     solver = SGD(
-        mine, Rates([0.1] * MEMBERS, [0.0] * MEMBERS, [0.0] * MEMBERS, [np.inf] * MEMBERS), momentum=0.0, nesterov=False
+        other,
+        MemberOptions([0.1] * MEMBERS, [0.0] * MEMBERS, [0.0] * MEMBERS, [np.inf] * MEMBERS),
+        momentum=0.0,
+        nesterov=False,
     )
     for i in range(5):
         args = inputs, target, share, _ = batch(network, seed=i)
-        torchs.zero_grad()
+        reference.zero_grad()
         (SquaredError().values(network(inputs.numeric), target) * share).sum().backward()
-        torchs.step()
-        step(mine, SquaredError(), *args)
+        reference.step()
+        step(other, SquaredError(), *args)
         solver.step()
-    torch.testing.assert_close(network.param_buffer, mine.param_buffer, rtol=1e-10, atol=1e-12)
-    assert_tied(mine)
+    torch.testing.assert_close(network.param_buffer, other.param_buffer, rtol=1e-10, atol=1e-12)
+    assert_bound(other)
 
 
-def test_a_flat_network_that_cannot_be_pickled_says_its_name():
+def test_the_base_class_raises_its_name_when_pickled():
     with pytest.raises(NotImplementedError, match=r"^EnsembleNetwork$"):
         EnsembleNetwork().__reduce__()

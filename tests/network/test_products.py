@@ -1,4 +1,4 @@
-"""The products against einsum, and a member's result alone against that in company, bit for bit."""
+"""Products against einsum, and bits of a member's result in joint and single training."""
 
 import contextlib
 import warnings
@@ -36,13 +36,13 @@ def threads(request):
 
 
 @pytest.fixture
-def numpy_beside():
+def use_numpy():
     with beside_numpy():
         yield
 
 
 def aligned_normal(start, *shape):
-    """Normal numbers: those of the pool from `start` on."""
+    """Return an aligned tensor with the pool's normal numbers from `start` on."""
     out = aligned_empty(torch.empty(0), *shape)
     return out.copy_(POOL[start : start + out.numel()].view(shape))
 
@@ -93,36 +93,36 @@ def operands(members, rows, inner, columns):
 
 @pytest.mark.parametrize("function", PRODUCTS)
 @pytest.mark.parametrize("with_autograd", [False, True])
-def test_a_product_has_the_value_that_einsum_gives(function, with_autograd, numpy_beside):
+def test_products_agree_with_einsum(function, with_autograd, use_numpy):
     for shape in product((1, 3), (1, 7, 31), (1, 2, 10), (1, 3, 32)):
         args = operands(*shape)
         if with_autograd and function not in (weight_gradient, bias_gradient, forward_into_memory):
-            got = function(*args)
+            actual = function(*args)
         else:
             with torch.inference_mode():
-                got = function(*args)
-        torch.testing.assert_close(got, REFERENCES[function](*args), msg=lambda text, s=shape: f"{s}: {text}")
+                actual = function(*args)
+        torch.testing.assert_close(actual, REFERENCES[function](*args), msg=lambda text, s=shape: f"{s}: {text}")
 
 
 @pytest.mark.parametrize("function", [forward, forward_into_memory, backward, weight_gradient, bias_gradient])
 @pytest.mark.parametrize("rows", ROWS)
-@pytest.mark.parametrize("beside", [beside_numpy, contextlib.nullcontext])
-def test_a_member_gets_the_same_bits_alone_and_in_company(function, rows, threads, beside):
+@pytest.mark.parametrize("context", [beside_numpy, contextlib.nullcontext])
+def test_a_member_has_the_same_bits_singly_and_jointly(function, rows, threads, context):
     different = []
-    with torch.inference_mode(), beside():
+    with torch.inference_mode(), context():
         for inner, columns in product(WIDTHS, WIDTHS):
             args = operands(max(MEMBERS), rows, inner, columns)
-            alone = {m: function(*(t[m : m + 1] for t in args))[0].clone() for m in (0, 1, 4, 19)}
+            single = {m: function(*(t[m : m + 1] for t in args))[0].clone() for m in (0, 1, 4, 19)}
             for members in MEMBERS:
-                together = function(*(t[:members] for t in args))
-                if not all(torch.equal(together[m], alone[m]) for m in (0, members - 1)):
+                joint = function(*(t[:members] for t in args))
+                if not all(torch.equal(joint[m], single[m]) for m in (0, members - 1)):
                     different.append((members, rows, inner, columns))
     assert different == []
 
 
 @pytest.fixture
-def by_numpy(monkeypatch):
-    """The numbers of axes of the operands that numpy has multiplied."""
+def numpy_calls(monkeypatch):
+    """The number of axes of the operands in each product of numpy."""
     calls = []
 
     def counted(function):
@@ -137,13 +137,13 @@ def by_numpy(monkeypatch):
     return calls
 
 
-# By one thread and by two: a product of 32 rows and 24 inputs, and which of them are numpy's.
+# Numbers of numpy's products with one thread and with two, for 32 rows and 24 inputs.
 @pytest.mark.parametrize(
-    ("function", "columns", "alone", "beside"),
+    ("function", "columns", "with_one_thread", "with_two_threads"),
     [
         (forward, 3, 1, 1),
         (forward, 1, 1, 1),
-        (forward, 32, 0, 0),  # into memory of its own, and with the bias
+        (forward, 32, 0, 0),  # a new result, and a bias
         (forward_into_memory, 32, 1, 0),
         (forward_into_memory, 3, 1, 1),
         (backward, 3, 0, 0),  # transposed
@@ -153,36 +153,36 @@ def by_numpy(monkeypatch):
 )
 @pytest.mark.parametrize("members", [1, 4])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_numpy_takes_narrow_products_and_with_one_thread_wide_ones(
-    function, columns, alone, beside, members, dtype, threads, by_numpy, numpy_beside
+def test_numpy_takes_narrow_products_and_wide_ones_with_one_thread(
+    function, columns, with_one_thread, with_two_threads, members, dtype, threads, numpy_calls, use_numpy
 ):
     args = [t.to(dtype) for t in operands(members, 32, 24, columns)]
     with torch.inference_mode():
         function(*args)
-    assert len(by_numpy) == (alone if threads == 1 else beside)
-    assert set(by_numpy) <= {2 if members == 1 else 3}
+    assert len(numpy_calls) == (with_one_thread if threads == 1 else with_two_threads)
+    assert set(numpy_calls) <= {2 if members == 1 else 3}
 
 
 @pytest.mark.parametrize("function", PRODUCTS[1:])
 @pytest.mark.parametrize("changed", [{"device": "meta"}, {"dtype": torch.bfloat16}], ids=str)
-def test_numpy_is_left_out_where_it_cannot_multiply(function, changed, by_numpy, numpy_beside):
+def test_torch_takes_products_of_other_devices_and_types(function, changed, numpy_calls, use_numpy):
     args = [t.to(**changed) for t in operands(3, 32, 24, 3)]
     with torch.inference_mode():
-        got = function(*args)
-    assert by_numpy == []
-    assert got.dtype == args[0].dtype
-    assert got.device == args[0].device
+        actual = function(*args)
+    assert numpy_calls == []
+    assert actual.dtype == args[0].dtype
+    assert actual.device == args[0].device
 
 
-def test_numpy_is_left_out_outside_of_inference_mode(by_numpy, numpy_beside):
+def test_torch_takes_products_outside_of_inference_mode(numpy_calls, use_numpy):
     x, weight, bias, grad = operands(3, 32, 24, 3)
     x.requires_grad_()
     with torch.no_grad():
         forward(x, weight, bias, grad)
-    assert by_numpy == []
+    assert numpy_calls == []
 
 
-def test_products_that_overflow_are_silent_beside_numpy_and_nowhere_else():
+def test_products_that_overflow_cause_no_warning_only_inside_beside_numpy():
     huge = torch.full((2, 32, 3), 1e30)
     with torch.inference_mode(), np.errstate(all="raise"), beside_numpy():
         assert multiply(huge, huge.transpose(1, 2)[..., :2]).isinf().all()
@@ -192,20 +192,20 @@ def test_products_that_overflow_are_silent_beside_numpy_and_nowhere_else():
 
 
 @pytest.mark.parametrize("members", [1, 3])
-def test_a_network_that_is_traced_in_inference_mode_follows_its_input(members, by_numpy):
+def test_a_network_traced_in_inference_mode_depends_on_its_input(members, numpy_calls):
     network = MLP(members, 4, 2, (5, 8)).eval()
     x = torch.randn(32, 4)
     with torch.inference_mode(), warnings.catch_warnings(action="ignore"):
         traced = torch.jit.trace(network, x)
         torch.testing.assert_close(traced(x + 1), network(x + 1))
         torch.testing.assert_close(torch.func.vmap(network)(x[None]), network(x)[None])
-    assert by_numpy == []
+    assert numpy_calls == []
 
 
 @pytest.mark.parametrize("function", [forward, forward_into_memory, weight_gradient])
 @pytest.mark.parametrize("members", [1, 3])
-def test_a_product_sees_what_has_changed_in_the_memory_of_its_operands(function, members, by_numpy, numpy_beside):
-    """A view that is kept is a view: weights move between two calls, and a batch's memory is written again."""
+def test_a_product_uses_the_current_values_of_its_operands(function, members, numpy_calls, use_numpy):
+    """Weights change between two calls, and a batch's memory is reused, so cached arrays have to be views."""
     x, weight, bias, grad = operands(members, 32, 24, 3)
     with torch.inference_mode():
         out = aligned_empty(x, *weight.shape)
@@ -216,14 +216,14 @@ def test_a_product_sees_what_has_changed_in_the_memory_of_its_operands(function,
         call(*args)
         for t in (x, weight, bias, grad):
             t.mul_(-0.5).add_(0.1)
-        got = call(*args)
+        actual = call(*args)
         expected = REFERENCES[function](x, weight, bias, grad)
-        assert len(by_numpy) == 2
-        torch.testing.assert_close(out if function is weight_gradient else got, expected)
+        assert len(numpy_calls) == 2
+        torch.testing.assert_close(out if function is weight_gradient else actual, expected)
 
 
 @pytest.mark.parametrize(("size", "expected"), [(0, 0), (1, 16), (16, 16), (17, 32)])
-def test_padding_goes_up_to_the_next_multiple_of_a_cache_line(size, expected):
+def test_padding_rounds_up_to_a_multiple_of_a_cache_line(size, expected):
     assert padded(size) == expected
 
 

@@ -12,7 +12,7 @@ from sknn.network.schedules import ONE_CYCLE_WARM_UP, SCHEDULES, cosine, invscal
 
 
 def torch_rates(make_scheduler, n):
-    """The rates that a scheduler of torch sets for n steps, from a rate of 1."""
+    """Return the rates that a scheduler of torch sets in n steps, from a rate of 1."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     scheduler, rates = make_scheduler(optimizer), []
     for _ in range(n):
@@ -25,15 +25,15 @@ def torch_rates(make_scheduler, n):
     return rates
 
 
-def test_cosine_is_torchs_cosine_annealing():
+def test_cosine_agrees_with_torchs_cosine_annealing():
     expected = torch_rates(lambda optimizer: CosineAnnealingLR(optimizer, T_max=20), 21)
     np.testing.assert_allclose([cosine(step / 20) for step in range(21)], expected, atol=1e-12)
 
 
-def test_one_cycle_is_torchs_with_its_default_shape():
+def test_one_cycle_agrees_with_torchs_default():
     steps = 50
     expected = torch_rates(lambda optimizer: OneCycleLR(optimizer, max_lr=1.0, total_steps=steps), steps)
-    top = 0.3 * steps - 1  # torch counts steps from 0, so its two phases are a step out of proportion
+    top = 0.3 * steps - 1  # torch counts steps from 0, so its first phase is a step shorter
     shares = [
         0.3 * step / top if step <= top else 0.3 + 0.7 * (step - top) / (steps - 1 - top) for step in range(steps)
     ]
@@ -41,7 +41,7 @@ def test_one_cycle_is_torchs_with_its_default_shape():
 
 
 @pytest.mark.parametrize("power_t", [0.5, 1.0, 0.25])
-def test_invscaling_is_that_of_scikit_learn(power_t):
+def test_invscaling_agrees_with_scikit_learn(power_t):
     solver = SGDOptimizer([], learning_rate_init=1.0, lr_schedule="invscaling", power_t=power_t)
     for rows_seen in (1, 50, 1000):
         solver.iteration_ends(rows_seen)
@@ -66,7 +66,7 @@ def test_one_cycle_goes_up_to_one_and_down_to_a_10000th_of_its_start():
 
 
 @pytest.mark.parametrize("name", [name for name, schedule in SCHEDULES.items() if schedule.by_share])
-def test_a_schedule_by_share_stays_within_one_and_ends_below_its_start(name):
+def test_a_schedule_by_share_lies_between_zero_and_one_and_ends_below_its_start(name):
     schedule = SCHEDULES[name]
     factors = [schedule.by_share(t) for t in np.linspace(0, 1, 201)]
     assert min(factors) >= 0
@@ -87,6 +87,6 @@ def test_adaptive_divides_and_stops_as_scikit_learn_does():
 
 
 def test_reduce_on_plateau_divides_as_torch_does():
-    torchs = ReduceLROnPlateau(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0))
-    assert 1 / SCHEDULES["reduce_on_plateau"].plateau_divisor == pytest.approx(torchs.factor)
-    assert SCHEDULES["reduce_on_plateau"].smallest == torchs.eps
+    reference = ReduceLROnPlateau(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0))
+    assert 1 / SCHEDULES["reduce_on_plateau"].plateau_divisor == pytest.approx(reference.factor)
+    assert SCHEDULES["reduce_on_plateau"].smallest == reference.eps

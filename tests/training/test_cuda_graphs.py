@@ -17,7 +17,7 @@ from sknn.network.base import Inputs
 from sknn.network.embeddings import NUMERIC_EMBEDDINGS
 from sknn.network.losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 from sknn.network.mlp import MLP
-from sknn.network.optimizers import SGD, Adam, Rates, TorchOptimizer
+from sknn.network.optimizers import SGD, Adam, MemberOptions, TorchOptimizer
 from sknn.training import cuda_graphs
 from sknn.training.net import TrainingNet
 
@@ -58,7 +58,7 @@ def record_on_tape(run):
 @pytest.fixture
 def all_by_torch(monkeypatch):
     """No product is numpy's, as on a GPU."""
-    monkeypatch.setattr("sknn.network.products.NUMPYS_TYPES", ())
+    monkeypatch.setattr("sknn.network.products.NUMPY_DTYPES", ())
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_double_precision_is_kept(taped, monkeypatch):
 
 def test_what_may_look_at_a_value_is_not_recorded():
     network = MLP(1, 3, 1, (4,))
-    rates = Rates([0.1], [0.0], [0.0], [1.0])
+    rates = MemberOptions([0.1], [0.0], [0.0], [1.0])
     assert not cuda_graphs.can_capture(network, Adam(network, rates), BinaryCrossEntropy())  # not on a GPU
     network.param_buffer = network.param_buffer.to("meta")
     on_gpu = type("OnGpu", (), {"device": torch.device("cuda")})()
@@ -182,7 +182,7 @@ def kernels(tape):
 def step_of(members, hidden=(64, 32), outputs=1, optimizer=Adam, device="cpu", **options):
     """A step of a network, as a function without arguments."""
     network = MLP(members, 20, outputs, hidden, **options).to(device).train()
-    solver = optimizer(network, Rates([0.1] * members, [0.0] * members, [0.0] * members, [1.0] * members))
+    solver = optimizer(network, MemberOptions([0.1] * members, [0.0] * members, [0.0] * members, [1.0] * members))
     x, y = torch.randn(members, 32, 20, device=device), torch.zeros(members, 32, outputs, device=device)
     loss = BinaryCrossEntropy() if outputs == 1 else SoftmaxCrossEntropy()
     everyone, scale = slice(0, members), torch.tensor(1 / 32, device=device)

@@ -17,7 +17,7 @@ from sknn import NeuralClassifier, NeuralRegressor
 from sknn.network.activations import ACTIVATIONS
 from sknn.network.losses import BinaryCrossEntropy
 from sknn.network.mlp import MLP
-from sknn.network.optimizers import Adam, Rates
+from sknn.network.optimizers import Adam, MemberOptions
 from sknn.training.batches import inverse
 from sknn.training.joint import train_jointly
 from sknn.training.net import TrainingNet
@@ -267,7 +267,7 @@ def trained(train_rows, members, shuffle=True, weight=None, rates=None, **plan):
     settings = {"batch_size": 32, "max_iter": 4, "shuffle": shuffle, "dropout": [(0.2, 0.0)] * n} | plan
     settings |= {"tol": [settings.get("tol", 1e-4)] * n}
     settings |= {"n_iter_no_change": [settings.get("n_iter_no_change", 10)] * n}
-    solver = partial(Adam, rates=Rates(rates or [0.01] * n, [0.1] * n, [0.01] * n, [math.inf] * n))
+    solver = partial(Adam, options=MemberOptions(rates or [0.01] * n, [0.1] * n, [0.01] * n, [math.inf] * n))
     net = TrainingNet(network, BinaryCrossEntropy(), solver, Plan(seeds, **settings), np.array([0, 1]))
     valid = [torch.arange(100, 120)] * n
     data = TrainingSet(table, [torch.arange(k) for k in train_rows], valid, lambda target: target[:, 0].numpy())

@@ -227,7 +227,7 @@ def test_a_failed_partial_fit_leaves_a_custom_module_as_it_was(cancer):
     fails = FailsInEpoch(RuntimeError, epoch=1)
     clf = NeuralClassifier(**QUICK, module=normalised, callbacks=[fails])
     clf.partial_fit(X, y, classes=[0, 1])
-    drawn = clf.module_.draws[0].states["cpu"].clone()
+    drawn = clf.module_.generator_modes[0].states["cpu"].clone()
     counted = clf.module_.members[0].get_buffer("1.num_batches_tracked").clone()
     before = clf.predict_proba(X)
     fails.switch["armed"] = True
@@ -237,7 +237,7 @@ def test_a_failed_partial_fit_leaves_a_custom_module_as_it_was(cancer):
     np.testing.assert_array_equal(clf.predict_proba(X), before)
     assert torch.equal(clf.module_.members[0].get_buffer("1.num_batches_tracked"), counted)
     assert all(p.requires_grad for p in clf.module_.parameters())
-    assert torch.equal(clf.module_.draws[0].states["cpu"], drawn)
+    assert torch.equal(clf.module_.generator_modes[0].states["cpu"], drawn)
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def _target_scale(est: Any) -> tuple[np.ndarray, np.ndarray]:
 def _link(loss: Loss) -> Any:
     """Return a function that writes the loss's link; None for the identity."""
     if isinstance(loss, CallableLoss):
-        return _link(loss.own)
+        return _link(loss.default)
     if isinstance(loss, Pinball) and len(loss.quantiles) > 1:
         return lambda graph, z: graph.sorted(z, len(loss.quantiles))
     return LINKS.get(type(loss))
