@@ -1,22 +1,24 @@
-"""What several test files use: small settings, a callback that keeps what a training does, processes of their own."""
+"""Shared by several test files: small settings, a callback that records a training, and child processes."""
 
 import os
 import signal
 import subprocess
 import sys
 import traceback
+import warnings
 from types import SimpleNamespace
 
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback
 
 from sknn.training.table import Table
 
-# Where it does not matter what is learnt ...
+# For tests in which nothing has to be learnt ...
 TINY = {"hidden_layer_sizes": (4,), "ensemble_size": 1, "max_iter": 1, "random_state": 0, "n_threads": 1}
-# ... where there have to be a few epochs and members ...
+# ... for tests that need a few epochs and members ...
 SMALL = {"hidden_layer_sizes": (6,), "ensemble_size": 2, "max_iter": 4, "random_state": 0}
-# ... and where something has to be learnt.
+# ... and for tests in which the network has to learn something.
 QUICK = {
     "hidden_layer_sizes": (16,),
     "ensemble_size": 2,
@@ -26,20 +28,26 @@ QUICK = {
     "n_threads": 1,
 }
 
-PATIENCE = 300  # seconds that a test waits for a process: less than its time-out, so that the process is ended, too
+PATIENCE = 300  # seconds to wait for a process: less than the time-out of a test, which would not end the process
 
 
-class Witness(Callback):
-    """Keeps the data of a training, and the weights at its start and after each epoch, in `seen`."""
+class WeightRecorder(Callback):
+    """Records in `recorded` the data of a training, and the weights at its start and after each epoch."""
 
     def __init__(self):
-        self.seen = SimpleNamespace()  # which the copy that takes part in the training shares
+        self.recorded = SimpleNamespace()  # the estimator trains with a copy of the callback, which shares this object
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
-        self.seen.data, self.seen.weights = X, [net.module_.param_buffer.clone()]
+        self.recorded.data, self.recorded.weights = X, [net.module_.param_buffer.clone()]
 
     def on_epoch_end(self, net, **kwargs):
-        self.seen.weights.append(net.module_.param_buffer.clone())
+        self.recorded.weights.append(net.module_.param_buffer.clone())
+
+
+def quietly(function, *args, **kwargs):
+    """Call a function without the warning that a training has not converged."""
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        return function(*args, **kwargs)
 
 
 def encoded_table(n=20, weight=None, codes=False, outputs=2):
@@ -54,25 +62,25 @@ def encoded_table(n=20, weight=None, codes=False, outputs=2):
 
 
 def python(*arguments, **settings):
-    """A process of this Python, when it has ended."""
+    """Run Python in a process of its own, and return the completed process."""
     command = [sys.executable, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, **settings)
 
 
 def printed(*arguments, **settings):
-    """What a process of this Python prints that does not fail."""
-    done = python(*arguments, **settings)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    """Run Python in a process of its own, which must not fail, and return what it prints."""
+    completed = python(*arguments, **settings)
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout
 
 
-def forked(work):
-    """The exit code of a fork of this process that does this work: 0, 1 if it fails, below 0 if it hangs."""
+def forked(function):
+    """Call a function in a fork of this process; return the exit code: 0, 1 if it fails, below 0 if it hangs."""
     child = os.fork()
     if child == 0:
-        signal.alarm(PATIENCE)  # which ends it: no fork may outlive the run, whose output it holds open
+        signal.alarm(PATIENCE)  # ends the fork, which would otherwise hold the output of the test run open
         try:
-            work()
+            function()
             os._exit(0)
         except BaseException:
             traceback.print_exc()

@@ -1,4 +1,4 @@
-"""What users see: raw tables in, labels, probabilities, values and quantiles out; inside scikit-learn's tools."""
+"""Estimators fit raw tables, predict labels, probabilities, values and quantiles, and work in scikit-learn's tools."""
 
 import copy
 import pickle
@@ -45,7 +45,7 @@ def diabetes():
 
 
 def raw_table(n=400, seed=0):
-    """Numbers of mixed scale, strings, a category, booleans and missing values; the target depends on most of them."""
+    """Return a table of numbers, strings, a category, booleans and missing values, with labels and values."""
     rng = np.random.default_rng(seed)
     city = rng.choice(["Rome", "Oslo", "Lima"], n)
     grade = rng.choice(list("abcdefghijkl"), n)
@@ -64,10 +64,10 @@ def raw_table(n=400, seed=0):
     return frame, np.where(signal + rng.normal(0, 0.3, n) > 0, "yes", "no"), signal.to_numpy()
 
 
-# --- The main job -------------------------------------------------------------------------------------------------
+# --- Tables -------------------------------------------------------------------------------------------------------
 
 
-def test_a_raw_frame_is_classified():
+def test_a_classifier_fits_a_raw_frame():
     X, y, _ = raw_table()
     X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
     clf = NeuralClassifier(hidden_layer_sizes=(64,), ensemble_size=4, random_state=0).fit(X_train, y_train)
@@ -79,7 +79,7 @@ def test_a_raw_frame_is_classified():
     assert clf.feature_names_in_.tolist() == X.columns.tolist()
 
 
-def test_a_raw_frame_is_regressed():
+def test_a_regressor_fits_a_raw_frame():
     X, _, y = raw_table()
     X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
     reg = NeuralRegressor(hidden_layer_sizes=(64,), ensemble_size=4, random_state=0).fit(X_train, y_train)
@@ -107,7 +107,7 @@ def test_unseen_categories_and_newly_missing_values_are_predicted():
     assert np.isfinite(clf.predict_proba(new)).all()
 
 
-def test_a_column_that_comes_in_another_type_is_read_as_it_was():
+def test_levels_are_recognised_in_a_column_of_another_type():
     X, y, _ = raw_table()
     X["age"] = X["age"] // 10
     clf = NeuralClassifier(**QUICK, categorical_features=["age", "city", "grade", "member"]).fit(X, y)
@@ -115,7 +115,7 @@ def test_a_column_that_comes_in_another_type_is_read_as_it_was():
     np.testing.assert_array_equal(clf.predict_proba(as_text), clf.predict_proba(X))
 
 
-def test_a_column_of_unseen_levels_is_told_of_once_by_each_fitted_estimator():
+def test_each_fitted_estimator_warns_once_of_a_column_of_unseen_levels():
     X, y, _ = raw_table()
     clf = NeuralClassifier(**QUICK).fit(X, y)
     new = X.assign(grade=X["grade"].astype(str).str.upper())
@@ -128,18 +128,18 @@ def test_a_column_of_unseen_levels_is_told_of_once_by_each_fitted_estimator():
         NeuralClassifier(**QUICK).fit(X, y, X_val=new, y_val=y)
 
 
-@pytest.mark.parametrize("make", [sp.csr_matrix, sp.csc_array, sp.coo_matrix])
-def test_sparse_tables_give_what_dense_ones_do(make):
+@pytest.mark.parametrize("sparse_type", [sp.csr_matrix, sp.csc_array, sp.coo_matrix])
+def test_sparse_and_dense_tables_give_the_same_predictions(sparse_type):
     X, y = load_digits(return_X_y=True)
     X, y = X[:300] / 16, y[:300]
     params = QUICK | dict(scaling=None)
     dense = NeuralClassifier(**params).fit(X, y)
-    sparse = NeuralClassifier(**params).fit(make(X), y)
-    np.testing.assert_allclose(sparse.predict_proba(make(X)), dense.predict_proba(X), atol=1e-6)
-    assert sparse.score(make(X), y) > 0.8
+    sparse = NeuralClassifier(**params).fit(sparse_type(X), y)
+    np.testing.assert_allclose(sparse.predict_proba(sparse_type(X)), dense.predict_proba(X), atol=1e-6)
+    assert sparse.score(sparse_type(X), y) > 0.8
 
 
-def test_integers_and_booleans_are_numbers():
+def test_integers_and_booleans_are_numeric():
     X, y = load_digits(return_X_y=True)
     X, y = X[:300], y[:300]
     expected = NeuralClassifier(**QUICK).fit(X, y).predict_proba(X)
@@ -155,7 +155,7 @@ def test_integers_and_booleans_are_numbers():
     [[5, 7], [-1.0, 2.0], [True, False], ["b", "a"], pd.Categorical(["x", "y"], categories=["y", "x"])],
     ids=repr,
 )
-def test_labels_of_any_kind_come_back(cancer, labels):
+def test_predicted_labels_have_the_values_and_the_type_of_y(cancer, labels):
     X, y = cancer
     named = pd.Series(labels).to_numpy()[y.to_numpy()] if not isinstance(labels, pd.Categorical) else labels.take(y)
     clf = NeuralClassifier(**QUICK).fit(X, named)
@@ -164,7 +164,7 @@ def test_labels_of_any_kind_come_back(cancer, labels):
     assert predicted.dtype == clf.classes_.dtype
 
 
-def test_predictions_have_the_type_of_the_table(cancer, diabetes):
+def test_predictions_have_the_dtype_of_the_table(cancer, diabetes):
     X, y = cancer
     clf = NeuralClassifier(**QUICK).fit(X, y)
     assert clf.predict_proba(X).dtype == np.float64
@@ -176,7 +176,7 @@ def test_predictions_have_the_type_of_the_table(cancer, diabetes):
     assert reg.predict(X.to_numpy()).dtype == np.float64
 
 
-def test_multilabel():
+def test_a_classifier_predicts_several_labels_per_row():
     X, y = make_multilabel_classification(300, n_classes=4, random_state=0)
     clf = NeuralClassifier(**QUICK | dict(max_iter=60)).fit(X, y)
     assert clf.predict(X).shape == clf.predict_proba(X).shape == (300, 4)
@@ -185,13 +185,13 @@ def test_multilabel():
     np.testing.assert_array_equal(clf.predict(X), (clf.predict_proba(X) > 0.5).astype(int))
 
 
-def test_one_and_two_dimensional_targets_come_back_as_they_were(diabetes):
+def test_predictions_have_the_dimensions_of_y(diabetes):
     X, y = diabetes
-    param_buffer = NeuralRegressor(**QUICK).fit(X, y).predict(X)
+    vector = NeuralRegressor(**QUICK).fit(X, y).predict(X)
     column = NeuralRegressor(**QUICK).fit(X, y.to_frame()).predict(X)
-    both = NeuralRegressor(**QUICK).fit(X, np.column_stack([y, -y])).predict(X)
-    assert (param_buffer.shape, column.shape, both.shape) == ((442,), (442, 1), (442, 2))
-    np.testing.assert_array_equal(param_buffer, column[:, 0])
+    two_columns = NeuralRegressor(**QUICK).fit(X, np.column_stack([y, -y])).predict(X)
+    assert (vector.shape, column.shape, two_columns.shape) == ((442,), (442, 1), (442, 2))
+    np.testing.assert_array_equal(vector, column[:, 0])
 
 
 # --- Losses -------------------------------------------------------------------------------------------------------
@@ -209,13 +209,13 @@ def test_quantiles_do_not_cross_and_are_calibrated():
     np.testing.assert_allclose((y[1000:, None] <= q).mean(0), [0.1, 0.5, 0.9], atol=0.06)
     expected = np.mean([d2_pinball_score(y[1000:], q[:, i], alpha=a) for i, a in enumerate((0.1, 0.5, 0.9))])
     assert reg.score(X[1000:], y[1000:]) == pytest.approx(expected)
-    one = NeuralRegressor(loss="quantile", quantile=0.9, **params).fit(X[:1000], y[:1000]).predict(X[1000:])
-    assert one.shape == (500,)
-    assert mean_pinball_loss(y[1000:], one, alpha=0.9) < 1.2 * mean_pinball_loss(y[1000:], q[:, 2], alpha=0.9)
+    upper = NeuralRegressor(loss="quantile", quantile=0.9, **params).fit(X[:1000], y[:1000]).predict(X[1000:])
+    assert upper.shape == (500,)
+    assert mean_pinball_loss(y[1000:], upper, alpha=0.9) < 1.2 * mean_pinball_loss(y[1000:], q[:, 2], alpha=0.9)
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber", "poisson", "gamma"])
-def test_every_loss_learns(diabetes, loss):
+def test_a_regressor_learns_with_every_loss(diabetes, loss):
     X, y = diabetes
     reg = NeuralRegressor(loss=loss, **QUICK | dict(max_iter=60)).fit(X, y)
     assert reg.score(X, y) > 0.4
@@ -226,36 +226,38 @@ def test_every_loss_learns(diabetes, loss):
 def test_a_callable_loss_equals_the_built_in_one(diabetes, cancer):
     X, y = diabetes
     built_in = NeuralRegressor(**QUICK).fit(X, y, sample_weight=np.arange(1, 443))
-    own = NeuralRegressor(loss=lambda z, y: 0.5 * (z - y) ** 2, **QUICK).fit(X, y, sample_weight=np.arange(1, 443))
-    np.testing.assert_allclose(own.predict(X), built_in.predict(X), rtol=1e-4)
+    custom = NeuralRegressor(loss=lambda z, y: 0.5 * (z - y) ** 2, **QUICK).fit(X, y, sample_weight=np.arange(1, 443))
+    np.testing.assert_allclose(custom.predict(X), built_in.predict(X), rtol=1e-4)
     X, y = cancer
     cross_entropy = torch.nn.BCEWithLogitsLoss(reduction="none")
-    own = NeuralClassifier(loss=cross_entropy, **QUICK).fit(X, y)
-    np.testing.assert_allclose(own.predict_proba(X), NeuralClassifier(**QUICK).fit(X, y).predict_proba(X), atol=1e-3)
+    custom = NeuralClassifier(loss=cross_entropy, **QUICK).fit(X, y)
+    np.testing.assert_allclose(custom.predict_proba(X), NeuralClassifier(**QUICK).fit(X, y).predict_proba(X), atol=1e-3)
 
 
-def test_a_callable_loss_that_averages_is_refused(diabetes):
+def test_a_callable_loss_that_returns_a_mean_is_refused(diabetes):
     X, y = diabetes
     with pytest.raises(ValueError, match=r"has to return one loss per row.*got \(\).*reduction='none'"):
         NeuralRegressor(loss=torch.nn.MSELoss(), **QUICK).fit(X, y)
 
 
-def test_scaling_none_leaves_the_target_alone(diabetes):
+def test_scaling_none_does_not_scale_the_target(diabetes):
     X, y = diabetes
     reg = NeuralRegressor(**QUICK | dict(scaling=None)).fit(X, y)
     assert reg.loss_curve_[0] > 1000  # half the squared error of y itself
 
 
 @pytest.mark.parametrize("options", [{}, {"numeric_embedding": "periodic"}, {"batch_norm": True}, {"scaling": None}])
-def test_products_in_bfloat16_learn_as_well(cancer, options):
+def test_training_in_bfloat16_scores_as_well_as_in_float32(cancer, options):
     X, y = cancer
     params = QUICK | dict(max_iter=20) | options
-    full, low = (NeuralClassifier(**params | dict(precision=name)).fit(X, y) for name in ("float32", "bfloat16"))
-    assert not np.array_equal(full.predict_proba(X), low.predict_proba(X))
-    assert low.score(X, y) > full.score(X, y) - 0.02
+    float32, bfloat16 = (
+        NeuralClassifier(**params | dict(precision=name)).fit(X, y) for name in ("float32", "bfloat16")
+    )
+    assert not np.array_equal(float32.predict_proba(X), bfloat16.predict_proba(X))
+    assert bfloat16.score(X, y) > float32.score(X, y) - 0.02
 
 
-def test_the_tags_say_what_a_table_may_hold():
+def test_the_input_tags_allow_sparse_missing_and_categorical_values():
     for est in (NeuralClassifier(), NeuralRegressor()):
         tags = est.__sklearn_tags__().input_tags
         assert (tags.sparse, tags.allow_nan, tags.string, tags.categorical) == (True, True, True, True)
@@ -264,7 +266,7 @@ def test_the_tags_say_what_a_table_may_hold():
 
 # --- Weights ------------------------------------------------------------------------------------------------------
 
-WHOLE = dict(
+FULL_BATCH = dict(
     hidden_layer_sizes=(16,),
     ensemble_size=2,
     batch_size=10**6,
@@ -277,28 +279,28 @@ WHOLE = dict(
 
 
 @pytest.mark.parametrize("scaling", ["robust", "standard", "quantile", None])
-def test_weight_k_is_k_copies(cancer, scaling):
+def test_a_row_of_weight_k_counts_as_k_copies(cancer, scaling):
     X, y = (a.to_numpy() for a in cancer)
     weight = np.random.default_rng(0).integers(0, 4, len(y))
-    params = WHOLE | dict(scaling=scaling, learning_rate_init=1e-4)
+    params = FULL_BATCH | dict(scaling=scaling, learning_rate_init=1e-4)
     weighted = NeuralClassifier(**params).fit(X, y, sample_weight=weight)
-    copied = NeuralClassifier(**params).fit(np.repeat(X, weight, axis=0), np.repeat(y, weight))
-    np.testing.assert_allclose(weighted.predict_proba(X), copied.predict_proba(X), atol=1e-7)
+    repeated = NeuralClassifier(**params).fit(np.repeat(X, weight, axis=0), np.repeat(y, weight))
+    np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), atol=1e-7)
 
 
-def test_class_weight_is_sample_weight_by_class(cancer):
+def test_class_weight_equals_a_sample_weight_for_each_class(cancer):
     X, y = cancer
     by_class = NeuralClassifier(class_weight={0: 3.0, 1: 0.5}, **QUICK).fit(X, y)
     by_row = NeuralClassifier(**QUICK)
     by_row.fit(X, y, sample_weight=np.where(y == 0, 3.0, 0.5))
-    # The scaler sees sample weights but not class weights.
+    # The scaler uses sample weights but not class weights.
     by_row_unscaled = NeuralClassifier(scaling=None, **QUICK).fit(X, y, sample_weight=np.where(y == 0, 3.0, 0.5))
     by_class_unscaled = NeuralClassifier(scaling=None, class_weight={0: 3.0, 1: 0.5}, **QUICK).fit(X, y)
     np.testing.assert_allclose(by_class_unscaled.predict_proba(X), by_row_unscaled.predict_proba(X), atol=1e-6)
     assert by_class.predict_proba(X)[:, 0].mean() > NeuralClassifier(**QUICK).fit(X, y).predict_proba(X)[:, 0].mean()
 
 
-def test_balanced_classes_raise_the_rare_one(cancer):
+def test_balanced_class_weights_raise_the_probability_of_a_rare_class(cancer):
     X, y = cancer
     rows = np.r_[np.flatnonzero(y == 1), np.flatnonzero(y == 0)[:20]]
     X, y = X.iloc[rows, :3], y.iloc[rows]
@@ -307,22 +309,22 @@ def test_balanced_classes_raise_the_rare_one(cancer):
     assert balanced > 2 * plain
 
 
-def test_label_smoothing_keeps_probabilities_from_the_ends(cancer):
+def test_label_smoothing_keeps_probabilities_away_from_0_and_1(cancer):
     X, y = cancer
     params = QUICK | dict(max_iter=60)
     plain = NeuralClassifier(**params).fit(X, y).predict_proba(X).max(1).mean()
-    smooth = NeuralClassifier(label_smoothing=0.3, **params).fit(X, y).predict_proba(X).max(1).mean()
-    assert smooth < 0.9 < plain
+    smoothed = NeuralClassifier(label_smoothing=0.3, **params).fit(X, y).predict_proba(X).max(1).mean()
+    assert smoothed < 0.9 < plain
 
 
 # --- Validation rows, ensembles, attributes -----------------------------------------------------------------------
 
 
-def test_x_val_takes_the_place_of_held_out_rows(cancer):
+def test_x_val_replaces_held_out_rows(cancer):
     X, y = cancer
     clf = NeuralClassifier(**QUICK).fit(X[:400], y[:400], X_val=X[400:], y_val=y[400:])
     assert len(clf.validation_scores_) == clf.n_iter_
-    assert clf.t_ == 400 * clf.n_iter_  # every row of X trained
+    assert clf.t_ == 400 * clf.n_iter_  # all rows of X are training rows
     held_out = NeuralClassifier(**QUICK).fit(X[:400], y[:400])
     assert held_out.t_ == 340 * held_out.n_iter_
 
@@ -336,11 +338,11 @@ def test_no_row_is_held_out_without_early_stopping(cancer):
     assert "valid_loss" not in clf.history_[-1]
 
 
-def test_attributes_of_one_member_and_of_several(cancer):
+def test_coefs_have_a_dimension_for_several_members_only(cancer):
     X, y = cancer
-    one = NeuralClassifier(**QUICK | dict(ensemble_size=1, hidden_layer_sizes=(16, 8))).fit(X, y)
-    assert [w.shape for w in one.coefs_] == [(30, 16), (16, 8), (8, 1)]
-    assert [b.shape for b in one.intercepts_] == [(16,), (8,), (1,)]
+    single = NeuralClassifier(**QUICK | dict(ensemble_size=1, hidden_layer_sizes=(16, 8))).fit(X, y)
+    assert [w.shape for w in single.coefs_] == [(30, 16), (16, 8), (8, 1)]
+    assert [b.shape for b in single.intercepts_] == [(16,), (8,), (1,)]
     several = NeuralClassifier(**QUICK | dict(ensemble_size=3)).fit(X, y)
     assert [w.shape for w in several.coefs_] == [(3, 30, 16), (3, 16, 1)]
     assert [b.shape for b in several.intercepts_] == [(3, 16), (3, 1)]
@@ -353,7 +355,7 @@ def test_attributes_of_one_member_and_of_several(cancer):
     assert pd.DataFrame(several.history_)["epoch"].tolist() == list(range(1, several.n_iter_ + 1))
 
 
-def test_an_ensemble_averages_its_members(cancer):
+def test_an_ensemble_predicts_the_mean_of_its_members(cancer):
     X, y = cancer
     clf = NeuralClassifier(**QUICK | dict(ensemble_size=3, scaling=None)).fit(X, y)
     with torch.no_grad():
@@ -366,8 +368,8 @@ def test_a_larger_ensemble_has_the_same_first_members(cancer):
     X, y = cancer
     small = NeuralClassifier(**QUICK).fit(X, y)
     large = NeuralClassifier(**QUICK | dict(ensemble_size=4)).fit(X, y)
-    for ours, theirs in zip(small.coefs_, large.coefs_, strict=True):
-        np.testing.assert_array_equal(ours, theirs[:2])
+    for actual, expected in zip(large.coefs_, small.coefs_, strict=True):
+        np.testing.assert_array_equal(actual[:2], expected)
 
 
 # --- Copies -------------------------------------------------------------------------------------------------------
@@ -377,20 +379,20 @@ def test_a_larger_ensemble_has_the_same_first_members(cancer):
 def test_copies_predict_the_same(cancer, copier):
     X, y = cancer
     clf = NeuralClassifier(**QUICK).fit(X, y)
-    other = copier(clf)
-    np.testing.assert_array_equal(other.predict_proba(X), clf.predict_proba(X))
-    assert other.history_ == clf.history_
-    assert clone(other).get_params() == clf.get_params()
+    copied = copier(clf)
+    np.testing.assert_array_equal(copied.predict_proba(X), clf.predict_proba(X))
+    assert copied.history_ == clf.history_
+    assert clone(copied).get_params() == clf.get_params()
 
 
-def test_a_pickle_holds_weights_and_little_else(cancer):
+def test_a_pickle_is_little_larger_than_its_weights(cancer):
     X, y = cancer
     clf = NeuralClassifier(random_state=0, max_iter=1).fit(pd.concat([X] * 3), pd.concat([y] * 3))
     weights = 4 * sum(w.size for w in clf.coefs_ + clf.intercepts_)
     assert len(pickle.dumps(clf)) < 1.2 * weights + 50_000
 
 
-def test_joblib_file(cancer, tmp_path):
+def test_a_joblib_file_predicts_the_same(cancer, tmp_path):
     X, y = cancer
     clf = NeuralClassifier(**QUICK).fit(X, y)
     joblib.dump(clf, tmp_path / "model.joblib")
@@ -400,7 +402,7 @@ def test_joblib_file(cancer, tmp_path):
 # --- Inside scikit-learn ------------------------------------------------------------------------------------------
 
 
-def test_grid_search_and_cross_validation(cancer):
+def test_pipelines_work_in_grid_search_and_cross_validation(cancer):
     X, y = cancer
     pipe = make_pipeline(StandardScaler(), NeuralClassifier(**QUICK))
     search = GridSearchCV(pipe, {"neuralclassifier__dropout": [0.0, 0.3]}, cv=3, scoring="roc_auc").fit(X, y)
@@ -420,20 +422,20 @@ def test_grid_search_and_cross_validation(cancer):
     ],
     ids=["calibrated", "bagging", "stacking", "adaboost"],
 )
-def test_meta_estimators(cancer, wrap):
+def test_meta_estimators_fit_a_classifier(cancer, wrap):
     X, y = cancer
     X = StandardScaler().set_output(transform="pandas").fit_transform(X)
     assert wrap(NeuralClassifier(**QUICK)).fit(X[:400], y[:400]).score(X[400:], y[400:]) > 0.9
 
 
-def test_regressors_inside_scikit_learn(diabetes):
+def test_meta_estimators_fit_a_regressor(diabetes):
     X, y = diabetes
-    log = TransformedTargetRegressor(NeuralRegressor(**QUICK | dict(max_iter=60)), func=np.log, inverse_func=np.exp)
-    assert log.fit(X, y).score(X, y) > 0.3
-    assert VotingRegressor([("a", NeuralRegressor(**QUICK | dict(max_iter=60)))]).fit(X, y).score(X, y) > 0.4
+    reg = NeuralRegressor(**QUICK | dict(max_iter=60))
+    assert TransformedTargetRegressor(reg, func=np.log, inverse_func=np.exp).fit(X, y).score(X, y) > 0.3
+    assert VotingRegressor([("a", reg)]).fit(X, y).score(X, y) > 0.4
 
 
-def test_column_transformer_and_set_output():
+def test_a_pipeline_with_a_column_transformer_passes_frames_on():
     X, y, _ = raw_table()
     to_log = FunctionTransformer(np.log, feature_names_out="one-to-one")
     pipe = make_pipeline(
@@ -445,14 +447,14 @@ def test_column_transformer_and_set_output():
     assert pipe.score(X, y) > 0.7
 
 
-def test_permutation_importance_finds_the_column():
+def test_permutation_importance_finds_the_most_important_column():
     X, y, _ = raw_table()
     clf = NeuralClassifier(hidden_layer_sizes=(64,), ensemble_size=2, random_state=0, n_threads=1).fit(X, y)
     importance = permutation_importance(clf, X, y, n_repeats=3, random_state=0).importances_mean
     assert X.columns[importance.argmax()] == "income"
 
 
-def test_metadata_routing(cancer):
+def test_metadata_routing_passes_sample_weight_to_fit(cancer):
     X, y = cancer
     weight = np.random.default_rng(0).uniform(0.1, 2, len(y))
     with sklearn.config_context(enable_metadata_routing=True):
@@ -463,28 +465,10 @@ def test_metadata_routing(cancer):
     assert scores.min() > 0.85
 
 
-class WithMore(NeuralClassifier):
-    def __init__(self, more=1, hidden_layer_sizes=(4,)):
-        super().__init__(hidden_layer_sizes=hidden_layer_sizes)
-        self.more = more
-
-
-def test_parameters_are_those_of_the_constructor_that_a_class_has_now():
-    names = NeuralClassifier._get_param_names()
-    assert WithMore._get_param_names() == ["hidden_layer_sizes", "more"]
-    WithMore._get_param_names().append("nobody's")
-    assert clone(WithMore(more=3)).get_params() == {"hidden_layer_sizes": (4,), "more": 3}
-    assert NeuralClassifier._get_param_names() == names
-    derived = type("Derived", (NeuralClassifier,), {})
-    assert derived._get_param_names() == names
-    derived.__init__ = lambda self, other=2: None
-    assert derived._get_param_names() == ["other"]
-
-
 @pytest.mark.parametrize("ensemble_size", [1, 3])
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_how_numpy_warns_of_numbers_is_neither_heard_nor_changed(ensemble_size, solver, cancer):
+def test_numpys_error_state_does_not_affect_a_fit_and_is_not_changed(ensemble_size, solver, cancer):
     X, y = cancer
     with np.errstate(all="raise"):
         clf = NeuralClassifier(**QUICK | {"ensemble_size": ensemble_size, "solver": solver, "alpha": 0.0})
@@ -492,21 +476,21 @@ def test_how_numpy_warns_of_numbers_is_neither_heard_nor_changed(ensemble_size, 
         assert set(np.geterr().values()) == {"raise"}
 
 
-@pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.9"), reason="scikit-learn 1.9 brought it")
-def test_html_shows_described_parameters(cancer):
+@pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.9"), reason="needs scikit-learn 1.9")
+def test_the_html_display_describes_the_parameters(cancer):
     X, y = cancer
     html = NeuralClassifier(**QUICK).fit(X, y)._repr_html_()
     assert "ensemble_size" in html
     assert "whose predictions are averaged" in html.replace("\n", " ")
 
 
-def test_roc_auc_scorer_works_on_strings():
+def test_roc_auc_can_be_computed_with_string_labels():
     X, y, _ = raw_table()
     clf = NeuralClassifier(**QUICK | dict(max_iter=40)).fit(X, y)
     assert roc_auc_score(y, clf.predict_proba(X)[:, 1]) > 0.85
 
 
-# --- A network of one's own ---------------------------------------------------------------------------------------
+# --- Custom modules ------------------------------------------------------------------------------------------------
 
 
 class SmallConvolution(torch.nn.Module):
@@ -522,7 +506,7 @@ class SmallConvolution(torch.nn.Module):
         return self.out(self.drop(x.flatten(1)))
 
 
-def test_images_by_a_custom_module():
+def test_a_custom_module_classifies_images():
     X, y = load_digits(return_X_y=True)
     X = X.reshape(-1, 1, 8, 8).astype(np.float32) / 16
     before = torch.get_rng_state()
@@ -530,12 +514,12 @@ def test_images_by_a_custom_module():
     clf = NeuralClassifier(**params).fit(X[:1200], y[:1200])
     assert clf.score(X[1200:], y[1200:]) > 0.92
     assert torch.equal(before, torch.get_rng_state())
-    again = NeuralClassifier(**params).fit(X[:1200], y[:1200])
-    np.testing.assert_array_equal(again.predict_proba(X), clf.predict_proba(X))
+    repeated = NeuralClassifier(**params).fit(X[:1200], y[:1200])
+    np.testing.assert_array_equal(repeated.predict_proba(X), clf.predict_proba(X))
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(clf)).predict_proba(X), clf.predict_proba(X))
 
 
-def test_a_custom_module_on_a_raw_table():
+def test_a_custom_module_classifies_a_raw_table():
     X, y, _ = raw_table()
     clf = NeuralClassifier(module=torch.nn.Linear, ensemble_size=2, learning_rate_init=0.05, random_state=0).fit(X, y)
     assert clf.score(X, y) > 0.75
@@ -543,8 +527,8 @@ def test_a_custom_module_on_a_raw_table():
         _ = clf.coefs_
 
 
-def test_text_as_token_numbers():
-    class Bag(torch.nn.Module):
+def test_a_custom_module_classifies_token_ids():
+    class Words(torch.nn.Module):
         def __init__(self, in_features, out_features):
             super().__init__()
             self.words = torch.nn.Embedding(20, 8)
@@ -556,23 +540,23 @@ def test_text_as_token_numbers():
     rng = np.random.default_rng(0)
     X = rng.integers(0, 20, (400, 12))
     y = (X < 5).sum(1) > 3
-    clf = NeuralClassifier(module=Bag, scaling=None, ensemble_size=1, learning_rate_init=0.05, random_state=0).fit(X, y)
-    assert clf.score(X, y) > 0.85
+    params = dict(module=Words, scaling=None, ensemble_size=1, learning_rate_init=0.05, random_state=0)
+    assert NeuralClassifier(**params).fit(X, y).score(X, y) > 0.85
 
 
-@pytest.mark.parametrize("kind", ["array", "frame", "sparse"])
-def test_many_rows_are_predicted_block_by_block_as_few_are(kind, monkeypatch, cancer):
+@pytest.mark.parametrize("table_type", ["array", "frame", "sparse"])
+def test_predictions_do_not_depend_on_how_many_rows_are_predicted_at_once(table_type, monkeypatch, cancer):
     X, y = cancer
-    table = {"array": X.to_numpy(), "frame": X, "sparse": sp.csr_matrix(X)}[kind]
+    table = {"array": X.to_numpy(), "frame": X, "sparse": sp.csr_matrix(X)}[table_type]
     clf = NeuralClassifier(**QUICK).fit(table, y)
-    whole = clf.predict_proba(table)
+    expected = clf.predict_proba(table)
     monkeypatch.setattr("sknn.estimators.prediction.ENCODED_VALUES", 1)
-    monkeypatch.setattr("sknn.estimators.prediction.FEWEST_ROWS", 100)
-    monkeypatch.setattr("sknn.estimators.prediction.PREDICTED_NUMBERS", 1)
-    np.testing.assert_allclose(clf.predict_proba(table), whole, atol=1e-12)
+    monkeypatch.setattr("sknn.estimators.prediction.MIN_ROWS", 100)
+    monkeypatch.setattr("sknn.estimators.prediction.PREDICTED_VALUES", 1)
+    np.testing.assert_allclose(clf.predict_proba(table), expected, atol=1e-12)
 
 
-def test_a_plain_float32_table_that_needs_no_scaling_is_not_copied(cancer):
+def test_a_float32_table_that_needs_no_scaling_is_not_copied(cancer):
     X = np.ascontiguousarray(cancer[0], dtype=np.float32)
     clf = NeuralClassifier(**QUICK | {"scaling": None, "max_iter": 1}).fit(X, cancer[1])
     assert clf._encode(X).numeric is X
@@ -580,20 +564,20 @@ def test_a_plain_float32_table_that_needs_no_scaling_is_not_copied(cancer):
     assert clf.predict(X).shape == (len(X),)
 
 
-def test_a_small_table_gets_more_members():
+def test_ensemble_size_auto_gives_a_small_table_more_members():
     X, y = make_classification(1200, random_state=0)
     settings = {"hidden_layer_sizes": 4, "max_iter": 1, "random_state": 0}
     sizes = {rows: NeuralClassifier(**settings).fit(X[:rows], y[:rows]).module_.n_members for rows in (1024, 1025)}
     assert sizes == {1024: 12, 1025: 6}
     clf = NeuralClassifier(**settings, warm_start=True).fit(X[:100], y[:100])
-    assert clf.fit(X, y).module_.n_members == 12  # of the network there is
-    clf = NeuralClassifier(**settings).partial_fit(X[:100], y[:100], classes=[0, 1])  # more rows may come
+    assert clf.fit(X, y).module_.n_members == 12  # as many as the fitted network has
+    clf = NeuralClassifier(**settings).partial_fit(X[:100], y[:100], classes=[0, 1])  # more rows may follow
     assert clf.partial_fit(X, y).module_.n_members == 6
 
 
 @pytest.fixture(scope="module")
 def cities():
-    """A table with a column of twenty levels, which alone decide; and rows of a new level."""
+    """Return a table whose target depends on a column of twenty levels only, the target, and a row of a new level."""
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"city": rng.choice([f"city {i}" for i in range(20)], 400), "size": rng.normal(size=400)})
     new = pd.DataFrame({"city": ["elsewhere"], "size": [0.0]})
@@ -601,8 +585,8 @@ def cities():
 
 
 @pytest.mark.filterwarnings("ignore:Column 'city' holds no level")
-def test_an_unseen_level_of_an_embedded_column_is_an_average_one(cities):
-    """Whatever the seed: what no row has trained must not decide."""
+def test_an_unseen_level_of_an_embedded_column_is_predicted_as_an_average_one(cities):
+    """This holds for every seed, since an untrained vector would give a random prediction."""
     X, y, new = cities
     for seed in range(4):
         clf = NeuralClassifier(ensemble_size=1, random_state=seed).fit(X, y)
@@ -613,7 +597,7 @@ def test_an_unseen_level_of_an_embedded_column_is_an_average_one(cities):
 @pytest.mark.filterwarnings(
     "ignore:Column 'city' holds no level", "ignore:lbfgs ended:sklearn.exceptions.ConvergenceWarning"
 )
-def test_lbfgs_which_has_no_dropout_gives_an_unseen_level_a_vector_of_zeros(cities):
+def test_with_lbfgs_the_vector_of_an_unseen_level_is_zero(cities):
     X, y, _ = cities
     clf = NeuralClassifier(8, solver="lbfgs", max_iter=5, ensemble_size=2, random_state=0).fit(X, y)
     weight = clf.module_.categorical.weight.detach()

@@ -1,4 +1,4 @@
-"""scikit-learn's own checks of estimators, over both estimators in several configurations."""
+"""scikit-learn's estimator checks, for both estimators in several configurations."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sknn import NeuralClassifier, NeuralRegressor
 
 pytestmark = [
-    # The checks fit noise, and with parameters that suit no table.
+    # The checks fit noise, with unsuitable parameters.
     pytest.mark.filterwarnings("ignore::sknn.TrainingWarning"),
     # Their tables are tiny.
     pytest.mark.filterwarnings("ignore:.*hasn't converged yet:sklearn.exceptions.ConvergenceWarning"),
@@ -38,7 +38,7 @@ SMALL = dict(hidden_layer_sizes=(32,), ensemble_size=2, max_iter=40)
 CONFIGURATIONS = {
     "defaults": ({}, DRAWN),
     "small": (SMALL, DRAWN),
-    # One batch of all rows: the only draw left is that of the initial weights.  The checks compare to 1e-7.
+    # With one batch of all rows, only the initial weights are random.  The checks compare to 1e-7.
     "full_batch": (
         dict(
             ensemble_size=1,
@@ -51,8 +51,8 @@ CONFIGURATIONS = {
         ),
         {},
     ),
-    # The checks round their numbers for an estimator that takes categories: few rows of few values are soon learned by
-    # heart, to probabilities of 1.
+    # The checks round the data of an estimator that takes categories.  Few rows of few distinct values are soon
+    # memorised, with probabilities of 1.
     "lbfgs": (dict(solver="lbfgs", hidden_layer_sizes=(20,), ensemble_size=1, max_iter=30), {}),
     "ensemble_with_batch_norm": (
         SMALL | dict(ensemble_size=5, batch_norm=True, activation="relu", scaling="standard"),
@@ -69,7 +69,7 @@ CONFIGURATIONS = {
 }
 
 
-FEW = ("small", "full_batch", "lbfgs")  # "small" is the defaults with a smaller network, in a quarter of their time
+FAST = ("small", "full_batch", "lbfgs")  # "small" is the defaults with a smaller network, in a quarter of their time
 EXPECTED = {
     repr(cls(**params)): expected
     for params, expected in CONFIGURATIONS.values()
@@ -78,17 +78,17 @@ EXPECTED = {
 
 
 def checks_of(names):
-    """All checks of both estimators in these configurations; each may fail those that are expected to fail."""
+    """Return all checks of both estimators in these configurations, with those that are expected to fail."""
     estimators = [cls(**CONFIGURATIONS[name][0]) for name in names for cls in (NeuralClassifier, NeuralRegressor)]
     return parametrize_with_checks(estimators, expected_failed_checks=lambda estimator: EXPECTED[repr(estimator)])
 
 
-@checks_of(FEW)
-def test_passes_the_check(estimator, check):
+@checks_of(FAST)
+def test_the_estimator_passes_the_check(estimator, check):
     check(estimator)
 
 
 @pytest.mark.slow
-@checks_of([name for name in CONFIGURATIONS if name not in FEW])
-def test_passes_the_check_in_every_configuration(estimator, check):
+@checks_of([name for name in CONFIGURATIONS if name not in FAST])
+def test_the_estimator_passes_the_check_in_every_configuration(estimator, check):
     check(estimator)

@@ -14,44 +14,44 @@ X, Y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2
 
 
 class Waits(Callback):
-    """Holds a fit in its first epoch until it is told to go on; the estimator trains copies, which share the events."""
+    """Stops a fit in its first epoch until an event is set."""
 
     def __init__(self):
-        self.events = {"begun": threading.Event(), "goes on": threading.Event()}
+        self.events = {"begun": threading.Event(), "resumed": threading.Event()}
 
     def __deepcopy__(self, memo):
-        return self
+        return self  # events cannot be copied
 
     def on_epoch_begin(self, net, **kwargs):
         self.events["begun"].set()
-        assert self.events["goes on"].wait(60)
+        assert self.events["resumed"].wait(60)
 
 
 @pytest.fixture
-def fitting():
-    """An estimator that another thread is fitting."""
+def clf_in_fit():
+    """Return an estimator that another thread is clf_in_fit."""
     waits = Waits()
     clf = NeuralClassifier(4, max_iter=1, ensemble_size=1, random_state=0, callbacks=[waits])
     thread = threading.Thread(target=clf.fit, args=(X, Y))
     thread.start()
     assert waits.events["begun"].wait(60)
     yield clf
-    waits.events["goes on"].set()
+    waits.events["resumed"].set()
     thread.join()
 
 
-def test_a_second_thread_is_refused_in_words(fitting):
-    for fit in (fitting.fit, lambda X, y: fitting.partial_fit(X, y, classes=[0, 1])):
+def test_a_fit_in_a_second_thread_raises_an_error(clf_in_fit):
+    for fit in (clf_in_fit.fit, lambda X, y: clf_in_fit.partial_fit(X, y, classes=[0, 1])):
         with pytest.raises(RuntimeError, match=r"is being fitted by another thread.*clone\(estimator\)\.fit"):
             fit(X, Y)
 
 
-def test_a_clone_may_be_fitted_meanwhile(fitting):
-    assert clone(fitting).set_params(callbacks=None).fit(X, Y).n_iter_ == 1
+def test_a_clone_can_be_fitted_at_the_same_time(clf_in_fit):
+    assert clone(clf_in_fit).set_params(callbacks=None).fit(X, Y).n_iter_ == 1
 
 
-@pytest.mark.parametrize("labels", [Y[:5], Y], ids=["a fit that fails", "a fit that ends"])
-def test_the_estimator_can_be_fitted_by_another_thread_afterwards(labels):
+@pytest.mark.parametrize("labels", [Y[:5], Y], ids=["failed fit", "completed fit"])
+def test_after_a_fit_has_ended_another_thread_can_fit(labels):
     clf = NeuralClassifier(4, max_iter=1, ensemble_size=1, random_state=0)
     errors = []
 
@@ -68,12 +68,12 @@ def test_the_estimator_can_be_fitted_by_another_thread_afterwards(labels):
     assert clf.fit(X, Y).n_iter_ == 1
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
-def test_a_child_process_may_fit_what_a_thread_of_its_parent_was_fitting(fitting):
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_can_fit_an_estimator_that_its_parent_was_fitting(clf_in_fit):
     child = os.fork()
     if child == 0:
         try:
-            fitting.set_params(callbacks=None).fit(X, Y)
+            clf_in_fit.set_params(callbacks=None).fit(X, Y)
             os._exit(0)
         finally:
             os._exit(1)

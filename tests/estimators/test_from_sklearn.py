@@ -1,4 +1,4 @@
-"""The estimators against scikit-learn's MLP, from the same initial weights and in the same row order."""
+"""The estimators follow scikit-learn's MLP from the same initial weights and with the same row order."""
 
 import warnings
 
@@ -11,8 +11,9 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import scale
 
 from sknn import NeuralClassifier, NeuralRegressor, from_sklearn
+from tests.common import quietly
 
-# A few epochs of some solvers do not get far.
+# With some solvers, a few epochs do not learn much.
 pytestmark = pytest.mark.filterwarnings("ignore::sknn.TrainingWarning")
 
 EPOCHS = 25
@@ -20,7 +21,7 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-8}
 
 
 def table(kind):
-    """Features, target and weights of a kind of problem; 130 rows, so that the last batch is a small one."""
+    """Return features, target and weights for a kind of problem; with 130 rows the last batch is smaller."""
     if kind == "binary":
         X, y = make_classification(130, 7, random_state=0)
         y = np.array(["no", "yes"])[y]
@@ -36,18 +37,15 @@ def table(kind):
     return scale(X), y, np.random.default_rng(1).uniform(0.1, 3, 130)
 
 
-def trained_on(mlp, est, X, y, weight):
-    """Both, from the weights of `mlp` after an epoch, trained on for `EPOCHS` epochs."""
-    for one in (mlp, est):
-        one.set_params(warm_start=True, max_iter=EPOCHS)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            one.fit(X, y, sample_weight=weight)
-    return mlp, est
+def resume_both(mlp, est, X, y, weight):
+    """Train both for another `EPOCHS` epochs."""
+    for estimator in (mlp, est):
+        estimator.set_params(warm_start=True, max_iter=EPOCHS)
+        quietly(estimator.fit, X, y, sample_weight=weight)
 
 
-def pair(kind, precision="float64", **params):
-    """scikit-learn's MLP after one epoch, and the estimator made from it."""
+def make_pair(kind, precision="float64", **params):
+    """Return scikit-learn's MLP after one epoch, and the estimator converted from it."""
     X, y, _ = table(kind)
     cls = MLPRegressor if kind in ("single", "multioutput", "poisson") else MLPClassifier
     if kind == "poisson":
@@ -56,9 +54,7 @@ def pair(kind, precision="float64", **params):
         hidden_layer_sizes=(12, 5), batch_size=32, shuffle=False, random_state=0, max_iter=1, n_iter_no_change=1000
     )
     mlp = cls(**settings | params)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        mlp.fit(X.astype(precision), y)
+    quietly(mlp.fit, X.astype(precision), y)
     return mlp, from_sklearn(mlp, precision=precision, n_threads=1)
 
 
@@ -68,17 +64,17 @@ def pair(kind, precision="float64", **params):
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 @pytest.mark.parametrize("kind", ["binary", "single"])
-def test_follows_the_mlp(kind, solver, activation, alpha, weighted, precision):
+def test_the_estimator_follows_the_mlp(kind, solver, activation, alpha, weighted, precision):
     X, y, weight = table(kind)
     rate = 1e-2 if kind == "binary" else 3e-3
-    mlp, est = pair(kind, precision, solver=solver, activation=activation, alpha=alpha, learning_rate_init=rate)
-    trained_on(mlp, est, X.astype(precision), y, weight if weighted else None)
+    mlp, est = make_pair(kind, precision, solver=solver, activation=activation, alpha=alpha, learning_rate_init=rate)
+    resume_both(mlp, est, X.astype(precision), y, weight if weighted else None)
     tolerance = TOLERANCE[precision]
     assert len(est.loss_curve_) == EPOCHS
     np.testing.assert_allclose(est.loss_curve_, mlp.loss_curve_[1:], rtol=tolerance, atol=tolerance)
-    for ours, theirs in zip(est.coefs_ + est.intercepts_, mlp.coefs_ + mlp.intercepts_, strict=True):
-        assert ours.shape == theirs.shape
-        np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
+    for actual, expected in zip(est.coefs_ + est.intercepts_, mlp.coefs_ + mlp.intercepts_, strict=True):
+        assert actual.shape == expected.shape
+        np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
     assert est.n_iter_ == mlp.n_iter_
     assert est.out_activation_ == mlp.out_activation_
     assert (est.n_layers_, est.n_outputs_) == (mlp.n_layers_, mlp.n_outputs_)
@@ -86,10 +82,10 @@ def test_follows_the_mlp(kind, solver, activation, alpha, weighted, precision):
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel", "multioutput", "poisson"])
-def test_follows_the_mlp_on_every_kind_of_target(kind, weighted):
+def test_the_estimator_follows_the_mlp_on_every_kind_of_target(kind, weighted):
     X, y, weight = table(kind)
-    mlp, est = pair(kind, solver="adam", alpha=0.1, learning_rate_init=1e-2)
-    trained_on(mlp, est, X, y, weight if weighted else None)
+    mlp, est = make_pair(kind, solver="adam", alpha=0.1, learning_rate_init=1e-2)
+    resume_both(mlp, est, X, y, weight if weighted else None)
     np.testing.assert_allclose(est.loss_curve_, mlp.loss_curve_[1:], rtol=1e-8, atol=1e-8)
     np.testing.assert_allclose(est.coefs_[0], mlp.coefs_[0], rtol=1e-8, atol=1e-8)
     np.testing.assert_allclose(est.predict(X), mlp.predict(X), rtol=1e-7)
@@ -107,19 +103,19 @@ def test_follows_the_mlp_on_every_kind_of_target(kind, weighted):
 )
 def test_sgd_follows_the_mlp(params):
     X, y, _ = table("binary")
-    mlp, est = pair("binary", solver="sgd", learning_rate_init=0.3, **params)
-    # invscaling counts rows over all fits: both start anew, from the weights there are.
+    mlp, est = make_pair("binary", solver="sgd", learning_rate_init=0.3, **params)
+    # invscaling counts the rows of all fits, and the estimator has to count those of the MLP, too.
     est.net_.member_states_[0].rows_seen = mlp.t_
-    trained_on(mlp, est, X, y, None)
+    resume_both(mlp, est, X, y, None)
     np.testing.assert_allclose(est.loss_curve_, mlp.loss_curve_[1:], rtol=1e-8)
     np.testing.assert_allclose(est.coefs_[0], mlp.coefs_[0], rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel", "single", "multioutput", "poisson"])
 @pytest.mark.parametrize("precision", ["float32", "float64"])
-def test_takes_the_weights_of_a_fitted_mlp(kind, precision):
+def test_from_sklearn_copies_the_weights_of_a_fitted_mlp(kind, precision):
     X, _, _ = table(kind)
-    mlp, est = pair(kind, precision)
+    mlp, est = make_pair(kind, precision)
     tolerance = 1e-5 if precision == "float32" else 1e-12
     if kind in ("single", "multioutput", "poisson"):
         np.testing.assert_allclose(est.predict(X), mlp.predict(X), rtol=tolerance, atol=tolerance)
@@ -131,21 +127,20 @@ def test_takes_the_weights_of_a_fitted_mlp(kind, precision):
     assert est.n_features_in_ == 7
 
 
-def test_an_unfitted_mlp_gives_an_unfitted_estimator_of_the_same_quality():
+def test_an_unfitted_mlp_gives_an_unfitted_estimator_with_a_similar_score():
     X, y, _ = table("binary")
     mlp = MLPClassifier(random_state=0, max_iter=80, solver="sgd", learning_rate_init=0.05)
     est = from_sklearn(mlp)
     assert isinstance(est, NeuralClassifier)
     assert not hasattr(est, "coefs_")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        ours, theirs = est.fit(X, y), mlp.fit(X, y)
-    # Another row order and other initial weights of the same distribution: the same place within noise.
-    assert ours.loss_ == pytest.approx(theirs.loss_, abs=0.1)
-    assert abs(ours.score(X, y) - theirs.score(X, y)) < 0.06
+    quietly(est.fit, X, y)
+    quietly(mlp.fit, X, y)
+    # The row order and the initial weights differ, so the results are equal up to noise.
+    assert est.loss_ == pytest.approx(mlp.loss_, abs=0.1)
+    assert abs(est.score(X, y) - mlp.score(X, y)) < 0.06
 
 
-def test_lbfgs_reaches_the_minimum_that_a_convex_problem_has():
+def test_lbfgs_reaches_the_minimum_of_a_convex_problem():
     X, y, weight = table("binary")
     est = from_sklearn(
         MLPClassifier((), solver="lbfgs", alpha=2.0, max_iter=2000, tol=1e-9, random_state=0), tol=1e-9
@@ -155,7 +150,7 @@ def test_lbfgs_reaches_the_minimum_that_a_convex_problem_has():
     np.testing.assert_allclose(est.intercepts_[0], reference.intercept_, atol=1e-5)
 
 
-def test_every_parameter_of_the_mlps_is_taken():
+def test_the_estimators_accept_every_parameter_of_the_mlps():
     X, y, _ = table("binary")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -165,13 +160,13 @@ def test_every_parameter_of_the_mlps_is_taken():
         assert NeuralRegressor(**MLPRegressor(max_iter=3).get_params()).fit(X, y).n_iter_ == 3
 
 
-def test_every_fitted_attribute_of_the_mlps_is_there():
-    mlp, est = pair("binary")
+def test_the_estimator_has_every_fitted_attribute_of_the_mlp():
+    mlp, est = make_pair("binary")
     missing = [name for name in vars(mlp) if name.endswith("_") and not name.startswith("_") and not hasattr(est, name)]
     assert missing == []
     assert est.best_loss_ == est.loss_curve_[0]
 
 
-def test_refuses_other_estimators():
+def test_from_sklearn_refuses_other_estimators():
     with pytest.raises(TypeError, match="must be an MLPClassifier or an MLPRegressor of scikit-learn; got Logistic"):
         from_sklearn(LogisticRegression())

@@ -1,4 +1,4 @@
-"""What a notebook shows of an estimator: descriptions, and no link that leads nowhere."""
+"""The HTML of an estimator in a notebook has descriptions and no dead links."""
 
 import re
 
@@ -15,21 +15,21 @@ from sknn import NeuralClassifier, NeuralRegressor
 X, y = load_iris(return_X_y=True)
 SMALL = dict(hidden_layer_sizes=(4,), ensemble_size=2, max_iter=3, random_state=0)
 DESCRIBED = pytest.mark.skipif(
-    parse_version(sklearn.__version__) < parse_version("1.9"), reason="scikit-learn 1.9 brought descriptions"
+    parse_version(sklearn.__version__) < parse_version("1.9"), reason="needs scikit-learn 1.9"
 )
 
 
 class Derived(NeuralClassifier):
-    """A class of the user's, with a docstring of its own.
+    """A subclass with its own docstring.
 
     Parameters
     ----------
     alpha : float
-        Of a description of its own.
+        Its own description.
     """
 
 
-SHOWN = {
+ESTIMATORS = {
     "new": NeuralClassifier(**SMALL),
     "regressor": NeuralRegressor(**SMALL),
     "fitted": NeuralClassifier(**SMALL).fit(X, y),
@@ -38,27 +38,27 @@ SHOWN = {
 }
 
 
-@pytest.mark.parametrize("kind", SHOWN)
-def test_no_link_leads_nowhere(kind):
-    html = estimator_html_repr(SHOWN[kind])
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_every_link_leads_to_scikit_learns_documentation(name):
+    html = estimator_html_repr(ESTIMATORS[name])
     targets = re.findall(r"href=[\"']([^\"']*)", html)
     assert [target for target in targets if not target.startswith("https://scikit-learn.org/")] == []
-    if kind != "step":  # the pipeline around it is scikit-learn's
+    if name != "step":  # the pipeline itself is an estimator of scikit-learn
         assert targets == []
         assert '<a class="sk-estimator-doc-link' not in html
 
 
 @DESCRIBED
-@pytest.mark.parametrize("kind", SHOWN)
-def test_every_parameter_is_described_where_the_pointer_is(kind):
-    html = estimator_html_repr(SHOWN[kind])
-    assert html.count('class="param-doc-description"') >= (1 if kind == "derived" else 30)
-    words = "Of a description of its own." if kind == "derived" else "Units of each hidden layer"
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_every_parameter_has_a_tooltip_with_its_description(name):
+    html = estimator_html_repr(ESTIMATORS[name])
+    assert html.count('class="param-doc-description"') >= (1 if name == "derived" else 30)
+    first_words = "Its own description." if name == "derived" else "Units of each hidden layer"
     entry = r'<a class="param-doc-link"[^>]*>[^<]*<span class="param-doc-description"[^>]*>[^<]*<br><br>'
-    assert re.search(entry + words, html)
+    assert re.search(entry + first_words, html)
 
 
 @DESCRIBED
-def test_attributes_are_described_too():
-    html = estimator_html_repr(SHOWN["fitted"])
-    assert "A record per epoch; `history_frame()` makes a table of it." in html
+def test_fitted_attributes_are_described():
+    html = estimator_html_repr(ESTIMATORS["fitted"])
+    assert "A record for each epoch; `history_frame()` returns it as a table." in html

@@ -1,4 +1,4 @@
-"""The parameters: described, constrained, and those of scikit-learn's MLP among them."""
+"""The parameters are described and constrained, and include those of scikit-learn's MLP."""
 
 import dataclasses
 import inspect
@@ -23,7 +23,7 @@ EVERY_PARAMETER = [(cls, name) for cls in ESTIMATORS for name in cls._get_param_
 X, Y = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]
 
 
-def test_a_field_becomes_a_constraint_and_an_entry_of_the_docstring():
+def test_a_field_gives_a_constraint_and_an_entry_of_the_docstring():
     @dataclasses.dataclass
     class Example:
         size: int = parameter(3, [int], "int", "Its size. " * 20, use=Use.NETWORK, positional=True)
@@ -42,12 +42,12 @@ def test_a_field_becomes_a_constraint_and_an_entry_of_the_docstring():
         Example(5, 0, "b")
 
 
-def test_names_are_written_as_numpydoc_does():
+def test_names_are_written_in_numpydoc_style():
     assert names(["a", "b"]) == "{'a', 'b'}"
 
 
 @pytest.mark.parametrize(("cls", "name"), EVERY_PARAMETER)
-def test_every_parameter_is_described_where_scikit_learns_display_reads_it(cls, name):
+def test_every_parameter_has_an_entry_that_scikit_learns_display_can_read(cls, name):
     entries = {entry.name: entry for entry in NumpyDocString(inspect.getdoc(cls))["Parameters"]}
     default = inspect.signature(cls).parameters[name].default
     assert entries[name].type.endswith(f"default={default!r}")
@@ -57,7 +57,7 @@ def test_every_parameter_is_described_where_scikit_learns_display_reads_it(cls, 
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS)
-def test_the_docstring_describes_nothing_but_parameters_and_has_every_section(cls):
+def test_the_docstring_describes_exactly_the_parameters_and_has_every_section(cls):
     doc = NumpyDocString(inspect.getdoc(cls))
     assert [entry.name for entry in doc["Parameters"]] == [field.name for field in dataclasses.fields(cls)]
     assert doc["Summary"]
@@ -66,7 +66,7 @@ def test_the_docstring_describes_nothing_but_parameters_and_has_every_section(cl
     assert doc["See Also"]
 
 
-@pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.9"), reason="scikit-learn 1.9 brought it")
+@pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.9"), reason="needs scikit-learn 1.9")
 @pytest.mark.parametrize("cls", ESTIMATORS)
 def test_the_html_display_shows_every_parameter_with_its_description(cls):
     html = cls()._repr_html_()
@@ -84,10 +84,28 @@ def test_signature_fields_and_constraints_hold_the_same_names(cls):
     assert {name: p.default for name, p in signature.items()} == {name: f.default for name, f in fields.items()}
 
 
+class WithExtraParameter(NeuralClassifier):
+    def __init__(self, extra=1, hidden_layer_sizes=(4,)):
+        super().__init__(hidden_layer_sizes=hidden_layer_sizes)
+        self.extra = extra
+
+
+def test_parameter_names_are_those_of_the_current_constructor():
+    names = NeuralClassifier._get_param_names()
+    assert WithExtraParameter._get_param_names() == ["extra", "hidden_layer_sizes"]
+    WithExtraParameter._get_param_names().append("unknown")
+    assert clone(WithExtraParameter(extra=3)).get_params() == {"hidden_layer_sizes": (4,), "extra": 3}
+    assert NeuralClassifier._get_param_names() == names
+    derived = type("Derived", (NeuralClassifier,), {})
+    assert derived._get_param_names() == names
+    derived.__init__ = lambda self, other=2: None
+    assert derived._get_param_names() == ["other"]
+
+
 @pytest.mark.parametrize("cls", ESTIMATORS)
 def test_the_first_parameters_are_positional_as_in_scikit_learns_classifier(cls):
-    def positional(one):
-        return [p.name for p in inspect.signature(one).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    def positional(function):
+        return [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
 
     assert positional(cls) == positional(MLPClassifier)
 
@@ -99,20 +117,20 @@ def test_the_defaults_meet_their_constraints(cls):
     assert clone(est).get_params() == est.get_params()
 
 
-@pytest.mark.parametrize(("cls", "theirs"), PAIRS)
-def test_every_parameter_of_scikit_learns_mlp_is_taken_and_its_value_allowed(cls, theirs):
-    params = theirs().get_params()
+@pytest.mark.parametrize(("cls", "sklearn_cls"), PAIRS)
+def test_the_estimators_accept_the_parameters_and_defaults_of_scikit_learns_mlp(cls, sklearn_cls):
+    params = sklearn_cls().get_params()
     est = cls(**params)
     assert {name: est.get_params()[name] for name in params} == params
     est._validate_params()
 
 
-@pytest.mark.parametrize(("cls", "theirs"), PAIRS)
-def test_every_name_that_scikit_learns_mlp_takes_is_taken_too(cls, theirs):
+@pytest.mark.parametrize(("cls", "sklearn_cls"), PAIRS)
+def test_the_estimators_accept_every_option_of_scikit_learns_mlp(cls, sklearn_cls):
     def options(constraints):
         return {option for c in constraints if isinstance(c, StrOptions) for option in c.options}
 
-    for name, constraints in theirs._parameter_constraints.items():
+    for name, constraints in sklearn_cls._parameter_constraints.items():
         assert options(constraints) <= options(cls._parameter_constraints[name])
 
 
@@ -130,14 +148,14 @@ def test_every_name_that_scikit_learns_mlp_takes_is_taken_too(cls, theirs):
         ("batch_size", "aut", "auto"),
     ],
 )
-def test_a_misspelt_value_names_the_nearest_valid_one(cls, name, value, nearest):
+def test_the_error_for_a_misspelt_value_suggests_the_nearest_one(cls, name, value, nearest):
     message = rf"^The '{name}' parameter of {cls.__name__} must be .* Did you mean {name}={nearest!r}\?$"
     with pytest.raises(InvalidParameterError, match=message):
         cls(**{name: value}).fit(X, Y)
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS)
-def test_a_value_like_no_other_gets_no_guess(cls):
+def test_the_error_for_an_unknown_value_suggests_none_if_none_is_near(cls):
     with pytest.raises(InvalidParameterError, match=r"^The 'activation' parameter") as error:
         cls(activation="zzzz").fit(X, Y)
     assert "Did you mean" not in str(error.value)
@@ -172,7 +190,7 @@ def test_a_value_like_no_other_gets_no_guess(cls):
         ("module", "MLP"),
     ],
 )
-def test_a_value_out_of_range_is_refused_by_name(cls, name, value):
+def test_the_error_for_a_value_out_of_range_names_the_parameter(cls, name, value):
     with pytest.raises(InvalidParameterError, match=rf"^The '{name}' parameter of {cls.__name__} must be"):
         cls(**{name: value}).fit(X, Y)
 
@@ -188,22 +206,23 @@ def test_a_value_out_of_range_is_refused_by_name(cls, name, value):
         (NeuralRegressor(delta=0.0), "delta"),
     ],
 )
-def test_what_only_one_estimator_has_is_constrained_too(est, name):
+def test_parameters_of_a_single_estimator_are_constrained(est, name):
     with pytest.raises(InvalidParameterError, match=f"^The '{name}' parameter of {type(est).__name__} must be"):
         est.fit(X, Y)
 
 
 @pytest.fixture
-def numpys_state():
+def numpy_global_state():
+    """Restore the state of numpy's global generator after the test."""
     state = np.random.get_state()
     yield
     np.random.set_state(state)
 
 
-@pytest.mark.usefixtures("numpys_state")
+@pytest.mark.usefixtures("numpy_global_state")
 @pytest.mark.parametrize("cls", ESTIMATORS)
-def test_without_a_random_state_numpys_global_generator_gives_the_seed_and_torchs_gives_nothing(cls):
-    rows, torchs = np.random.RandomState(0).normal(size=(20, 3)), torch.get_rng_state()
+def test_without_a_random_state_the_seed_comes_from_numpys_global_generator_and_not_from_torchs(cls):
+    rows, torch_state = np.random.RandomState(0).normal(size=(20, 3)), torch.get_rng_state()
     est = cls(hidden_layer_sizes=4, max_iter=1, early_stopping=False)
     predictions = []
     for seed in (0, 0, 1):
@@ -216,4 +235,4 @@ def test_without_a_random_state_numpys_global_generator_gives_the_seed_and_torch
         assert after[1] == np.random.get_state()[2]
     np.testing.assert_array_equal(predictions[0], predictions[1])
     assert not np.array_equal(est.coefs_[0], clone(est).fit(rows, np.arange(20) % 2).coefs_[0])
-    assert torch.equal(torch.get_rng_state(), torchs)
+    assert torch.equal(torch.get_rng_state(), torch_state)

@@ -1,4 +1,4 @@
-"""Values that are no numbers, values of any size, and weights of any size."""
+"""Targets that are not numeric, targets of any size, and weights of any size."""
 
 import pickle
 import re
@@ -24,7 +24,7 @@ def raises(text, error=ValueError):
     return pytest.raises(error, match=f"^{re.escape(text)}")
 
 
-# --- What is no number --------------------------------------------------------------------------------------------
+# --- Values that are not numeric ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def raises(text, error=ValueError):
     ],
     ids=["labels", "objects", "digits", "series", "dates", "huge", "columns", "complex"],
 )
-def test_values_that_are_no_numbers(y, text):
+def test_values_that_are_not_numeric_are_refused(y, text):
     with raises(text):
         NeuralRegressor(**SMALL).fit(X, y)
     reg = NeuralRegressor(**SMALL)
@@ -50,19 +50,25 @@ def test_values_that_are_no_numbers(y, text):
     assert not hasattr(reg, "net_")
 
 
-@pytest.mark.parametrize("make", [sp.csr_array, sp.csc_matrix, sp.coo_array])
+@pytest.mark.parametrize("sparse_type", [sp.csr_array, sp.csc_matrix, sp.coo_array])
 @pytest.mark.parametrize("columns", [1, 2])
-def test_sparse_values_are_refused_by_name(make, columns):
+def test_the_error_for_sparse_values_names_the_argument(sparse_type, columns):
     with raises("Sparse data was passed for y, but dense data is required. Use '.toarray()'", TypeError):
-        NeuralRegressor(**SMALL).fit(X, make(X[:, :columns]))
+        NeuralRegressor(**SMALL).fit(X, sparse_type(X[:, :columns]))
     with raises("Sparse data was passed for y_val, but dense data is required. Use '.toarray()'", TypeError):
-        NeuralRegressor(**SMALL).fit(X, X[:, :columns], X_val=X, y_val=make(X[:, :columns]))
+        NeuralRegressor(**SMALL).fit(X, X[:, :columns], X_val=X, y_val=sparse_type(X[:, :columns]))
 
 
-def test_numbers_of_any_type_are_values():
+def test_y_may_have_any_numeric_type():
     expected = NeuralRegressor(**SMALL).fit(X, np.round(VALUES)).predict(X)
-    whole = np.round(VALUES).astype(int)
-    for y in (whole, whole.astype(object), whole.astype(np.float32), pd.Series(whole, dtype="Int64"), whole.tolist()):
+    integers = np.round(VALUES).astype(int)
+    for y in (
+        integers,
+        integers.astype(object),
+        integers.astype(np.float32),
+        pd.Series(integers, dtype="Int64"),
+        integers.tolist(),
+    ):
         np.testing.assert_array_equal(NeuralRegressor(**SMALL).fit(X, y).predict(X), expected)
     NeuralRegressor(**SMALL).fit(X, VALUES > 0)
 
@@ -74,8 +80,8 @@ SIZES = [2.0**-1000, 2.0**-900, 2.0**-520, 2.0**-130, 2.0**130, 2.0**520, 2.0**9
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma"])
-def test_the_size_of_values_changes_nothing_but_the_unit(size, loss):
-    """Powers of two, so that nothing is rounded."""
+def test_predictions_scale_exactly_with_y(size, loss):
+    """The sizes are powers of two, so that nothing is rounded."""
     y = np.abs(VALUES) + 0.1 if loss in ("poisson", "gamma") else VALUES
     reg = NeuralRegressor(loss=loss, **SMALL | dict(metrics=[] if loss == "quantile" else ["r2", "rmse"]))
     plain = reg.fit(X, y).predict(X)
@@ -93,7 +99,7 @@ def test_the_size_of_values_changes_nothing_but_the_unit(size, loss):
 
 
 @pytest.mark.parametrize("scale", [1e154, 1e200, 1e300, 1e-154, 1e-300])
-def test_outputs_may_be_of_different_sizes(scale):
+def test_outputs_may_have_very_different_sizes(scale):
     y = np.column_stack([VALUES, scale * X[:, 2]])
     reg = NeuralRegressor(**SMALL, metrics=["rmse"]).fit(X, y)
     assert r2_score(VALUES, reg.predict(X)[:, 0]) > 0.3
@@ -102,8 +108,8 @@ def test_outputs_may_be_of_different_sizes(scale):
 
 
 @pytest.mark.parametrize("scaling", ["auto", "standard"])
-@pytest.mark.filterwarnings("ignore:invalid value encountered in reduce")  # scikit-learn adds y up to look for NaN
-def test_values_near_the_limits_of_float64(scaling):
+@pytest.mark.filterwarnings("ignore:invalid value encountered in reduce")  # scikit-learn sums y to find NaN
+def test_values_near_the_limits_of_float64_are_fitted(scaling):
     y = np.where(VALUES > 0, LIMIT / 3, -LIMIT / 3)
     reg = NeuralRegressor(**SMALL | dict(scaling=scaling)).fit(X, y)
     assert np.isfinite(reg.predict(X)).all()
@@ -111,7 +117,7 @@ def test_values_near_the_limits_of_float64(scaling):
 
 
 @pytest.mark.parametrize("size", [1e-300, 1e-40, 1e40, 1e300])
-def test_rows_in_single_precision_get_predictions_that_hold_the_values(size):
+def test_predictions_are_float64_if_the_values_do_not_fit_in_float32(size):
     X32 = X.astype(np.float32)
     reg = NeuralRegressor(**SMALL).fit(X32, size * VALUES)
     assert reg.predict(X32).dtype == np.float64
@@ -121,8 +127,8 @@ def test_rows_in_single_precision_get_predictions_that_hold_the_values(size):
 
 @pytest.mark.parametrize(("scaling", "size"), [(None, 1e38), (None, 1e154), (None, 1e300), (None, 1e-50)])
 @pytest.mark.parametrize("name", ["y", "y_val"])
-@pytest.mark.filterwarnings("ignore::sknn.TrainingWarning")  # such a training gets nowhere
-def test_values_that_are_not_scaled_and_too_large_or_small_are_refused_by_name(scaling, size, name):
+@pytest.mark.filterwarnings("ignore::sknn.TrainingWarning")  # such a training does not improve
+def test_the_error_for_unscaled_values_that_are_too_large_or_small_names_y(scaling, size, name):
     reg = NeuralRegressor(**SMALL | dict(scaling=scaling))
     rows = (X, size * VALUES) if name == "y" else (X, VALUES, None, X, size * VALUES)
     too = "large for their squares" if size > 1 else "small"
@@ -130,7 +136,7 @@ def test_values_that_are_not_scaled_and_too_large_or_small_are_refused_by_name(s
         reg.fit(*rows)
     double = NeuralRegressor(**SMALL | dict(scaling=scaling, precision="float64"))
     if 1e-50 < size < 1e154:
-        double.fit(*rows)  # where squares fit, the sizes of the weights are the user's affair
+        double.fit(*rows)  # the squares of the values fit in float64
 
 
 def test_values_far_from_those_of_the_first_fit_are_refused():
@@ -144,7 +150,7 @@ def test_values_far_from_those_of_the_first_fit_are_refused():
 
 @pytest.mark.parametrize("loss", ["squared_error", "gamma"])
 @pytest.mark.parametrize("size", [1e-200, 1e-30, 1e30, 1e200])
-def test_values_of_any_size_are_exported_and_pickled(size, loss):
+def test_models_of_values_of_any_size_are_exported_and_pickled(size, loss):
     y = size * (np.abs(VALUES) + 0.1)
     reg = NeuralRegressor(loss=loss, **SMALL).fit(X, y)
     expected = reg.predict(X)
@@ -154,7 +160,7 @@ def test_values_of_any_size_are_exported_and_pickled(size, loss):
     np.testing.assert_allclose(program(torch.from_numpy(X)).numpy(), expected, rtol=1e-4)
 
 
-def test_scores_are_those_of_scikit_learn():
+def test_scores_equal_those_of_scikit_learn():
     reg = NeuralRegressor(**SMALL).fit(X, VALUES)
     weight = np.arange(1.0, 151)
     assert reg.score(X, VALUES) == r2_score(VALUES, reg.predict(X))
@@ -170,11 +176,11 @@ def test_scores_are_those_of_scikit_learn():
 
 
 @pytest.mark.parametrize("size", [2.0**-1000, 2.0**-130, 2.0**130, 2.0**1000])
-@pytest.mark.parametrize("make", [NeuralClassifier, NeuralRegressor])
-def test_only_the_ratios_of_weights_matter(make, size):
-    y = VALUES > 0 if make is NeuralClassifier else VALUES
+@pytest.mark.parametrize("cls", [NeuralClassifier, NeuralRegressor])
+def test_only_the_ratios_of_sample_weights_matter(cls, size):
+    y = VALUES > 0 if cls is NeuralClassifier else VALUES
     weight = np.random.default_rng(1).uniform(0.5, 2, 150)
-    est = make(**SMALL, metrics=["accuracy" if make is NeuralClassifier else "r2"])
+    est = cls(**SMALL, metrics=["accuracy" if cls is NeuralClassifier else "r2"])
     expected = est.fit(X, y, sample_weight=weight, X_val=X, y_val=y, sample_weight_val=weight).predict(X)
     curves = est.loss_curve_, est.validation_scores_
     with np.errstate(all="raise", under="ignore"):
@@ -184,15 +190,15 @@ def test_only_the_ratios_of_weights_matter(make, size):
 
 
 @pytest.mark.parametrize("size", [2.0**-130, 2.0**130])
-def test_only_the_ratios_of_the_weights_of_classes_matter(size):
+def test_only_the_ratios_of_class_weights_matter(size):
     y = VALUES > 0
     expected = NeuralClassifier(**SMALL, class_weight={True: 3.0}).fit(X, y).predict_proba(X)
     weights = {False: size, True: 3 * size}
-    got = NeuralClassifier(**SMALL, class_weight=weights).fit(X, y, sample_weight=np.full(150, size)).predict_proba(X)
-    np.testing.assert_allclose(got, expected, rtol=1e-4)
+    clf = NeuralClassifier(**SMALL, class_weight=weights).fit(X, y, sample_weight=np.full(150, size))
+    np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-4)
 
 
-def test_a_row_that_weighs_next_to_nothing_counts_for_nothing():
+def test_rows_with_tiny_weights_have_no_effect():
     weight, y = np.ones(150), VALUES.copy()
     weight[:30], y[:30] = 1e-39, 100
     reg = NeuralRegressor(**SMALL | dict(early_stopping=False)).fit(X, y, sample_weight=weight)

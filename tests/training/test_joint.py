@@ -1,4 +1,4 @@
-"""Several estimators' trainings as one: each becomes, to the last bit, what it becomes alone."""
+"""Joint training: each estimator gets the result of its single training, to the last bit."""
 
 import signal
 
@@ -31,8 +31,8 @@ CANDIDATES = [
 ]
 
 
-def fitted_together(estimators, rows, weights=None):
-    """Copies of the estimators, each trained on its own rows, among the others."""
+def fit_jointly(estimators, rows, weights=None):
+    """Return copies of the estimators, trained jointly, each on its own rows."""
     copies, nets, datasets = [clone(est) for est in estimators], [], []
     for k, (est, (X, y)) in enumerate(zip(copies, rows, strict=True)):
         table, n_rows = est._encode_all(X, y, None if weights is None else weights[k])
@@ -47,9 +47,9 @@ def fitted_together(estimators, rows, weights=None):
 
 
 def folds(X, y, n=2):
-    """Training rows of different numbers."""
-    numbers = np.arange(X.shape[0])
-    return [(X[numbers % (k + 2) != 0], y[numbers % (k + 2) != 0]) for k in range(n)]
+    """Return the training rows of folds of different sizes."""
+    index = np.arange(X.shape[0])
+    return [(X[index % (k + 2) != 0], y[index % (k + 2) != 0]) for k in range(n)]
 
 
 def without_times(history):
@@ -57,40 +57,45 @@ def without_times(history):
     return [{name: value for name, value in row.items() if name not in times} for row in history]
 
 
-def assert_as_alone(estimators, rows, weights=None):
-    together = fitted_together(estimators, rows, weights)
-    for k, (est, other, (X, y)) in enumerate(zip(estimators, together, rows, strict=True)):
+def assert_joint_equals_single(estimators, rows, weights=None):
+    jointly_trained = fit_jointly(estimators, rows, weights)
+    for k, (est, other, (X, y)) in enumerate(zip(estimators, jointly_trained, rows, strict=True)):
         est.set_params(n_threads=1).fit(X, y, sample_weight=None if weights is None else weights[k])
         assert torch.equal(est.module_.param_buffer, other.module_.param_buffer), est
         assert without_times(est.history_) == without_times(other.history_), est
         assert est.n_iter_ == other.n_iter_
         assert est.validation_scores_ == other.validation_scores_
         np.testing.assert_array_equal(est.predict(X), other.predict(X))
-    return together
+    return jointly_trained
 
 
-def pairs(base, candidates, X, y):
-    chosen = [(clone(base).set_params(**params), part) for params in candidates for part in folds(X, y)]
-    return [est for est, _ in chosen], [part for _, part in chosen]
+def candidates_by_folds(base, candidates, X, y):
+    """Return an estimator for each candidate and fold, and the rows of each."""
+    pairs = [(clone(base).set_params(**params), rows) for params in candidates for rows in folds(X, y)]
+    return [est for est, _ in pairs], [rows for _, rows in pairs]
 
 
 @pytest.mark.parametrize("early_stopping", [True, False])
 @pytest.mark.parametrize("data", [CANCER, WINE], ids=["binary", "multiclass"])
-def test_classifiers_become_what_they_become_alone(data, early_stopping):
+def test_jointly_trained_classifiers_equal_single_ones(data, early_stopping):
     base = NeuralClassifier(**SMALL, early_stopping=early_stopping)
-    together = assert_as_alone(*pairs(base, [*CANDIDATES, {"label_smoothing": 0.1}], *data))
+    jointly_trained = assert_joint_equals_single(
+        *candidates_by_folds(base, [*CANDIDATES, {"label_smoothing": 0.1}], *data)
+    )
     if early_stopping:
-        assert len({est.n_iter_ for est in together}) > 1  # some have left before
+        assert len({est.n_iter_ for est in jointly_trained}) > 1  # some stopped before others
 
 
-def test_regressors_become_what_they_become_alone():
-    assert_as_alone(*pairs(NeuralRegressor(**SMALL), CANDIDATES, *DIABETES))
+def test_jointly_trained_regressors_equal_single_ones():
+    assert_joint_equals_single(*candidates_by_folds(NeuralRegressor(**SMALL), CANDIDATES, *DIABETES))
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
-def test_every_activation_is_exact(activation):
+def test_joint_training_is_exact_with_every_activation(activation):
     base = NeuralClassifier(**SMALL, activation=activation)
-    assert_as_alone(*pairs(base, [{}, {"learning_rate_init": 0.02}, {"dropout": 0.5}], *CANCER))
+    assert_joint_equals_single(
+        *candidates_by_folds(base, [{}, {"learning_rate_init": 0.02}, {"dropout": 0.5}], *CANCER)
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,40 +118,46 @@ def test_every_activation_is_exact(activation):
     ids=str,
 )
 @pytest.mark.filterwarnings("ignore:Maximum iterations")
-def test_every_way_to_train_is_exact(params):
+def test_joint_training_is_exact_with_every_setting(params):
     base = NeuralClassifier(**SMALL | params)
     X, y = CANCER
-    assert_as_alone(*pairs(base, [{}, {"learning_rate_init": 0.05}, {"random_state": 1}], X[:200, :8], y[:200]))
+    assert_joint_equals_single(
+        *candidates_by_folds(base, [{}, {"learning_rate_init": 0.05}, {"random_state": 1}], X[:200, :8], y[:200])
+    )
 
 
-def test_metrics_of_regressors_are_in_the_units_of_each():
+def test_the_metrics_of_a_regressor_are_in_the_units_of_its_own_y():
     base = NeuralRegressor(**SMALL, metrics=["rmse", "r2"], scoring=None)
     X, y = DIABETES
     rows = [(X, y), (X, 100 * y), (X[:300], y[:300])]
-    together = assert_as_alone([clone(base) for _ in rows], rows)
-    first, second, _ = (est.history_[-1]["valid_rmse"] for est in together)
+    jointly_trained = assert_joint_equals_single([clone(base) for _ in rows], rows)
+    first, second, _ = (est.history_[-1]["valid_rmse"] for est in jointly_trained)
     assert second > 50 * first
 
 
-def test_weighted_rows_are_each_networks_own():
+def test_each_estimator_has_its_own_row_weights():
     X, y = CANCER
     rng = np.random.default_rng(0)
     rows = folds(X, y, 3)
     base = NeuralClassifier(**SMALL)
     weights = [rng.uniform(0.1, 3, len(part[1])) for part in rows]
-    assert_as_alone([clone(base).set_params(alpha=0.1 * k) for k in range(3)], rows, weights)
+    assert_joint_equals_single([clone(base).set_params(alpha=0.1 * k) for k in range(3)], rows, weights)
     weighted = [clone(base).set_params(class_weight=w) for w in ("balanced", {0: 5.0}, {1: 0.2})]
-    assert_as_alone(weighted, rows)
+    assert_joint_equals_single(weighted, rows)
 
 
-def test_sparse_rows_and_codes_of_categories():
+def test_joint_training_is_exact_with_sparse_rows_and_category_codes():
     X, y = CANCER
-    assert_as_alone(*pairs(NeuralClassifier(**SMALL), [{}, {"dropout": 0.0}], sp.csr_array(X[:, :6]), y))
+    assert_joint_equals_single(
+        *candidates_by_folds(NeuralClassifier(**SMALL), [{}, {"dropout": 0.0}], sp.csr_array(X[:, :6]), y)
+    )
     codes = np.column_stack([X[:, :3], np.random.default_rng(0).integers(0, 20, len(X))])
-    assert_as_alone(*pairs(NeuralClassifier(**SMALL, categorical_features=[3]), [{}, {"alpha": 1.0}], codes, y))
+    assert_joint_equals_single(
+        *candidates_by_folds(NeuralClassifier(**SMALL, categorical_features=[3]), [{}, {"alpha": 1.0}], codes, y)
+    )
 
 
-def test_one_that_diverges_leaves_the_others_alone():
+def test_an_estimator_that_diverges_does_not_change_the_others():
     X, y = CANCER
     estimators = [NeuralClassifier(**SMALL, learning_rate_init=rate, scaling=None) for rate in (0.01, 1e30, 0.003)]
     copies, nets, datasets = [clone(est) for est in estimators], [], []
@@ -163,16 +174,16 @@ def test_one_that_diverges_leaves_the_others_alone():
         assert torch.equal(copies[k].module_.param_buffer, estimators[k].fit(X, y).module_.param_buffer)
 
 
-def test_what_has_trained_among_others_can_go_on():
+def test_jointly_trained_estimators_can_be_resumed():
     X, y = CANCER
-    est, other = fitted_together([NeuralClassifier(**SMALL), NeuralClassifier(**SMALL, alpha=0.1)], [(X, y)] * 2)
+    est, other = fit_jointly([NeuralClassifier(**SMALL), NeuralClassifier(**SMALL, alpha=0.1)], [(X, y)] * 2)
     assert len(est.partial_fit(X, y).history_) == len(est.loss_curve_) > len(other.loss_curve_) - 6
     other.set_params(warm_start=True).fit(X, y)
     assert other.score(X, y) > 0.9
 
 
 @pytest.mark.usefixtures("ctrl_c_raises")
-def test_a_user_who_stops_the_training_stops_all(monkeypatch):
+def test_an_interrupt_ends_the_whole_joint_training(monkeypatch):
     from sknn.training.net import TrainingNet
 
     def interrupted(self, *args, **kwargs):
@@ -180,4 +191,4 @@ def test_a_user_who_stops_the_training_stops_all(monkeypatch):
 
     monkeypatch.setattr(TrainingNet, "run_single_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        fitted_together([NeuralClassifier(**SMALL)] * 2, [CANCER] * 2)
+        fit_jointly([NeuralClassifier(**SMALL)] * 2, [CANCER] * 2)

@@ -1,4 +1,4 @@
-"""The training loop: who stops when and with which weights, what decides a result, and how training goes on."""
+"""The training loop: when members stop and with which weights, what the result depends on, and resumed training."""
 
 import math
 import pickle
@@ -18,13 +18,12 @@ from sknn.network.activations import ACTIVATIONS
 from sknn.network.losses import BinaryCrossEntropy
 from sknn.network.mlp import MLP
 from sknn.network.optimizers import Adam, MemberOptions
-from sknn.training.batches import inverse
 from sknn.training.joint import train_jointly
 from sknn.training.net import TrainingNet
 from sknn.training.plan import Plan, TrainingSet
 from sknn.training.table import Table
 from sknn.utils.random import member_generator
-from tests.common import Witness
+from tests.common import WeightRecorder, quietly
 
 X, Y = make_classification(120, 6, flip_y=0.3, random_state=0)
 X_VAL, Y_VAL = make_classification(70, 6, flip_y=0.3, random_state=1)
@@ -42,13 +41,6 @@ PLAIN = SMALL | {"ensemble_size": 1, "dropout": 0.0, "early_stopping": False}
 CONSTANT = {"learning_rate": "constant", "solver": "adam"}
 
 
-def quietly(fit, *args, **kwargs):
-    """Without the warning that an open-ended schedule earns."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return fit(*args, **kwargs)
-
-
 def fitted(X=X, y=Y, cls=NeuralClassifier, fit=None, **params):
     return quietly(cls(**params).fit, X, y, **fit or {})
 
@@ -57,14 +49,15 @@ def param_buffer(est):
     return est.module_.param_buffer.detach()
 
 
-def watched(**params):
-    witness = Witness()
-    est = fitted(**params, callbacks=[witness])
-    return est, witness.seen.data, witness.seen.weights
+def fit_and_record(**params):
+    """Return the fitted estimator, the data of its training, and the weights at the start and after each epoch."""
+    recorder = WeightRecorder()
+    est = fitted(**params, callbacks=[recorder])
+    return est, recorder.recorded.data, recorder.recorded.weights
 
 
 def member_log_loss(est, m, data, rows):
-    """Of a member's final weights on some rows, by numpy: SiLU between linear layers."""
+    """Return the log loss of a member's final weights on some rows, by numpy: SiLU between linear layers."""
     network, x = est.module_, data.table.numeric[rows].numpy()
     for weight, bias in network.linears():
         z = x @ network.view(param_buffer(est), weight)[m].numpy() + network.view(param_buffer(est), bias)[m].numpy()
@@ -72,8 +65,8 @@ def member_log_loss(est, m, data, rows):
     return log_loss(data.table.target[rows, 0], 1 / (1 + np.exp(-z[:, 0])))
 
 
-def stops_after(losses, tol, patience):
-    """scikit-learn's rule (`_update_no_improvement_count`): the epoch after which it stops, or the last."""
+def sklearn_stopping_epoch(losses, tol, patience):
+    """Return the last epoch by the rule of scikit-learn's `_update_no_improvement_count`."""
     best, epochs_without_improvement = np.inf, 0
     for epoch, loss in enumerate(losses, 1):
         epochs_without_improvement = epochs_without_improvement + 1 if loss > best - tol else 0
@@ -87,16 +80,16 @@ def stops_after(losses, tol, patience):
 
 
 @pytest.mark.parametrize(("tol", "patience"), [(1e-4, 3), (0.01, 2), (0.0, 1)])
-def test_each_member_stops_by_scikit_learns_rule(tol, patience):
+def test_each_member_stops_by_the_rule_of_scikit_learn(tol, patience):
     est = fitted(**NOISY | {"tol": tol, "n_iter_no_change": patience})
     curves = np.array([row["member_valid_loss"] for row in est.history_]).T
-    expected = [stops_after(curve, tol, patience) for curve in curves]
+    expected = [sklearn_stopping_epoch(curve, tol, patience) for curve in curves]
     assert est.net_.epochs_ == expected
     assert est.n_iter_ == max(expected) == len(est.history_)
     assert len(set(expected)) > 1
 
 
-def test_a_stopped_member_keeps_its_last_value_in_the_curves():
+def test_a_stopped_member_repeats_its_last_value_in_the_curves():
     est = fitted(**NOISY)
     curves = np.array([row["member_valid_loss"] for row in est.history_]).T
     for curve, epochs in zip(curves, est.net_.epochs_, strict=True):
@@ -104,16 +97,16 @@ def test_a_stopped_member_keeps_its_last_value_in_the_curves():
     np.testing.assert_allclose([row["valid_loss"] for row in est.history_], curves.mean(0))
 
 
-def test_each_member_gets_back_the_weights_of_its_best_epoch():
-    est, data, _ = watched(**NOISY)
+def test_the_weights_of_each_members_best_epoch_are_restored():
+    est, data, _ = fit_and_record(**NOISY)
     curves = np.array([row["member_valid_loss"] for row in est.history_]).T
     losses = [member_log_loss(est, m, data, rows) for m, rows in enumerate(data.valid_rows)]
     np.testing.assert_allclose(losses, curves.min(1), rtol=1e-4)
     assert (curves.min(1) < curves[:, -1]).any()
 
 
-def test_members_hold_out_rows_of_their_own_stratified_by_class():
-    _, data, _ = watched(**NOISY)
+def test_each_member_holds_out_other_rows_stratified_by_class():
+    _, data, _ = fit_and_record(**NOISY)
     held = [frozenset(rows.tolist()) for rows in data.valid_rows]
     assert len(set(held)) == 5
     for train, valid in zip(data.train_rows, held, strict=True):
@@ -122,8 +115,8 @@ def test_members_hold_out_rows_of_their_own_stratified_by_class():
         assert abs(np.mean(Y[list(valid)]) - Y.mean()) < 1 / 18
 
 
-def test_given_validation_rows_are_watched_and_no_row_is_held_out():
-    est, data, _ = watched(**NOISY | {"ensemble_size": 1}, fit={"X_val": X_VAL, "y_val": Y_VAL})
+def test_with_x_val_early_stopping_watches_it_and_no_row_is_held_out():
+    est, data, _ = fit_and_record(**NOISY | {"ensemble_size": 1}, fit={"X_val": X_VAL, "y_val": Y_VAL})
     losses = [row["valid_loss"] for row in est.history_]
     assert log_loss(Y_VAL, est.predict_proba(X_VAL)) == pytest.approx(min(losses), rel=1e-4)
     assert min(losses) < losses[-1]
@@ -131,13 +124,13 @@ def test_given_validation_rows_are_watched_and_no_row_is_held_out():
     assert est.t_ == 120 * est.n_iter_
 
 
-def test_given_validation_rows_restore_the_best_epoch_without_early_stopping():
+def test_with_x_val_the_best_epoch_is_restored_without_early_stopping_too():
     est = fitted(**NOISY | {"ensemble_size": 1, "early_stopping": False}, fit={"X_val": X_VAL, "y_val": Y_VAL})
     losses = [row["valid_loss"] for row in est.history_]
     assert log_loss(Y_VAL, est.predict_proba(X_VAL)) == pytest.approx(min(losses), rel=1e-4)
 
 
-def test_weights_of_given_validation_rows_count():
+def test_sample_weight_val_counts_in_the_validation_loss():
     weight = np.random.default_rng(0).uniform(0.1, 3, 70)
     est = fitted(**NOISY | {"ensemble_size": 1}, fit={"X_val": X_VAL, "y_val": Y_VAL, "sample_weight_val": weight})
     best = min(row["valid_loss"] for row in est.history_)
@@ -146,7 +139,9 @@ def test_weights_of_given_validation_rows_count():
 
 
 def test_without_early_stopping_the_last_weights_are_kept():
-    est, _, weights = watched(**PLAIN | CONSTANT | {"learning_rate_init": 0.3, "max_iter": 12, "n_iter_no_change": 100})
+    est, _, weights = fit_and_record(
+        **PLAIN | CONSTANT | {"learning_rate_init": 0.3, "max_iter": 12, "n_iter_no_change": 100}
+    )
     losses = est.loss_curve_
     assert torch.equal(param_buffer(est), weights[-1])
     assert min(losses) < losses[-1]
@@ -155,22 +150,22 @@ def test_without_early_stopping_the_last_weights_are_kept():
 def test_without_early_stopping_the_training_loss_is_watched():
     est = fitted(**NOISY | {"early_stopping": False, "learning_rate_init": 0.2})
     curves = np.array([row["member_train_loss"] for row in est.history_]).T
-    assert est.net_.epochs_ == [stops_after(curve, 1e-4, 3) for curve in curves]
+    assert est.net_.epochs_ == [sklearn_stopping_epoch(curve, 1e-4, 3) for curve in curves]
     assert min(est.net_.epochs_) < 60
 
 
 @pytest.mark.parametrize("patience", [1, 4])
-def test_a_tolerance_that_nothing_meets_stops_as_in_scikit_learn(patience):
+def test_with_an_unreachable_tolerance_training_stops_as_in_scikit_learn(patience):
     settings = {"tol": 1e6, "n_iter_no_change": patience, "max_iter": 50, "random_state": 0}
-    theirs = MLPClassifier((10,), **settings).fit(X, Y)
-    assert fitted(**PLAIN | CONSTANT | settings).n_iter_ == theirs.n_iter_ == patience + 2
+    mlp = MLPClassifier((10,), **settings).fit(X, Y)
+    assert fitted(**PLAIN | CONSTANT | settings).n_iter_ == mlp.n_iter_ == patience + 2
 
 
-def test_an_infinite_patience_never_stops():
+def test_with_infinite_n_iter_no_change_training_never_stops_early():
     assert fitted(**PLAIN | {"tol": 1e6, "n_iter_no_change": np.inf, "max_iter": 30}).n_iter_ == 30
 
 
-def test_reaching_max_iter_is_worth_a_warning_for_open_ended_schedules_only():
+def test_reaching_max_iter_warns_only_if_the_schedule_has_no_end():
     with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(max_iter=6\) reached"):
         NeuralClassifier(**PLAIN | CONSTANT).fit(X, Y)
     with warnings.catch_warnings():
@@ -179,72 +174,67 @@ def test_reaching_max_iter_is_worth_a_warning_for_open_ended_schedules_only():
         assert NeuralClassifier(**PLAIN, learning_rate="one_cycle").fit(X, Y).n_iter_ == 6
 
 
-# --- A member does not depend on its company ------------------------------------------------------------------------
+# --- Joint training gives each member the result of a single one ------------------------------------------------------
 
 SETTINGS = [
     {"dropout": 0.0, "batch_size": 32},
     {"dropout": 0.3, "batch_size": 17, "hidden_layer_sizes": (9, 5)},
-    {"dropout": 0.2, "batch_size": 101, "early_stopping": False},  # a last batch of 19 rows
-    {"batch_size": 119, "early_stopping": False},  # and of one
+    {"dropout": 0.2, "batch_size": 101, "early_stopping": False},  # the last batch has 19 rows
+    {"batch_size": 119, "early_stopping": False},  # the last batch has one row
     {"batch_size": 33, "solver": "sgd", "alpha": 0.01, "n_iter_no_change": 1, "learning_rate_init": 0.05},
     {"batch_size": 33, "batch_norm": True, "numeric_embedding": "periodic"},
 ]
 
 
-def assert_independent_of_company(cls=NeuralClassifier, y=Y, fit=None, **params):
-    alone = fitted(X, y, cls, fit, **SMALL | params | {"ensemble_size": 1})
-    together = fitted(X, y, cls, fit, **SMALL | params | {"ensemble_size": 5})
-    epochs = alone.n_iter_
-    assert together.net_.epochs_[0] == epochs
-    assert torch.equal(param_buffer(together)[0], param_buffer(alone)[0])
+def assert_joint_equals_single(cls=NeuralClassifier, y=Y, fit=None, **params):
+    single = fitted(X, y, cls, fit, **SMALL | params | {"ensemble_size": 1})
+    joint = fitted(X, y, cls, fit, **SMALL | params | {"ensemble_size": 5})
+    epochs = single.n_iter_
+    assert joint.net_.epochs_[0] == epochs
+    assert torch.equal(param_buffer(joint)[0], param_buffer(single)[0])
     for name in ("train_loss", "valid_loss"):
-        ours = [row[f"member_{name}"][0] for row in together.history_ if name in row]
-        assert ours[:epochs] == [row[name] for row in alone.history_ if name in row]
-    return together
+        first_member = [row[f"member_{name}"][0] for row in joint.history_ if name in row]
+        assert first_member[:epochs] == [row[name] for row in single.history_ if name in row]
+    return joint
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_a_member_gets_the_same_bits_alone_and_in_company(activation, n_threads):
+def test_a_jointly_trained_member_equals_a_single_one_to_the_last_bit(activation, n_threads):
     for params in SETTINGS:
-        assert_independent_of_company(activation=activation, n_threads=n_threads, max_iter=3, **params)
+        assert_joint_equals_single(activation=activation, n_threads=n_threads, max_iter=3, **params)
 
 
-def test_a_member_gets_the_same_bits_while_others_leave():
-    together = assert_independent_of_company(**NOISY | {"n_iter_no_change": 1, "ensemble_size": 5})
-    assert len(set(together.net_.epochs_)) > 1
+def test_a_member_equals_a_single_one_if_others_stop_earlier():
+    joint = assert_joint_equals_single(**NOISY | {"n_iter_no_change": 1, "ensemble_size": 5})
+    assert len(set(joint.net_.epochs_)) > 1
 
 
-def test_a_member_gets_the_same_bits_with_weights():
+def test_a_member_equals_a_single_one_with_sample_and_class_weights():
     weight = np.random.default_rng(0).uniform(0.1, 3, 120)
-    assert_independent_of_company(fit={"sample_weight": weight}, class_weight="balanced", label_smoothing=0.1)
+    assert_joint_equals_single(fit={"sample_weight": weight}, class_weight="balanced", label_smoothing=0.1)
 
 
-def test_batches_whose_rows_all_weigh_nothing_add_nothing_to_the_gradient():
+def test_batches_whose_rows_all_have_weight_0_add_nothing_to_the_gradient():
     plain = {"solver": "sgd", "momentum": 0.0, "nesterovs_momentum": False, "learning_rate": "constant", "alpha": 1.0}
     common = PLAIN | plain | {"batch_size": 30, "shuffle": False, "scaling": None, "class_weight": {0: 0.0, 1: 1.0}}
-    y = np.repeat([0, 1], 60)  # in order: batches that do not count, before those that do
-    after_two, after_one = fitted(X, y, **common), fitted(X[30:], y[30:], **common)
-    assert math.isfinite(after_two.loss_)
-    torch.testing.assert_close(param_buffer(after_two), param_buffer(after_one))
-
-
-@pytest.mark.parametrize("weight", [0.0, 1e-40, 1e-3])
-def test_the_inverse_of_a_batchs_weight_is_finite(weight):
-    assert inverse(torch.tensor([weight]))[0] == pytest.approx(0 if weight == 0 else 1 / max(weight, 2**-126))
+    y = np.repeat([0, 1], 60)  # the first two batches have weight 0
+    two_batches, one_batch = fitted(X, y, **common), fitted(X[30:], y[30:], **common)
+    assert math.isfinite(two_batches.loss_)
+    torch.testing.assert_close(param_buffer(two_batches), param_buffer(one_batch))
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_a_wide_member_gets_the_same_bits_where_threads_share_the_work(n_threads):
-    assert_independent_of_company(
+def test_a_wide_member_equals_a_single_one_with_several_threads(n_threads):
+    assert_joint_equals_single(
         hidden_layer_sizes=(256, 128), batch_size=100, n_threads=n_threads, max_iter=2, early_stopping=False
     )
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma"])
-def test_a_member_of_a_regressor_gets_the_same_bits(loss):
+def test_a_member_of_a_regressor_equals_a_single_one(loss):
     y = np.exp(make_regression(120, 6, random_state=0)[1] / 200)
-    assert_independent_of_company(NeuralRegressor, y, loss=loss, batch_size=33)
+    assert_joint_equals_single(NeuralRegressor, y, loss=loss, batch_size=33)
 
 
 def test_members_differ():
@@ -256,11 +246,11 @@ def test_members_differ():
 # --- Members with different numbers of rows ---------------------------------------------------------------------------
 
 
-def trained(train_rows, members, shuffle=True, weight=None, rates=None, **plan):
-    """A net of these members, trained on the first so many rows each; the final weights by member."""
-    numbers = torch.from_numpy(X).float()
+def train_members(train_rows, members, shuffle=True, weight=None, rates=None, **plan):
+    """Train these members, each on its first `train_rows` rows; return the net and the final weights by member."""
+    numeric = torch.from_numpy(X).float()
     weight = None if weight is None else torch.from_numpy(weight).float()
-    table = Table(numbers, None, torch.from_numpy(Y).float()[:, None], weight)
+    table = Table(numeric, None, torch.from_numpy(Y).float()[:, None], weight)
     seeds, n = [(7, m) for m in members], len(members)
     network = MLP(n, n_numeric=6, n_outputs=1, hidden=(9, 5), activation="silu", dropout=(0.2, 0.0))
     network.reset([member_generator(*seed, "weights", torch.device("cpu")) for seed in seeds])
@@ -277,43 +267,43 @@ def trained(train_rows, members, shuffle=True, weight=None, rates=None, **plan):
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "invscaling"])
 @pytest.mark.parametrize("sizes", [(100, 97, 97, 64, 33, 20), (96, 64, 64, 32, 1), (100, 99, 98, 97)])
-def test_members_with_different_numbers_of_rows_train_as_they_would_alone(sizes, schedule):
+def test_members_with_different_numbers_of_rows_equal_single_ones(sizes, schedule):
     weight = np.random.default_rng(0).uniform(0.5, 2, 120)
-    net, together = trained(sizes, range(len(sizes)), schedule=schedule, weight=weight)
+    net, joint = train_members(sizes, range(len(sizes)), schedule=schedule, weight=weight)
     for m, size in enumerate(sizes):
-        alone_net, alone = trained([size], [m], schedule=schedule, weight=weight)
-        assert torch.equal(together[m], alone[0])
-        assert net.rows_seen_[m] == alone_net.rows_seen_[0] == 4 * size
+        single_net, single = train_members([size], [m], schedule=schedule, weight=weight)
+        assert torch.equal(joint[m], single[0])
+        assert net.rows_seen_[m] == single_net.rows_seen_[0] == 4 * size
         assert net.history[-1, "valid_loss"] > 0
 
 
-def test_members_with_different_numbers_of_rows_may_leave():
+def test_members_with_different_numbers_of_rows_may_stop_at_different_epochs():
     sizes, plan = (100, 80, 80, 47), {"n_iter_no_change": 1, "restore_best": True, "max_iter": 40, "tol": 1e-3}
-    net, together = trained(sizes, range(4), **plan)
+    net, joint = train_members(sizes, range(4), **plan)
     assert len(set(net.epochs_)) > 1
     for m, size in enumerate(sizes):
-        alone_net, alone = trained([size], [m], **plan)
-        assert alone_net.epochs_ == [net.epochs_[m]]
-        assert torch.equal(together[m], alone[0])
+        single_net, single = train_members([size], [m], **plan)
+        assert single_net.epochs_ == [net.epochs_[m]]
+        assert torch.equal(joint[m], single[0])
 
 
 def test_a_member_that_diverges_does_not_disturb_the_others():
-    net, survivors = trained([100, 100, 90], [0, 1, 2], rates=[0.01, 1e30, 0.01])
+    net, survivors = train_members([100, 100, 90], [0, 1, 2], rates=[0.01, 1e30, 0.01])
     assert net.diverged_members_ == {1: 1}
     assert net.failed_members_ == [1]
-    assert torch.equal(survivors[0], trained([100], [0])[1][0])
+    assert torch.equal(survivors[0], train_members([100], [0])[1][0])
     assert survivors[1].isnan().all()
-    assert torch.equal(survivors[2], trained([90], [2])[1][0])
+    assert torch.equal(survivors[2], train_members([90], [2])[1][0])
 
 
-# --- Rows, dropout, random streams ------------------------------------------------------------------------------------
+# --- Clipping, rows, dropout, random generators -----------------------------------------------------------------------
 
 
-def test_clipping_keeps_the_bits_of_members_in_company():
-    """Also beside members whose gradients are not clipped, or diverge."""
+def test_with_clipping_joint_training_equals_single_training():
+    """Some gradients are clipped, some are not, and some diverge."""
     settings = SMALL | {"ensemble_size": 1, "solver": "sgd", "learning_rate": "constant", "early_stopping": False}
     grid = [(0.5, 0.1), (None, 0.01), (1e-3, 5.0), (2.0, 0.1)]
-    alone = [
+    single = [
         fitted(**settings | {"max_grad_norm": max_norm, "learning_rate_init": rate, "alpha": 0.1}).loss_curve_
         for max_norm, rate in grid
     ]
@@ -323,7 +313,7 @@ def test_clipping_keeps_the_bits_of_members_in_company():
     ]
     prepared = [est._prepare(*est._encode_all(X, Y)) for est in estimators]
     train_jointly([net for net, _ in prepared], [data for _, data in prepared])
-    assert [[row["train_loss"] for row in net.history] for net, _ in prepared] == alone
+    assert [[row["train_loss"] for row in net.history] for net, _ in prepared] == single
 
 
 def test_the_gradient_norm_is_recorded_before_it_is_clipped():
@@ -335,19 +325,19 @@ def test_the_gradient_norm_is_recorded_before_it_is_clipped():
 
 
 def test_without_shuffling_batches_are_taken_in_row_order():
-    """Against a loop written out with autograd and torch's own SGD."""
+    """The reference is a loop with autograd and torch's SGD."""
     params = PLAIN | {"shuffle": False, "precision": "float64", "solver": "sgd", "momentum": 0.0, "activation": "tanh"}
     params |= {"learning_rate": "constant", "learning_rate_init": 0.1, "n_iter_no_change": 1000}
-    est, data, weights = watched(**params)
+    est, data, weights = fit_and_record(**params)
     network = est.module_
     tensors = [network.view(weights[0], entry)[0].clone() for pair in network.linears() for entry in pair]
     for tensor in tensors:
         tensor.requires_grad_()
     solver = torch.optim.SGD(tensors, lr=0.1)
-    numbers, target = data.table.numeric, data.table.target
+    numeric, target = data.table.numeric, data.table.target
     for _ in range(6):
         for start in range(0, 120, 32):
-            x, y = numbers[start : start + 32], target[start : start + 32]
+            x, y = numeric[start : start + 32], target[start : start + 32]
             z = torch.tanh(x @ tensors[0] + tensors[1]) @ tensors[2] + tensors[3]
             solver.zero_grad()
             torch.nn.functional.binary_cross_entropy_with_logits(z, y).backward()
@@ -361,25 +351,25 @@ def test_shuffling_changes_the_result():
     assert not torch.equal(param_buffer(fitted(**PLAIN, shuffle=False)), param_buffer(fitted(**PLAIN, shuffle=True)))
 
 
-def test_dropout_changes_training_and_leaves_prediction_alone():
-    est, data, _ = watched(**PLAIN | {"dropout": 0.5})
+def test_dropout_changes_training_but_not_prediction():
+    est, data, _ = fit_and_record(**PLAIN | {"dropout": 0.5})
     assert not torch.equal(param_buffer(est), param_buffer(fitted(**PLAIN)))
     np.testing.assert_array_equal(est.predict_proba(X), est.predict_proba(X))
     rows = torch.arange(120)
     assert log_loss(Y, est.predict_proba(X)) == pytest.approx(member_log_loss(est, 0, data, rows), rel=1e-5)
 
 
-def test_a_random_state_gives_identical_weights_whatever_the_global_generators():
+def test_a_random_state_gives_the_same_weights_for_any_state_of_the_global_generators():
     first = fitted(**NOISY)
     torch.manual_seed(123)
     np.random.seed(123)
-    again = fitted(**NOISY)
-    assert torch.equal(param_buffer(first), param_buffer(again))
+    second = fitted(**NOISY)
+    assert torch.equal(param_buffer(first), param_buffer(second))
     assert not torch.equal(param_buffer(first), param_buffer(fitted(**NOISY | {"random_state": 1})))
 
 
 @pytest.mark.parametrize("params", [{}, {"solver": "lbfgs"}, {"solver": torch.optim.RMSprop}, {"n_threads": 2}])
-def test_a_fit_leaves_the_process_as_it_was(params):
+def test_a_fit_does_not_change_the_settings_of_the_process(params):
     def state():
         numpy_state = np.random.get_state()[1].tolist()
         return torch.get_rng_state().tolist(), numpy_state, torch.get_num_threads(), torch.get_default_dtype()
@@ -391,14 +381,14 @@ def test_a_fit_leaves_the_process_as_it_was(params):
     assert torch.is_grad_enabled()
 
 
-def test_a_failed_fit_restores_the_threads():
+def test_a_failed_fit_restores_the_number_of_threads():
     before = torch.get_num_threads()
     with pytest.raises(ValueError, match="NaN or infinite"):
         NeuralClassifier(**PLAIN | {"n_threads": before + 1}, loss=NanAfter(0)).fit(X, Y)
     assert torch.get_num_threads() == before
 
 
-def test_a_random_state_instance_moves_on_from_fit_to_fit():
+def test_a_random_state_instance_gives_each_fit_another_seed():
     one, other = np.random.RandomState(0), np.random.RandomState(0)
     est = NeuralClassifier(**PLAIN | {"random_state": one})
     first, second = param_buffer(est.fit(X, Y)).clone(), param_buffer(est.fit(X, Y)).clone()
@@ -421,7 +411,7 @@ def rates(**params):
     return [row["learning_rate"] for row in fitted(**params).history_]
 
 
-def test_a_cosine_schedule_is_that_of_torch():
+def test_the_cosine_schedule_equals_that_of_torch():
     solver = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(solver, T_max=40)
     expected = []
@@ -434,54 +424,55 @@ def test_a_cosine_schedule_is_that_of_torch():
     assert est.net_.optimizer_.param_groups[0]["lr"] == pytest.approx(expected[-1])
 
 
-def test_one_cycle_rises_and_falls():
-    """arXiv 1708.07120 with the numbers of torch's OneCycleLR."""
+def test_the_one_cycle_rate_rises_and_falls():
+    """arXiv 1708.07120 with the constants of torch's OneCycleLR."""
     share = np.arange(10) / 10
 
-    def between(start, stop, t):
+    def half_cosine(start, stop, t):
         return stop + (start - stop) * (1 + math.cos(math.pi * t)) / 2
 
     expected = [
-        between(0.01 / 25, 0.01, t / 0.3) if t < 0.3 else between(0.01, 0.01 / 25 / 1e4, (t - 0.3) / 0.7) for t in share
+        half_cosine(0.01 / 25, 0.01, t / 0.3) if t < 0.3 else half_cosine(0.01, 0.01 / 25 / 1e4, (t - 0.3) / 0.7)
+        for t in share
     ]
     assert rates(learning_rate="one_cycle") == pytest.approx(expected)
 
 
-def test_a_constant_rate_stays():
+def test_a_constant_rate_does_not_change():
     assert rates(learning_rate="constant") == [0.01] * 10
 
 
 @pytest.mark.parametrize("power_t", [0.5, 0.2])
-def test_invscaling_is_that_of_scikit_learn(power_t):
+def test_the_invscaling_schedule_equals_that_of_scikit_learn(power_t):
     settings = {"solver": "sgd", "learning_rate": "invscaling", "power_t": power_t}
     settings |= {"learning_rate_init": 0.01, "max_iter": 10}
-    ours = rates(**settings, n_iter_no_change=100)
-    assert ours == pytest.approx([0.01] + [0.01 / (120 * k + 1) ** power_t for k in range(1, 10)])
-    theirs = quietly(MLPClassifier((10,), batch_size=30, **settings).fit, X, Y)
-    assert 0.01 / (120 * 10 + 1) ** power_t == pytest.approx(theirs._optimizer.learning_rate)
+    actual = rates(**settings, n_iter_no_change=100)
+    assert actual == pytest.approx([0.01] + [0.01 / (120 * k + 1) ** power_t for k in range(1, 10)])
+    mlp = quietly(MLPClassifier((10,), batch_size=30, **settings).fit, X, Y)
+    assert 0.01 / (120 * 10 + 1) ** power_t == pytest.approx(mlp._optimizer.learning_rate)
 
 
-def test_adaptive_divides_and_stops_as_in_scikit_learn():
+def test_the_adaptive_schedule_divides_the_rate_and_stops_as_in_scikit_learn():
     settings = {"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 1e-3, "max_iter": 200}
     settings |= {"tol": 1e6, "n_iter_no_change": 2, "batch_size": 30}
-    theirs = MLPClassifier((10,), **settings).fit(X, Y)
+    mlp = MLPClassifier((10,), **settings).fit(X, Y)
     est = fitted(**PLAIN | settings)
-    assert est.n_iter_ == theirs.n_iter_
+    assert est.n_iter_ == mlp.n_iter_
     assert sorted({row["learning_rate"] for row in est.history_}, reverse=True) == pytest.approx(
         [1e-3 / 5**k for k in range(6)]
     )
 
 
-def test_reduce_on_plateau_divides_by_ten():
-    ours = rates(learning_rate="reduce_on_plateau", tol=1e6, n_iter_no_change=2, max_iter=11)
-    assert ours == pytest.approx([0.01] * 4 + [0.001] * 3 + [0.0001] * 3 + [0.00001])
+def test_reduce_on_plateau_divides_the_rate_by_ten():
+    actual = rates(learning_rate="reduce_on_plateau", tol=1e6, n_iter_no_change=2, max_iter=11)
+    assert actual == pytest.approx([0.01] * 4 + [0.001] * 3 + [0.0001] * 3 + [0.00001])
 
 
 # --- A loss that becomes NaN ------------------------------------------------------------------------------------------
 
 
 class NanAfter:
-    """A log loss that is NaN after so many evaluations."""
+    """A log loss that is NaN after a number of evaluations."""
 
     def __init__(self, calls):
         self.left = calls
@@ -492,19 +483,19 @@ class NanAfter:
         return values * math.nan if self.left < 0 else values
 
 
-def test_a_loss_that_is_nan_from_the_start_is_an_error_with_advice():
+def test_a_loss_that_is_nan_from_the_start_raises_an_error_with_advice():
     with pytest.raises(ValueError, match=r"became NaN or infinite in epoch 1\. Try a smaller learning_rate_init"):
         NeuralClassifier(**PLAIN, loss=NanAfter(0)).fit(X, Y)
 
 
-def test_a_huge_learning_rate_is_an_error_with_advice():
+def test_a_huge_learning_rate_raises_an_error_with_advice():
     X, y = make_regression(120, 6, random_state=0)
     with pytest.raises(ValueError, match=r"became NaN or infinite in epoch 1\. Try a smaller learning_rate_init"):
         NeuralRegressor(**PLAIN, solver="sgd", activation="relu", learning_rate_init=1e20).fit(X, y)
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
-def test_a_loss_that_becomes_nan_later_keeps_the_best_weights(early_stopping):
+def test_if_the_loss_becomes_nan_later_the_best_weights_are_kept(early_stopping):
     calls = 0
 
     def count(z, y):
@@ -514,24 +505,24 @@ def test_a_loss_that_becomes_nan_later_keeps_the_best_weights(early_stopping):
 
     params = PLAIN | {"early_stopping": early_stopping}
     NeuralClassifier(**params | {"max_iter": 1}, loss=count).fit(X, Y)
-    witness = Witness()
-    est = NeuralClassifier(**params, loss=NanAfter(3 * calls + 1), callbacks=[witness])
+    recorder = WeightRecorder()
+    est = NeuralClassifier(**params, loss=NanAfter(3 * calls + 1), callbacks=[recorder])
     with pytest.warns(UserWarning, match=r"in epoch 4\. .* The weights of the best epoch before are kept\."):
         est.fit(X, Y)
-    watched_losses = [row["valid_loss" if early_stopping else "train_loss"] for row in est.history_[:3]]
-    best = 1 + int(np.argmin(watched_losses))
-    assert torch.equal(param_buffer(est), witness.seen.weights[best])
+    losses = [row["valid_loss" if early_stopping else "train_loss"] for row in est.history_[:3]]
+    best = 1 + int(np.argmin(losses))
+    assert torch.equal(param_buffer(est), recorder.recorded.weights[best])
     assert np.isfinite(est.predict_proba(X)).all()
     assert est.n_iter_ == 4
 
 
-# --- Training on ------------------------------------------------------------------------------------------------------
+# --- Resumed training -------------------------------------------------------------------------------------------------
 
 STEADY = PLAIN | CONSTANT | {"shuffle": False, "n_iter_no_change": 1000}
 
 
-def test_partial_fits_are_one_fit():
-    """With the rows in their order and a constant rate, nothing tells them apart."""
+def test_calls_of_partial_fit_equal_one_fit():
+    """This holds without shuffling and with a constant learning rate."""
     whole = fitted(**STEADY)
     parts = NeuralClassifier(**STEADY)
     for _ in range(6):
@@ -542,7 +533,7 @@ def test_partial_fits_are_one_fit():
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd", torch.optim.RMSprop])
-def test_partial_fits_go_on_after_unpickling(solver):
+def test_partial_fit_resumes_after_unpickling(solver):
     whole, parts = fitted(**STEADY | {"solver": solver}), NeuralClassifier(**STEADY | {"solver": solver})
     for _ in range(6):
         parts.partial_fit(X, Y, classes=[0, 1])
@@ -551,8 +542,8 @@ def test_partial_fits_go_on_after_unpickling(solver):
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "one_cycle"])
-def test_a_schedule_that_ends_is_constant_under_partial_fit(schedule):
-    """Rows that come bit by bit have no known end."""
+def test_in_partial_fit_a_schedule_with_an_end_is_constant(schedule):
+    """The number of calls is not known."""
     est = NeuralClassifier(**PLAIN | {"max_iter": 3, "learning_rate": schedule, "learning_rate_init": 0.01})
     for _ in range(8):
         before = None if not hasattr(est, "net_") else param_buffer(est).clone()
@@ -562,37 +553,37 @@ def test_a_schedule_that_ends_is_constant_under_partial_fit(schedule):
 
 
 @pytest.mark.slow
-def test_two_hundred_calls_of_partial_fit_get_where_fit_gets():
-    """With the defaults, of new rows each time."""
+def test_two_hundred_calls_of_partial_fit_reach_the_loss_of_fit():
+    """The parameters are the defaults, and each call gets new rows."""
     X, y = make_classification(45_000, 8, n_informative=6, flip_y=0.1, random_state=0)
     new, labels = X[40_000:], y[40_000:]
     est, losses = NeuralClassifier(random_state=0), []
     for rows in np.array_split(np.arange(40_000), 200):
         est.partial_fit(X[rows], y[rows], classes=[0, 1])
         losses.append(log_loss(labels, est.predict_proba(new)))
-    of_fit = log_loss(labels, NeuralClassifier(random_state=0).fit(X[:1000], y[:1000]).predict_proba(new))
-    assert np.mean(losses[-20:]) < of_fit + 0.01
-    assert np.mean(losses[-20:]) < np.mean(losses[40:60]) - 0.01  # it goes on learning after `max_iter` calls
+    fit_loss = log_loss(labels, NeuralClassifier(random_state=0).fit(X[:1000], y[:1000]).predict_proba(new))
+    assert np.mean(losses[-20:]) < fit_loss + 0.01
+    assert np.mean(losses[-20:]) < np.mean(losses[40:60]) - 0.01  # it still improves after `max_iter` calls
 
 
-def test_partial_fit_never_holds_rows_out():
+def test_partial_fit_holds_no_rows_out():
     est = NeuralClassifier(**SMALL, early_stopping=True).partial_fit(X, Y, classes=[0, 1])
     assert est.t_ == 120
     assert "valid_loss" not in est.history_[-1]
 
 
-def test_warm_start_goes_on_from_the_weights_there_are():
-    witness = Witness()
-    est = NeuralClassifier(**PLAIN, warm_start=True, callbacks=[witness]).fit(X, Y)
+def test_warm_start_resumes_from_the_fitted_weights():
+    recorder = WeightRecorder()
+    est = NeuralClassifier(**PLAIN, warm_start=True, callbacks=[recorder]).fit(X, Y)
     end = param_buffer(est).clone()
     est.fit(X, Y)
-    assert torch.equal(witness.seen.weights[0], end)
+    assert torch.equal(recorder.recorded.weights[0], end)
     assert not torch.equal(param_buffer(est), end)
     assert len(est.loss_curve_) == 12
     assert (est.n_iter_, est.t_) == (6, 12 * 120)
 
 
-def test_without_warm_start_a_second_fit_is_the_first():
+def test_without_warm_start_a_second_fit_equals_the_first():
     est = NeuralClassifier(**PLAIN).fit(X, Y)
     first = param_buffer(est).clone()
     assert torch.equal(param_buffer(est.fit(X, Y)), first)
@@ -600,7 +591,7 @@ def test_without_warm_start_a_second_fit_is_the_first():
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "then"),
+    ("name", "value", "built_with"),
     [
         ("hidden_layer_sizes", (11,), r"\(10,\)"),
         ("activation", "relu", "'silu'"),
@@ -609,15 +600,15 @@ def test_without_warm_start_a_second_fit_is_the_first():
         ("batch_norm", True, "False"),
     ],
 )
-def test_warm_start_refuses_another_network_by_the_parameters_name(name, value, then):
+def test_warm_start_refuses_another_network_and_names_the_parameter(name, value, built_with):
     est = NeuralClassifier(**PLAIN, warm_start=True).fit(X, Y).set_params(**{name: value})
-    with pytest.raises(ValueError, match=f"^{name}=.*was built with {then}"):
+    with pytest.raises(ValueError, match=f"^{name}=.*was built with {built_with}"):
         est.fit(X, Y)
-    with pytest.raises(ValueError, match=f"^{name}=.*was built with {then}"):
+    with pytest.raises(ValueError, match=f"^{name}=.*was built with {built_with}"):
         est.partial_fit(X, Y)
 
 
-def test_warm_start_refuses_other_columns_and_classes():
+def test_warm_start_refuses_other_columns_and_new_classes():
     est = NeuralClassifier(**PLAIN, warm_start=True).fit(X, Y)
     with pytest.raises(ValueError, match="X has 5 features, but NeuralClassifier is expecting 6"):
         est.fit(X[:, :5], Y)

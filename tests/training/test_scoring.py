@@ -1,4 +1,4 @@
-"""`metrics` and `scoring` of every kind, against scikit-learn on the rows that each member held out."""
+"""`metrics` and `scoring` against scikit-learn's scores of the rows that each member held out."""
 
 import warnings
 
@@ -25,7 +25,7 @@ from sklearn.metrics import (
 )
 
 from sknn import NeuralClassifier, NeuralRegressor
-from tests.common import Witness
+from tests.common import WeightRecorder
 
 N = 120
 SMALL = {
@@ -42,20 +42,21 @@ BINARY = make_classification(N, 6, flip_y=0.3, random_state=0)
 MULTICLASS = make_classification(N, 6, n_informative=4, n_classes=3, flip_y=0.3, random_state=0)
 MULTILABEL = make_multilabel_classification(N, 6, n_classes=3, random_state=0)
 _X, _y = make_regression(N, 6, noise=30, random_state=0)
-SINGLE = _X, 1000 * _y + 5000
+ONE_OUTPUT = _X, 1000 * _y + 5000
 _X, _y = make_regression(N, 6, n_targets=2, noise=30, random_state=0)
-DOUBLE = _X, _y * [10, 1000] + [0, 5000]
-weighted = pytest.mark.parametrize("weight", [None, WEIGHT], ids=["unweighted", "weighted"])
+TWO_OUTPUTS = _X, _y * [10, 1000] + [0, 5000]
+with_and_without_weights = pytest.mark.parametrize("weight", [None, WEIGHT], ids=["unweighted", "weighted"])
 
 
-def watched(cls, data, weight=None, **params):
-    witness = Witness()
-    est = cls(**SMALL | params, callbacks=[witness]).fit(*data, sample_weight=weight)
-    return est, witness.seen.data, witness.seen.weights
+def fit_and_record(cls, data, weight=None, **params):
+    """Return the fitted estimator, the data of its training, and the weights at the start and after each epoch."""
+    recorder = WeightRecorder()
+    est = cls(**SMALL | params, callbacks=[recorder]).fit(*data, sample_weight=weight)
+    return est, recorder.recorded.data, recorder.recorded.weights
 
 
 def outputs(est, param_buffer, data, rows, m):
-    """A member's raw outputs by numpy: SiLU between linear layers."""
+    """Return a member's raw outputs, by numpy: SiLU between linear layers."""
     network, x = est.module_, data.table.numeric[rows].numpy().astype(np.float64)
     for weight, bias in network.linears():
         z = x @ network.view(param_buffer, weight)[m].numpy() + network.view(param_buffer, bias)[m].numpy()
@@ -83,7 +84,7 @@ def weighted_scorer(estimator, X, y, sample_weight=None):
     return fbeta_score(y, estimator.predict(X), beta=2, sample_weight=sample_weight)
 
 
-# kind, a name or scorer, and the same value from labels, probabilities, truth and weights
+# kind of classification, scoring name, and the same score computed from true labels, predicted labels, p and weights
 CLASSIFIER_SCORES = [
     ("binary", "accuracy", lambda y, label, p, w: accuracy_score(y, label, sample_weight=w)),
     ("binary", "roc_auc", lambda y, label, p, w: roc_auc_score(y, p[:, 1], sample_weight=w)),
@@ -101,16 +102,16 @@ CLASSIFIER_SCORES = [
 TABLES = {"binary": BINARY, "multiclass": MULTICLASS, "multilabel": MULTILABEL}
 
 
-def ids(value):
+def scoring_ids(value):
     return value if isinstance(value, str) else ""
 
 
-@weighted
-@pytest.mark.parametrize(("kind", "name", "score"), CLASSIFIER_SCORES, ids=ids)
-def test_a_metric_is_scikit_learns_score_of_the_rows_a_member_held_out(kind, name, score, weight):
+@with_and_without_weights
+@pytest.mark.parametrize(("kind", "name", "score"), CLASSIFIER_SCORES, ids=scoring_ids)
+def test_a_validation_metric_is_scikit_learns_score_of_the_held_out_rows(kind, name, score, weight):
     y = TABLES[kind][1]
-    est, data, flats = watched(NeuralClassifier, TABLES[kind], weight, metrics=[name])
-    for row, param_buffer in zip(est.history_, flats[1:], strict=True):
+    est, data, weights = fit_and_record(NeuralClassifier, TABLES[kind], weight, metrics=[name])
+    for row, param_buffer in zip(est.history_, weights[1:], strict=True):
         expected = []
         for m, rows in enumerate(data.valid_rows):
             p = probabilities(outputs(est, param_buffer, data, rows, m), kind)
@@ -119,20 +120,20 @@ def test_a_metric_is_scikit_learns_score_of_the_rows_a_member_held_out(kind, nam
         assert row[f"valid_{name}"] == pytest.approx(np.mean(expected), rel=1e-4)
 
 
-@weighted
-@pytest.mark.parametrize(("kind", "name", "score"), CLASSIFIER_SCORES, ids=ids)
-def test_on_training_rows_a_metric_comes_from_the_outputs_of_the_steps(kind, name, score, weight):
-    """With one batch and no dropout those are the outputs of the weights before the epoch."""
+@with_and_without_weights
+@pytest.mark.parametrize(("kind", "name", "score"), CLASSIFIER_SCORES, ids=scoring_ids)
+def test_a_training_metric_is_computed_from_the_outputs_of_the_steps(kind, name, score, weight):
+    """With one batch and no dropout, these are the outputs of the weights before the epoch."""
     y, one_step = TABLES[kind][1], {"batch_size": N, "dropout": 0.0}
-    est, data, flats = watched(NeuralClassifier, TABLES[kind], weight, metrics=[name], **one_step)
-    for row, param_buffer in zip(est.history_, flats[:-1], strict=True):
+    est, data, weights = fit_and_record(NeuralClassifier, TABLES[kind], weight, metrics=[name], **one_step)
+    for row, param_buffer in zip(est.history_, weights[:-1], strict=True):
         for m, rows in enumerate(data.train_rows):
             p = probabilities(outputs(est, param_buffer, data, rows, m), kind)
             expected = score(y[rows], labels(p, kind), p, None if weight is None else weight[rows])
             assert row[f"member_train_{name}"][m] == pytest.approx(expected, rel=1e-4)
 
 
-@weighted
+@with_and_without_weights
 @pytest.mark.parametrize(
     ("scoring", "score"),
     [
@@ -148,61 +149,61 @@ def test_on_training_rows_a_metric_comes_from_the_outputs_of_the_steps(kind, nam
     ],
     ids=["None", "table", "name", "callable", "make_scorer", "make_scorer of probabilities"],
 )
-def test_early_stopping_watches_the_score_of_the_rows_a_member_held_out(scoring, score, weight):
+def test_early_stopping_watches_the_score_of_the_held_out_rows(scoring, score, weight):
     y = BINARY[1]
     settings = {"scoring": scoring, "max_iter": 25, "n_iter_no_change": 3, "learning_rate_init": 0.02}
-    est, data, flats = watched(NeuralClassifier, BINARY, weight, **settings | {"ensemble_size": 1})
-    rows, kept = data.valid_rows[0], None if weight is None else weight[data.valid_rows[0]]
+    est, data, weights = fit_and_record(NeuralClassifier, BINARY, weight, **settings | {"ensemble_size": 1})
+    rows, valid_weight = data.valid_rows[0], None if weight is None else weight[data.valid_rows[0]]
     expected = []
-    for param_buffer in flats[1:]:
+    for param_buffer in weights[1:]:
         p = probabilities(outputs(est, param_buffer, data, rows, 0), "binary")
-        expected.append(score(y[rows], p.argmax(1), p, kept))
+        expected.append(score(y[rows], p.argmax(1), p, valid_weight))
     np.testing.assert_allclose(est.validation_scores_, expected, rtol=1e-4)
     assert est.best_validation_score_ == pytest.approx(max(expected), rel=1e-4)
-    # `max` finds the first of the best epochs; scores of few rows tie often.
-    assert torch.equal(est.module_.param_buffer, flats[1 + est.validation_scores_.index(max(est.validation_scores_))])
+    # `index` finds the first of the best epochs; scores of few rows are often equal.
+    assert torch.equal(est.module_.param_buffer, weights[1 + est.validation_scores_.index(max(est.validation_scores_))])
 
 
-def test_labels_that_happen_to_exclude_each_other_are_scored_as_labels_all_the_same():
-    """The exact match of rows with one label each is not the accuracy of the most probable label."""
+def test_multilabel_rows_with_one_label_each_are_scored_as_multilabel():
+    """Their accuracy is that of all labels, and not that of the most probable label."""
     X, y = MULTICLASS
-    labels_of_rows = np.eye(3, dtype=int)[y]
+    indicators = np.eye(3, dtype=int)[y]
     est = NeuralClassifier(**SMALL | {"ensemble_size": 1}, metrics="accuracy", scoring="accuracy")
-    est.fit(X, labels_of_rows, X_val=X[:50], y_val=labels_of_rows[:50])
+    est.fit(X, indicators, X_val=X[:50], y_val=indicators[:50])
     best = int(np.argmax([row["valid_score"] for row in est.history_]))
-    assert est.history_[best]["valid_accuracy"] == pytest.approx(est.score(X[:50], labels_of_rows[:50]))
-    probable = est.predict_proba(X[:50]).argmax(1)
-    assert accuracy_score(y[:50], probable) > est.score(X[:50], labels_of_rows[:50])
+    assert est.history_[best]["valid_accuracy"] == pytest.approx(est.score(X[:50], indicators[:50]))
+    most_probable = est.predict_proba(X[:50]).argmax(1)
+    assert accuracy_score(y[:50], most_probable) > est.score(X[:50], indicators[:50])
 
 
-def test_a_callable_need_not_know_of_weights():
-    """As in scikit-learn, where a scorer without `sample_weight` is called without it."""
-    est, data, flats = watched(NeuralClassifier, BINARY, WEIGHT, scoring=beta_scorer, ensemble_size=1)
+def test_a_callable_without_sample_weight_is_called_without_it():
+    """scikit-learn does the same."""
+    est, data, weights = fit_and_record(NeuralClassifier, BINARY, WEIGHT, scoring=beta_scorer, ensemble_size=1)
     rows = data.valid_rows[0]
-    p = probabilities(outputs(est, flats[-1], data, rows, 0), "binary")
+    p = probabilities(outputs(est, weights[-1], data, rows, 0), "binary")
     assert est.validation_scores_[-1] == pytest.approx(fbeta_score(BINARY[1][rows], p.argmax(1), beta=2))
 
 
-def test_a_scorer_whose_metric_takes_no_weights_is_called_without():
-    est, data, flats = watched(NeuralRegressor, SINGLE, WEIGHT, scoring="neg_max_error", ensemble_size=1)
-    rows, y = data.valid_rows[0], SINGLE[1]
+def test_a_scorer_whose_metric_takes_no_weights_is_called_without_them():
+    est, data, weights = fit_and_record(NeuralRegressor, ONE_OUTPUT, WEIGHT, scoring="neg_max_error", ensemble_size=1)
+    rows, y = data.valid_rows[0], ONE_OUTPUT[1]
     assert est.validation_scores_[-1] == pytest.approx(
-        -max_error(y[rows], values(est, flats[-1], data, y, 0, WEIGHT)), rel=1e-3
+        -max_error(y[rows], values(est, weights[-1], data, y, 0, WEIGHT)), rel=1e-3
     )
 
 
-def test_a_callable_metric_goes_by_its_name():
-    est, _, _ = watched(NeuralClassifier, BINARY, metrics=[beta_scorer])
+def test_a_callable_metric_is_recorded_under_its_name():
+    est, _, _ = fit_and_record(NeuralClassifier, BINARY, metrics=[beta_scorer])
     assert {"train_beta_scorer", "valid_beta_scorer"} <= est.history_[-1].keys()
 
 
-def test_metrics_may_be_one_name_and_are_recorded_without_validation_rows():
+def test_metrics_may_be_one_name_and_need_no_validation_rows():
     est = NeuralClassifier(**SMALL, metrics="accuracy", early_stopping=False).fit(*BINARY)
     assert "train_accuracy" in est.history_[-1]
     assert "valid_accuracy" not in est.history_[-1]
 
 
-def test_several_metrics_stand_side_by_side_and_do_not_change_the_training():
+def test_several_metrics_are_recorded_and_do_not_change_the_training():
     names = ["accuracy", "roc_auc", "f1", "log_loss"]
     est = NeuralClassifier(**SMALL, metrics=names).fit(*BINARY)
     plain = NeuralClassifier(**SMALL).fit(*BINARY)
@@ -210,14 +211,14 @@ def test_several_metrics_stand_side_by_side_and_do_not_change_the_training():
     assert torch.equal(est.module_.param_buffer, plain.module_.param_buffer)
 
 
-def test_an_unknown_metric_is_refused_by_its_name():
+def test_the_error_for_an_unknown_metric_names_it():
     with pytest.raises(ValueError, match="accuracyy"):
         NeuralClassifier(**SMALL, metrics=["accuracyy"]).fit(*BINARY)
     with pytest.raises(ValueError, match="accuracyy"):
         NeuralClassifier(**SMALL, scoring="accuracyy").fit(*BINARY)
 
 
-def test_labels_of_any_kind_reach_the_scorer_as_they_are():
+def test_a_scorer_gets_the_original_labels():
     X, y = BINARY
     names = np.array(["no", "yes"])[y]
     seen = set()
@@ -230,12 +231,12 @@ def test_labels_of_any_kind_reach_the_scorer_as_they_are():
     assert seen == {"no", "yes"} == set(est.classes_)
 
 
-def test_class_weights_count_in_validation_scores():
+def test_class_weights_count_in_validation_metrics():
     settings = {"class_weight": {0: 1.0, 1: 5.0}, "metrics": ["accuracy"], "ensemble_size": 1}
-    est, data, flats = watched(NeuralClassifier, BINARY, **settings)
+    est, data, weights = fit_and_record(NeuralClassifier, BINARY, **settings)
     rows = data.valid_rows[0]
     y = BINARY[1][rows]
-    label = outputs(est, flats[-1], data, rows, 0)[:, 0] > 0
+    label = outputs(est, weights[-1], data, rows, 0)[:, 0] > 0
     expected = accuracy_score(y, label, sample_weight=np.where(y == 1, 5.0, 1.0))
     assert est.history_[-1]["valid_accuracy"] == pytest.approx(expected, rel=1e-5)
 
@@ -244,7 +245,7 @@ def test_class_weights_count_in_validation_scores():
 
 
 def values(est, param_buffer, data, y, m, weight=None):
-    """A member's predictions of the rows it held out, in the unit of y, whose scale is that of all rows."""
+    """Return a member's predictions of the rows it held out, in the unit of y, which is scaled over all rows."""
     rows = data.valid_rows[m]
     mean = np.average(y, axis=0, weights=weight)
     std = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weight))
@@ -260,15 +261,15 @@ REGRESSOR_SCORES = [
 ]
 
 
-@weighted
-@pytest.mark.parametrize("table", [SINGLE, DOUBLE], ids=["one output", "two outputs"])
-@pytest.mark.parametrize(("name", "score"), REGRESSOR_SCORES, ids=ids)
-def test_a_regressors_metrics_are_in_the_unit_of_y(name, score, table, weight):
+@with_and_without_weights
+@pytest.mark.parametrize("table", [ONE_OUTPUT, TWO_OUTPUTS], ids=["one output", "two outputs"])
+@pytest.mark.parametrize(("name", "score"), REGRESSOR_SCORES, ids=scoring_ids)
+def test_the_metrics_of_a_regressor_are_in_the_unit_of_y(name, score, table, weight):
     y = table[1]
-    scoring = "loss" if name == "rmse" else name  # of an error less is better
-    est, data, flats = watched(NeuralRegressor, table, weight, metrics=[name], scoring=scoring)
+    scoring = "loss" if name == "rmse" else name  # early stopping does not watch an error, of which less is better
+    est, data, weights = fit_and_record(NeuralRegressor, table, weight, metrics=[name], scoring=scoring)
     for m, rows in enumerate(data.valid_rows):
-        p = values(est, flats[-1], data, y, m, weight)
+        p = values(est, weights[-1], data, y, m, weight)
         expected = score(y[rows], p, None if weight is None else weight[rows])
         assert est.history_[-1][f"member_valid_{name}"][m] == pytest.approx(expected, rel=1e-3)
         if scoring == name:
@@ -276,35 +277,35 @@ def test_a_regressors_metrics_are_in_the_unit_of_y(name, score, table, weight):
 
 
 @pytest.mark.parametrize("scoring", [None, make_scorer(r2_score), "r2"], ids=["None", "make_scorer", "name"])
-def test_a_regressors_own_score_is_r2(scoring):
-    est, data, flats = watched(NeuralRegressor, SINGLE, scoring=scoring)
-    y = SINGLE[1]
-    for param_buffer, ours in zip(flats[1:], est.validation_scores_, strict=True):
+def test_the_default_score_of_a_regressor_is_r2(scoring):
+    est, data, weights = fit_and_record(NeuralRegressor, ONE_OUTPUT, scoring=scoring)
+    y = ONE_OUTPUT[1]
+    for param_buffer, actual in zip(weights[1:], est.validation_scores_, strict=True):
         scores = [r2_score(y[rows], values(est, param_buffer, data, y, m)) for m, rows in enumerate(data.valid_rows)]
-        assert ours == pytest.approx(np.mean(scores), rel=1e-3)
+        assert actual == pytest.approx(np.mean(scores), rel=1e-3)
 
 
-def test_a_log_link_is_undone_before_a_score():
-    X, y = SINGLE
+def test_scores_are_computed_after_the_inverse_of_a_log_link():
+    X, y = ONE_OUTPUT
     counts = np.random.default_rng(0).poisson(np.exp((y - y.mean()) / y.std()) * 3)
-    est, data, flats = watched(NeuralRegressor, (X, counts), loss="poisson", metrics=["rmse"])
+    est, data, weights = fit_and_record(NeuralRegressor, (X, counts), loss="poisson", metrics=["rmse"])
     for m, rows in enumerate(data.valid_rows):
-        p = np.exp(outputs(est, flats[-1], data, rows, m))[:, 0] * counts.mean()
+        p = np.exp(outputs(est, weights[-1], data, rows, m))[:, 0] * counts.mean()
         expected = root_mean_squared_error(counts[rows], p)
         assert est.history_[-1]["member_valid_rmse"][m] == pytest.approx(expected, rel=1e-4)
 
 
-@weighted
+@with_and_without_weights
 @pytest.mark.parametrize("quantile", [0.3, (0.1, 0.5, 0.9)])
-def test_quantile_regressors_are_scored_by_the_pinball_loss_explained(quantile, weight):
-    y = SINGLE[1]
+def test_the_default_score_of_a_quantile_regressor_is_d2_pinball(quantile, weight):
+    y = ONE_OUTPUT[1]
     settings = {"loss": "quantile", "quantile": quantile, "scoring": None}
-    est, data, flats = watched(NeuralRegressor, SINGLE, weight, **settings)
+    est, data, weights = fit_and_record(NeuralRegressor, ONE_OUTPUT, weight, **settings)
     quantiles = np.atleast_1d(quantile)
     mean = np.average(y, weights=weight)
     std = np.sqrt(np.average((y - mean) ** 2, weights=weight))
     for m, rows in enumerate(data.valid_rows):
-        p = np.sort(outputs(est, flats[-1], data, rows, m), axis=1) * std + mean
+        p = np.sort(outputs(est, weights[-1], data, rows, m), axis=1) * std + mean
         w = None if weight is None else weight[rows]
         scores = [
             d2_pinball_score(y[rows], column, alpha=q, sample_weight=w)
@@ -313,16 +314,16 @@ def test_quantile_regressors_are_scored_by_the_pinball_loss_explained(quantile, 
         assert est.history_[-1]["member_valid_score"][m] == pytest.approx(np.mean(scores), abs=1e-3)
 
 
-def test_a_quantile_regressor_takes_a_scorer_of_its_quantile():
+def test_a_quantile_regressor_accepts_a_pinball_scorer():
     scorer = make_scorer(mean_pinball_loss, alpha=0.3, greater_is_better=False)
-    est, data, flats = watched(NeuralRegressor, SINGLE, loss="quantile", quantile=0.3, scoring=scorer)
-    y = SINGLE[1]
+    est, data, weights = fit_and_record(NeuralRegressor, ONE_OUTPUT, loss="quantile", quantile=0.3, scoring=scorer)
+    y = ONE_OUTPUT[1]
     for m, rows in enumerate(data.valid_rows):
-        expected = -mean_pinball_loss(y[rows], values(est, flats[-1], data, y, m), alpha=0.3)
+        expected = -mean_pinball_loss(y[rows], values(est, weights[-1], data, y, m), alpha=0.3)
         assert est.history_[-1]["member_valid_score"][m] == pytest.approx(expected, rel=1e-3)
 
 
-def test_a_scorer_of_several_quantiles_sees_y_as_it_was_given():
+def test_with_several_quantiles_a_scorer_gets_the_original_y():
     shapes = set()
 
     def scorer(estimator, X, y):
@@ -331,5 +332,5 @@ def test_a_scorer_of_several_quantiles_sees_y_as_it_was_given():
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        NeuralRegressor(**SMALL, loss="quantile", quantile=(0.1, 0.9), scoring=scorer).fit(*SINGLE)
+        NeuralRegressor(**SMALL, loss="quantile", quantile=(0.1, 0.9), scoring=scorer).fit(*ONE_OUTPUT)
     assert shapes == {(1, 2)}

@@ -1,4 +1,4 @@
-"""The encoded table: rows of dense and sparse tables, images, and skorch's view of them."""
+"""The encoded table: dense rows, sparse rows, images, and the view of them that skorch gets."""
 
 import numpy as np
 import pytest
@@ -8,20 +8,14 @@ import torch
 from sknn.training.table import EncodedRows, Table
 from tests.common import encoded_table
 
-
-@pytest.fixture(autouse=True)
-def seeded():
-    state = torch.get_rng_state()
-    torch.manual_seed(0)
-    yield
-    torch.set_rng_state(state)
+pytestmark = pytest.mark.usefixtures("torch_seed")
 
 
-@pytest.mark.parametrize("make", [sp.csr_array, sp.csr_matrix])
-def test_a_sparse_table_gives_the_rows_of_the_dense_one(make):
+@pytest.mark.parametrize("sparse_type", [sp.csr_array, sp.csr_matrix])
+def test_a_sparse_table_gives_the_rows_of_the_dense_table(sparse_type):
     dense = encoded_table(codes=True)
     dense.numeric = torch.where(dense.numeric > 0, dense.numeric, 0.0)
-    sparse = Table(make(dense.numeric.numpy()), dense.codes, dense.target)
+    sparse = Table(sparse_type(dense.numeric.numpy()), dense.codes, dense.target)
     rows = torch.randint(20, (4, 7))
     assert (len(sparse), sparse.width) == (len(dense), dense.width) == (20, 3)
     assert torch.equal(sparse.inputs(rows).numeric, dense.inputs(rows).numeric)
@@ -40,8 +34,8 @@ def test_a_table_of_images_gives_whole_images():
 def test_encoded_rows_are_indexed_like_an_array():
     rows = EncodedRows(encoded_table(), torch.tensor([3, 1, 4, 15]), held_out=True)
     assert rows.shape == (4, 3)
-    for i in (2, slice(1, 3), [0, 3], np.array([3, 1]), np.array([True, False, True, False]), np.int64(1)):
-        part = rows[i]
-        assert part.index.tolist() == np.atleast_1d(np.array([3, 1, 4, 15])[i]).tolist()
+    for index in (2, slice(1, 3), [0, 3], np.array([3, 1]), np.array([True, False, True, False]), np.int64(1)):
+        part = rows[index]
+        assert part.index.tolist() == np.atleast_1d(np.array([3, 1, 4, 15])[index]).tolist()
         assert part.held_out
         assert part.table is rows.table

@@ -1,4 +1,4 @@
-"""The split: which rows are held out, and when none is."""
+"""The split: which rows are held out, and when none are."""
 
 import numpy as np
 import pytest
@@ -25,32 +25,36 @@ LABELS = (X[:, 0] + X[:, 1] > 0).astype(int)
         (10, 0.9, 9),
     ],
 )
-def test_a_share_that_leaves_no_row_on_a_side_holds_none_out(n_rows, fraction, expected):
+def test_a_fraction_that_leaves_one_side_empty_holds_no_rows_out(n_rows, fraction, expected):
     assert n_held_out(n_rows, fraction) == expected
 
 
-def test_rows_are_held_out_once_and_by_class_where_every_class_can_be_on_both_sides():
+def test_held_out_rows_are_stratified_if_every_class_can_be_on_both_sides():
     strata = np.repeat([0, 1, 2], [100, 60, 40])
     train, held = hold_out(200, 40, strata, (0, 1))
     assert sorted([*train, *held]) == list(range(200))
     assert np.bincount(strata[held]).tolist() == [20, 12, 8]
-    again, others = hold_out(200, 40, strata, (0, 1)), hold_out(200, 40, strata, (0, 2))
-    np.testing.assert_array_equal(again[1], held)
-    assert not np.array_equal(others[1], held)
-    for strata in (np.array([0] * 199 + [1]), np.arange(200) % 50, None):  # too few of a class, or too many classes
+    repeated, other_member = hold_out(200, 40, strata, (0, 1)), hold_out(200, 40, strata, (0, 2))
+    np.testing.assert_array_equal(repeated[1], held)
+    assert not np.array_equal(other_member[1], held)
+    for strata in (
+        np.array([0] * 199 + [1]),
+        np.arange(200) % 50,
+        None,
+    ):  # too few rows of a class, too many classes, and no classes
         train, held = hold_out(200, 40, strata, (0, 1))
         assert (len(train), len(held)) == (160, 40)
 
 
-@pytest.mark.parametrize("make", [NeuralClassifier, NeuralRegressor])
+@pytest.mark.parametrize("cls", [NeuralClassifier, NeuralRegressor])
 @pytest.mark.parametrize(("n", "parameters"), [(1, {}), (2, {}), (3, {}), (2, {"validation_fraction": 0.9})], ids=str)
-@pytest.mark.filterwarnings("ignore::sknn.TrainingWarning")  # of so few rows all can be learned by heart
-def test_so_few_rows_are_fitted_as_without_early_stopping(make, n, parameters):
-    y = LABELS if make is NeuralClassifier else X[:, 0] + X[:, 1]
-    est = make(**SMALL | parameters).fit(X[:n], y[:n])
+@pytest.mark.filterwarnings("ignore::sknn.TrainingWarning")  # so few rows can be memorised
+def test_too_few_rows_are_fitted_as_without_early_stopping(cls, n, parameters):
+    y = LABELS if cls is NeuralClassifier else X[:, 0] + X[:, 1]
+    est = cls(**SMALL | parameters).fit(X[:n], y[:n])
     assert est.validation_scores_ is None
     assert "valid_loss" not in est.history_[-1]
-    plain = make(**SMALL, early_stopping=False).fit(X[:n], y[:n])
+    plain = cls(**SMALL, early_stopping=False).fit(X[:n], y[:n])
     np.testing.assert_array_equal(est.predict(X), plain.predict(X))
     assert est.loss_curve_ == plain.loss_curve_
 
@@ -71,11 +75,11 @@ def test_so_few_rows_are_fitted_as_without_early_stopping(make, n, parameters):
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
 @pytest.mark.filterwarnings("ignore::sknn.TrainingWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_every_configuration_takes_few_rows(n, parameters):
+def test_every_configuration_fits_few_rows(n, parameters):
     clf = NeuralClassifier(**SMALL | parameters).fit(X[:n], LABELS[:n])
     assert np.isfinite(clf.predict_proba(X)).all()
 
 
-def test_validation_rows_of_ones_own_need_no_others():
+def test_with_x_val_no_training_rows_are_held_out():
     est = NeuralClassifier(**SMALL).fit(X[:2], [0, 1], X_val=X[2:], y_val=LABELS[2:])
     assert len(est.validation_scores_) == est.n_iter_
