@@ -1,4 +1,4 @@
-"""What a search tells while it runs: how many fits are done, and the best score so far."""
+"""The progress of a search: how many fits are finished, and the best score so far."""
 
 import sys
 from collections import defaultdict
@@ -11,20 +11,20 @@ from sknn.utils.warnings import warn
 
 
 class Progress:
-    """The fits of a search that are done, shown as a bar if the search is verbose.
+    """The finished fits of a search, shown in a progress bar if the search is verbose.
 
     Parameters
     ----------
     calls : sequence of dict
-        The arguments of scikit-learn's calls, one for each fit.
+        The arguments of scikit-learn's calls, one call for each fit.
     """
 
     def __init__(self, calls: Sequence[dict[str, Any]]) -> None:
-        self.candidates = [call.get("candidate_progress") for call in calls]
+        self.candidates = [call.get("candidate_progress") for call in calls]  # (candidate, number of candidates)
         self.verbose = any(call.get("verbose", 0) for call in calls)
-        self.scores: dict[int, list[float]] = defaultdict(list)  # of each candidate
-        self.folds = max((call["split_progress"][1] for call in calls if call.get("split_progress")), default=1)
-        self.best: tuple[float, int] | None = None
+        self.scores: dict[int, list[float]] = defaultdict(list)  # by candidate
+        self.n_folds = max((call["split_progress"][1] for call in calls if call.get("split_progress")), default=1)
+        self.best: tuple[float, int] | None = None  # mean score, candidate
         self.groups: set[Any] = set()
         self.bar: Any = None
 
@@ -37,15 +37,21 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
 
-    def update(self, place: int, result: Any) -> None:
-        """Note the result of one fit."""
-        candidate = self.candidates[place]
-        score = result.get("test_scores") if isinstance(result, dict) else None
+    def update(self, index: int, result: Any) -> None:
+        """Record the result of one fit."""
+        candidate = self.candidates[index]
         if candidate is not None:
+            score = result.get("test_scores")
             self.scores[candidate[0]].append(score if isinstance(score, float | int) else np.nan)
             self._compare(candidate[0])
         if self.bar is not None:
             self._show(result)
+
+    def _compare(self, candidate: int) -> None:
+        scores = self.scores[candidate]
+        mean = float(np.mean(scores)) if len(scores) == self.n_folds else np.nan
+        if np.isfinite(mean) and (self.best is None or mean > self.best[0]):
+            self.best = mean, candidate
 
     def _show(self, result: Any) -> None:
         if isinstance(result, dict):
@@ -55,32 +61,22 @@ class Progress:
             self.bar.set_postfix(best=f"{self.best[0]:.4g}", candidate=self.best[1], refresh=False)
         self.bar.update()
 
-    def _compare(self, candidate: int) -> None:
-        scores = self.scores[candidate]
-        mean = float(np.mean(scores)) if len(scores) == self.folds else np.nan
-        if np.isfinite(mean) and (self.best is None or mean > self.best[0]):
-            self.best = mean, candidate
-
     @property
-    def n_finished(self) -> int:
-        """Candidates that have the scores of all folds."""
-        return len(self._finished())
-
-    def _finished(self) -> list[int]:
-        return sorted(candidate for candidate, scores in self.scores.items() if len(scores) == self.folds)
+    def finished(self) -> list[int]:
+        """The candidates with scores of all folds."""
+        return sorted(candidate for candidate, scores in self.scores.items() if len(scores) == self.n_folds)
 
     def warn_of_interrupt(self) -> None:
-        """Say which candidates are finished."""
-        finished = self._finished()
+        """Warn that the search was interrupted, and name the finished candidates."""
         total = max(candidate[1] for candidate in self.candidates if candidate)
         warn(
-            f"Search interrupted by user: {len(finished)} of {total} candidates are finished "
-            f"({', '.join(map(str, finished))}); the scores of the others are NaN."
+            f"Search interrupted by user: {len(self.finished)} of {total} candidates are finished "
+            f"({', '.join(map(str, self.finished))}); the scores of the others are NaN."
         )
 
 
 def make_bar(total: int) -> Any:
-    """A bar over fits, by tqdm; where it is missing, nothing is shown."""
+    """Return a tqdm progress bar over fits, or None if tqdm is not installed."""
     try:
         from tqdm.auto import tqdm
     except ImportError:

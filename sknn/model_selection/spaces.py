@@ -1,45 +1,45 @@
-"""Ranges in which a search finds something, as scipy's distributions or Optuna's."""
+"""Ranges of parameters that are worth a search, as distributions of scipy or Optuna."""
 
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
-from scipy.stats import loguniform, uniform
+import scipy.stats
 from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 
 from sknn.estimators.base import BaseNeural
 
-# A small table needs more regularisation, and there is less reason to look where there is little.
-MOST_DROPOUT = ((2_000, 0.6), (50_000, 0.4), (float("inf"), 0.25))
+# Most training rows, and the largest dropout to search: a small table needs more regularisation.
+MAX_DROPOUT = ((2_000, 0.6), (50_000, 0.4), (float("inf"), 0.25))
 
 
 def search_space(estimator: Any, n_samples: int, kind: str = "scipy") -> dict[str, Any]:
-    """Sensible ranges of the parameters that are worth a search.
+    """Return sensible ranges of the parameters that are worth a search.
 
-    Learning rate, weight decay (or `alpha`, for other solvers than 'adamw'), dropout, and of a classifier label
-    smoothing.  Networks that differ in these train together, so a search over them costs a few fits.  Layers and batch
-    sizes are left out for that reason: a network of another shape trains on its own.
+    These are the learning rate, the weight decay (or `alpha`, if the solver is not 'adamw'), the dropout, and for a
+    classifier the label smoothing. Networks that differ only in these are trained jointly, so a search over them takes
+    as long as a few fits. Layers and batch sizes are left out: networks that differ in them are trained separately.
 
     Parameters
     ----------
     estimator : NeuralClassifier, NeuralRegressor, or a Pipeline that ends in one
     n_samples : int
-        Training rows.  With up to 2,000, dropout is searched up to 0.6; with more than 50,000, up to 0.25.
+        Number of training rows. With up to 2,000, dropout is searched up to 0.6; with more than 50,000, up to 0.25.
     kind : {'scipy', 'optuna'}, default='scipy'
         'scipy' for `RandomizedSearchCV`, 'optuna' for `OptunaSearchCV`, or `study.ask`.
 
     Returns
     -------
     dict of str to distribution
-        By parameter name, with the names of a pipeline's steps.
+        By parameter name, prefixed with the names of a pipeline's steps.
 
     Raises
     ------
     TypeError
-        If the estimator does not end in one of ours.
+        If the estimator is no neural network, and no pipeline that ends in one.
     ImportError
-        If Optuna is asked for, and not installed.
+        If `kind` is 'optuna' and Optuna is not installed.
 
     Examples
     --------
@@ -52,28 +52,33 @@ def search_space(estimator: Any, n_samples: int, kind: str = "scipy") -> dict[st
         raise ValueError(f"kind={kind!r} is unknown; use 'scipy' or 'optuna'.")
     if not isinstance(n_samples, Integral) or n_samples < 1:
         raise ValueError(f"n_samples={n_samples!r} must be a whole number of training rows, 1 or more.")
-    prefix, network = "", estimator
-    while isinstance(network, Pipeline):
-        name, network = network.steps[-1]
+    prefix, final_estimator = "", estimator
+    while isinstance(final_estimator, Pipeline):
+        name, final_estimator = final_estimator.steps[-1]
         prefix += f"{name}__"
-    if not isinstance(network, BaseNeural):
-        raise TypeError(f"estimator={estimator!r} has to be a NeuralClassifier, a NeuralRegressor, or to end in one.")
-    log, even = (loguniform, _uniform) if kind == "scipy" else _optuna()
+    if not isinstance(final_estimator, BaseNeural):
+        raise TypeError(
+            f"estimator={estimator!r} must be a NeuralClassifier, a NeuralRegressor, or a Pipeline that ends in one."
+        )
+    log_uniform, uniform = (scipy.stats.loguniform, _uniform) if kind == "scipy" else _optuna_distributions()
     space = {
-        "learning_rate_init": log(5e-4, 2e-2),
-        "dropout": even(0.0, next(most for rows, most in MOST_DROPOUT if n_samples <= rows)),
+        "learning_rate_init": log_uniform(5e-4, 2e-2),
+        "dropout": uniform(0.0, next(dropout for n_rows, dropout in MAX_DROPOUT if n_samples <= n_rows)),
     }
-    space |= {"weight_decay": log(1e-4, 1.0)} if network.solver == "adamw" else {"alpha": log(1e-6, 1.0)}
-    if is_classifier(network):
-        space["label_smoothing"] = even(0.0, 0.1)
+    if final_estimator.solver == "adamw":
+        space["weight_decay"] = log_uniform(1e-4, 1.0)
+    else:
+        space["alpha"] = log_uniform(1e-6, 1.0)
+    if is_classifier(final_estimator):
+        space["label_smoothing"] = uniform(0.0, 0.1)
     return {prefix + name: distribution for name, distribution in space.items()}
 
 
 def _uniform(low: float, high: float) -> Any:
-    return uniform(low, high - low)
+    return scipy.stats.uniform(low, high - low)
 
 
-def _optuna() -> tuple[Callable, Callable]:
+def _optuna_distributions() -> tuple[Callable, Callable]:
     try:
         from optuna.distributions import FloatDistribution
     except ImportError as error:

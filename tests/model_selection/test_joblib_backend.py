@@ -1,200 +1,116 @@
-"""What a search does with exceptions: a candidate's own are scikit-learn's to judge, and a time-out ends the search."""
+"""The joblib backend: which functions use it, other backends, the progress bar, and interrupts."""
 
 import signal
-import time
 
+import joblib
 import numpy as np
 import pytest
-import sklearn.model_selection as theirs
-from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer
-from sklearn.exceptions import FitFailedWarning
+import sklearn.model_selection
+from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import SGDClassifier
 
-import sknn.model_selection.grouping as grouping
-import sknn.model_selection.joblib_backend as batched_fits
-import sknn.training.joint as together
-from sknn import NeuralClassifier
-from sknn import model_selection as ours
-from sknn.estimators.base import BaseNeural
+from sknn.model_selection import GridSearchCV, HalvingGridSearchCV, batched_fits, cross_val_score
 from sknn.training.net import TrainingNet
-
-X, y = load_breast_cancer(return_X_y=True)
-X, y = X[:240, :8], y[:240]
-SMALL = {"hidden_layer_sizes": (8,), "ensemble_size": 2, "max_iter": 4, "random_state": 0, "n_threads": 1}
-CLF = NeuralClassifier(**SMALL)
-GRID = {"alpha": [0.0, 0.1, 1.0]}
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="there is no SIGALRM here")
-NOT_FINITE = pytest.mark.filterwarnings("ignore:One or more of the test scores")
+from tests.model_selection.common import CLF, IGNORE_NOT_FINITE, MODULES, X, record_trainings, y
 
 
-class OutOfTimeError(Exception):
-    """Raised by the tests' handler of SIGALRM."""
+def test_batched_fits_is_for_functions_of_scikit_learn(monkeypatch):
+    call = {"param_name": "alpha", "param_range": [0, 1, 10], "cv": 3}
+    expected = sklearn.model_selection.validation_curve(CLF, X, y, **call)
+    n_members = record_trainings(monkeypatch)
+    with batched_fits():
+        actual = sklearn.model_selection.validation_curve(CLF, X, y, **call)
+    np.testing.assert_array_equal(expected, actual)
+    assert n_members == [3 * 3 * 2]
 
 
-@pytest.fixture
-def alarm():
-    """The function that has the clock send a signal after some seconds; the signals are counted in its `count`."""
-
-    def ring(*_):
-        after.count += 1
-        raise OutOfTimeError
-
-    def after(seconds):
-        # Should the first be lost, the next ones end what would not end.
-        signal.setitimer(signal.ITIMER_REAL, seconds, 20)
-
-    after.count = 0
-    before = signal.signal(signal.SIGALRM, ring)
-    yield after
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
+def test_a_search_can_be_cross_validated():
+    expected, actual = (
+        module.cross_val_score(module.GridSearchCV(CLF, {"alpha": [0, 1]}, cv=2), X, y, cv=3) for module in MODULES
+    )
+    np.testing.assert_array_equal(expected, actual)
 
 
-def ring_in(monkeypatch, alarm, owner, name, call=1):
-    """Let the alarm ring when a function is called for the given time; return the list of its calls."""
-    calls, whole = [], getattr(owner, name)
-
-    def called(*args, **kwargs):
-        calls.append(1)
-        if len(calls) == call:
-            alarm(0.001)
-            time.sleep(60)
-        return whole(*args, **kwargs)
-
-    monkeypatch.setattr(owner, name, called)
-    return calls
-
-
-SHARED = {  # what belongs to several candidates
-    "free memory": (batched_fits, "memory", 1),
-    "batches": (batched_fits, "networks_at_once", 1),
-    "networks put together": (together, "joined_net", 1),
-    "first epoch": (TrainingNet, "run_single_epoch", 1),
-    "last epoch": (TrainingNet, "run_single_epoch", 4),
-    "first network that is trained": (together, "adopt", 1),
-    "last network that is trained": (together, "adopt", 6),
-}
-
-
-@pytest.mark.parametrize("error_score", [np.nan, "raise"])
-@pytest.mark.parametrize("moment", SHARED.values(), ids=SHARED)
-def test_a_time_out_in_what_candidates_share_ends_the_search(moment, error_score, monkeypatch, alarm):
-    calls = ring_in(monkeypatch, alarm, *moment)
-    search = ours.GridSearchCV(clone(CLF).set_params(early_stopping=False), GRID, cv=2, error_score=error_score)
-    with pytest.raises(OutOfTimeError):
-        search.fit(X, y)
-    assert alarm.count == 1
-    assert len(calls) == moment[2]
-
-
-def test_a_time_out_is_not_taken_for_an_error_of_what_cannot_be_hashed(monkeypatch, alarm):
-    calls = ring_in(monkeypatch, alarm, grouping.joblib, "hash")
-    with pytest.raises(OutOfTimeError):
-        ours.GridSearchCV(CLF, GRID, cv=2).fit(X, y)
-    assert (alarm.count, len(calls)) == (1, 2)  # tried again, and there was no error then
-
-
-OWN = {  # what scikit-learn's own search does where it takes an exception for the candidate's failure
-    "encoding": (BaseNeural, "_encode_all", 1),
-    "building": (BaseNeural, "_prepare", 2),
-    "training alone": (TrainingNet, "fit_loop", 1),
-    "attributes": (BaseNeural, "_conclude", 2),
-}
-
-
-@NOT_FINITE
-@pytest.mark.parametrize("moment", OWN.values(), ids=OWN)
-def test_a_time_out_in_what_is_one_candidates_is_its_error_once(moment, monkeypatch, alarm):
-    grid = {"hidden_layer_sizes": [(8,), (6,)]}  # which train alone
-    search = ours.GridSearchCV(CLF, grid, cv=[(np.arange(160), np.arange(160, 240))], refit=False, error_score="raise")
-    with monkeypatch.context() as patch:
-        ring_in(patch, alarm, *moment)
-        with pytest.raises(OutOfTimeError):
-            search.fit(X, y)
-    assert alarm.count == 1
-    calls = ring_in(monkeypatch, alarm, *moment)
-    with pytest.warns(FitFailedWarning, match=r"(?s)1 fits failed out of a total of 2.*OutOfTimeError"):
-        search.set_params(error_score=-7).fit(X, y)
-    assert alarm.count == 2
-    assert len(calls) == 2
-    assert search.cv_results_["mean_test_score"].tolist().count(-7) == 1
-
-
-@pytest.mark.parametrize("seconds", [0.001, 0.02, 0.1, 0.3])
-def test_a_time_out_ends_a_search_without_end_wherever_it_is(seconds, monkeypatch, alarm):
-    whole = TrainingNet.fit_loop
-
-    def timed(*args, **kwargs):
-        alarm(seconds)
-        return whole(*args, **kwargs)
-
-    monkeypatch.setattr(TrainingNet, "fit_loop", timed)
-    endless = clone(CLF).set_params(max_iter=10**6, early_stopping=False, n_iter_no_change=10**6)
-    with pytest.raises(OutOfTimeError):
-        ours.GridSearchCV(endless, GRID, cv=2).fit(X, y)
-    assert alarm.count == 1
-
-
-@NOT_FINITE
-def test_a_time_out_in_a_scorer_is_the_error_of_its_candidate_once(alarm, monkeypatch):
-    calls, trainings, whole = [], [], TrainingNet.fit_loop
-    monkeypatch.setattr(TrainingNet, "fit_loop", lambda *args, **kwargs: trainings.append(1) or whole(*args, **kwargs))
-
-    def scorer(estimator, X, y):
-        calls.append(1)
-        if len(calls) == 8:
-            alarm(0.001)
-            time.sleep(60)
-        return estimator.score(X, y)
-
-    watched = clone(CLF).set_params(scoring=scorer, early_stopping=True)
-    with pytest.warns(FitFailedWarning, match=r"(?s)1 fits failed out of a total of 6.*OutOfTimeError"):
-        search = ours.GridSearchCV(watched, GRID, cv=2, refit=False, error_score=-7).fit(X, y)
-    scores = [search.cv_results_[f"split{k}_test_score"] for k in (0, 1)]
-    assert np.sum(np.equal(scores, -7)) == 1
-    assert (alarm.count, len(trainings)) == (1, 1)
-    calls.clear()
-    with pytest.raises(OutOfTimeError):
-        ours.GridSearchCV(watched, GRID, cv=2, refit=False, error_score="raise").fit(X, y)
-    assert (alarm.count, len(calls)) == (2, 8)
-
-
-@NOT_FINITE
-@pytest.mark.parametrize("parameter", ["scoring", "metrics"])
-def test_candidates_whose_scorers_fail_fail_alone_and_the_others_are_as_ever(parameter):
-    def scorer_of(alpha):
-        def scorer(estimator, X, y):
-            if estimator.estimator.alpha == alpha:
-                raise ValueError("not this one")
-            return estimator.score(X, y)
-
-        return scorer
-
-    scorer = scorer_of(0.1)
-    value = scorer if parameter == "scoring" else [scorer]
-    watched = clone(CLF).set_params(**{parameter: value}, early_stopping=True)
-    searches = [m.GridSearchCV(watched, GRID, cv=2, refit=False) for m in (theirs, ours)]
-    for search in searches:
-        with pytest.warns(FitFailedWarning, match=r"(?s)2 fits failed out of a total of 6.*not this one"):
-            search.fit(X, y)
-    for k in (0, 1):
-        expected, got = (search.cv_results_[f"split{k}_test_score"] for search in searches)
-        np.testing.assert_array_equal(got, expected)
-        assert np.isnan(got).tolist() == [False, True, False]
-
-
-def test_an_error_that_ends_the_search_ends_it_before_anything_is_trained(monkeypatch):
-    trained, whole = [], TrainingNet.fit_loop
-    monkeypatch.setattr(TrainingNet, "fit_loop", lambda *args, **kwargs: trained.append(1) or whole(*args, **kwargs))
+def test_the_backend_of_joblib_is_restored_after_an_error():
+    before = joblib.parallel.get_active_backend()
     with pytest.raises(ValueError, match="alpha"):
-        ours.GridSearchCV(CLF, {"alpha": [0.0, 1.0, -1.0]}, cv=2, error_score="raise").fit(X, y)
-    assert not trained
+        GridSearchCV(CLF, {"alpha": [-1]}, error_score="raise").fit(X, y)
+    assert type(joblib.parallel.get_active_backend()[0]) is type(before[0])
 
 
-def test_another_error_in_a_batch_ends_the_search(monkeypatch):
-    def broken(*_):
-        raise ZeroDivisionError("no candidate's own")
+def test_other_estimators_get_the_threads_that_they_prefer():
+    """In processes, SGDClassifier would write to copies of its weights."""
+    X, y = load_iris(return_X_y=True)
+    linear = SGDClassifier(n_jobs=2, random_state=0)
+    settings = {"param_grid": {"alpha": [1e-3]}, "cv": 3}
+    expected, actual = (module.GridSearchCV(linear, **settings).fit(X, y) for module in MODULES)
+    np.testing.assert_array_equal(expected.best_estimator_.coef_, actual.best_estimator_.coef_)
+    with batched_fits():
+        forest = RandomForestClassifier(10, n_jobs=2, random_state=0).fit(X, y)
+        assert joblib.effective_n_jobs(None) == 1
+    np.testing.assert_array_equal(
+        forest.predict_proba(X), RandomForestClassifier(10, random_state=0).fit(X, y).predict_proba(X)
+    )
 
-    monkeypatch.setattr(together, "adopt", broken)
-    with pytest.raises(ZeroDivisionError, match="no candidate's own"):
-        ours.GridSearchCV(CLF, GRID, cv=2).fit(X, y)
+
+@pytest.mark.parametrize("backend", ["multiprocessing", "threading"])
+def test_the_results_are_those_of_other_backends_of_joblib(backend):
+    expected = cross_val_score(CLF, X, y, cv=3)
+    with joblib.parallel_config(backend, n_jobs=2):
+        np.testing.assert_array_equal(cross_val_score(CLF, X, y, cv=3), expected)
+
+
+def test_the_bar_of_a_verbose_search_shows_the_best_score(capsys):
+    GridSearchCV(CLF, {"alpha": [0, 1, 2]}, cv=2, verbose=1, refit=False).fit(X, y)
+    out = capsys.readouterr().out
+    assert "Fitting 2 folds for each of 3 candidates, totalling 6 fits" in out
+    assert "6/6" in out
+    assert "best=0." in out
+    assert "1 group" in out
+
+
+def test_a_search_prints_nothing_by_default(capsys):
+    GridSearchCV(CLF, {"alpha": [0, 1]}, cv=2).fit(X, y)
+    assert capsys.readouterr() == ("", "")
+
+
+def fit_with_interrupt(search, monkeypatch, training):
+    """Fit a search that gets a real SIGINT in the second epoch of training number `training`."""
+    nets, run_single_epoch = [], TrainingNet.run_single_epoch
+
+    def interrupted(self, *args, **kwargs):
+        if self not in nets:
+            nets.append(self)
+        if len(nets) == training and len(self.history) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return run_single_epoch(self, *args, **kwargs)
+
+    monkeypatch.setattr(TrainingNet, "run_single_epoch", interrupted)
+    return search.fit(X, y)
+
+
+@IGNORE_NOT_FINITE
+@pytest.mark.usefixtures("ctrl_c_raises")
+def test_after_ctrl_c_the_search_continues_with_the_finished_candidates(monkeypatch):
+    grid = {"hidden_layer_sizes": [(8,), (4,), (3,)], "alpha": [0.0, 1.0]}
+    search = GridSearchCV(CLF, grid, cv=2)
+    with pytest.warns(UserWarning, match=r"4 of 6 candidates are finished \(0, 1, 3, 4\)"):
+        fit_with_interrupt(search, monkeypatch, training=3)
+    scores = search.cv_results_["mean_test_score"]
+    assert np.isnan(scores).tolist() == [False, False, True] * 2
+    assert search.best_index_ in (0, 1, 3, 4)
+    assert search.predict(X).shape == y.shape
+
+
+@pytest.mark.usefixtures("ctrl_c_raises")
+def test_ctrl_c_without_finished_candidates_ends_the_search(monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        fit_with_interrupt(GridSearchCV(CLF, {"alpha": [0.0, 1.0]}, cv=2), monkeypatch, training=1)
+
+
+@pytest.mark.usefixtures("ctrl_c_raises")
+def test_ctrl_c_ends_a_halving_search(monkeypatch):
+    search = HalvingGridSearchCV(CLF, {"alpha": [0.0, 1.0, 2.0, 3.0]}, cv=2, factor=2, min_resources=60)
+    with pytest.raises(KeyboardInterrupt):
+        fit_with_interrupt(search, monkeypatch, training=2)

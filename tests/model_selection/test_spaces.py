@@ -1,4 +1,4 @@
-"""Ranges to search in."""
+"""Search spaces."""
 
 import pytest
 from scipy.stats import kstest, uniform
@@ -10,24 +10,24 @@ from sknn import NeuralClassifier, NeuralRegressor
 from sknn.model_selection import search_space
 
 
-def test_names_are_those_of_the_estimator():
+def test_names_are_the_parameters_of_the_estimator_with_the_prefix_of_its_steps():
     assert "label_smoothing" not in search_space(NeuralRegressor(), 100)
     assert "alpha" in search_space(NeuralClassifier(solver="adam"), 100)
-    inner = make_pipeline(StandardScaler(), NeuralClassifier())
-    names = set(search_space(make_pipeline(StandardScaler(), inner), 100))
+    pipe = make_pipeline(StandardScaler(), NeuralClassifier())
+    names = set(search_space(make_pipeline(StandardScaler(), pipe), 100))
     prefix = "pipeline__neuralclassifier__"
     assert names == {prefix + name for name in ("dropout", "label_smoothing", "learning_rate_init", "weight_decay")}
 
 
-@pytest.mark.parametrize(("n_samples", "most"), [(100, 0.6), (2_000, 0.6), (2_001, 0.4), (10**6, 0.25)])
-def test_less_dropout_for_more_rows(n_samples, most):
+@pytest.mark.parametrize(("n_samples", "max_dropout"), [(100, 0.6), (2_000, 0.6), (2_001, 0.4), (10**6, 0.25)])
+def test_the_range_of_dropout_is_smaller_for_more_rows(n_samples, max_dropout):
     dropout = search_space(NeuralClassifier(), n_samples)["dropout"]
-    assert kstest(dropout.rvs(500, random_state=0), uniform(0, most).cdf).pvalue > 0.01
+    assert kstest(dropout.rvs(500, random_state=0), uniform(0, max_dropout).cdf).pvalue > 0.01
     optuna = search_space(NeuralClassifier(), n_samples, kind="optuna")["dropout"]
-    assert (optuna.low, optuna.high) == (0, most)
+    assert (optuna.low, optuna.high) == (0, max_dropout)
 
 
-def test_both_kinds_have_the_same_ranges():
+def test_scipy_and_optuna_get_the_same_ranges():
     scipy, optuna = (search_space(NeuralClassifier(), 500, kind=kind) for kind in ("scipy", "optuna"))
     assert scipy.keys() == optuna.keys()
     for name, distribution in scipy.items():
@@ -35,7 +35,7 @@ def test_both_kinds_have_the_same_ranges():
         assert optuna[name].log == (distribution.dist.name == "loguniform")
 
 
-def test_what_cannot_be_searched_is_refused():
+def test_invalid_arguments_are_errors():
     with pytest.raises(TypeError, match="LogisticRegression"):
         search_space(LogisticRegression(), 100)
     with pytest.raises(ValueError, match="kind='hyperopt'"):
@@ -44,7 +44,7 @@ def test_what_cannot_be_searched_is_refused():
         search_space(NeuralClassifier(), 0)
 
 
-def test_without_optuna_the_extra_is_named(monkeypatch):
+def test_without_optuna_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "optuna.distributions", None)
     with pytest.raises(ImportError, match=r"sknn\[optuna\]"):
         search_space(NeuralClassifier(), 100, kind="optuna")

@@ -1,0 +1,29 @@
+"""Free memory, and the number of networks to train jointly in it."""
+
+import os
+
+import torch
+
+from sknn.training.net import TrainingNet
+
+MAX_JOINT_WEIGHTS = 1 << 17  # on a CPU: more do not fit in a core's cache
+WEIGHT_COPIES = 6  # the network, its gradient, the solver's two means, the best epoch's, the fitted estimator's
+ASSUMED_BYTES = 4e9  # on systems that do not report their free memory
+
+
+def free_memory(device: torch.device | None = None) -> float:
+    """Return the free bytes of a GPU, or of the machine."""
+    if device is not None and device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if "SC_AVPHYS_PAGES" not in getattr(os, "sysconf_names", ()):
+        return ASSUMED_BYTES
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def max_joint_networks(net: TrainingNet) -> int:
+    """Return the largest number of networks of this size to train jointly."""
+    buffer = net.module.param_buffer
+    n_networks = free_memory(buffer.device) / 4 / (WEIGHT_COPIES * buffer.nbytes)
+    if not buffer.is_cuda:
+        n_networks = min(n_networks, MAX_JOINT_WEIGHTS / buffer.numel())
+    return max(1, int(n_networks))
