@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
 TENSORFLOW := .venv-tensorflow
-# A test process on each core, each with one thread: threads of several processes would wait for one another.
+# A test process on each core; tests/conftest.py gives each one thread.
 PYTEST := -m pytest --numprocesses auto --dist loadfile
 PIP_FLAGS := --quiet --quiet --disable-pip-version-check --no-input
 
@@ -28,10 +28,10 @@ demo: $(VENV)/.ready  ## Train on real data, compare with baselines, draw, save 
 	@$(VENV)/bin/python examples/demo.py
 
 test: $(VENV)/.ready  ## Run the tests, and the examples in docstrings and documentation
-	@OMP_NUM_THREADS=1 $(VENV)/bin/python $(PYTEST)
+	@$(VENV)/bin/python $(PYTEST)
 
 test-all: $(VENV)/.ready  ## Run all tests, including the slow ones
-	@OMP_NUM_THREADS=1 $(VENV)/bin/python $(PYTEST) -m 'not tensorflow'
+	@$(VENV)/bin/python $(PYTEST) -m 'not tensorflow'
 
 lint: $(VENV)/.ready  ## Check style and types
 	$(VENV)/bin/ruff check .
@@ -39,7 +39,7 @@ lint: $(VENV)/.ready  ## Check style and types
 	$(VENV)/bin/mypy
 
 test-oldest: $(OLDEST)/.ready  ## Run all tests with the oldest supported versions
-	@OMP_NUM_THREADS=1 $(OLDEST)/bin/python $(PYTEST) -m 'not tensorflow'
+	@$(OLDEST)/bin/python $(PYTEST) -m 'not tensorflow'
 
 test-tensorflow: $(TENSORFLOW)/.ready  ## Run the tests that need TensorFlow, in an environment of 1.4 GB
 	@$(TENSORFLOW)/bin/python -m pytest -m tensorflow tests/export tests/test_cli.py

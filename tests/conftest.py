@@ -1,5 +1,6 @@
 """Settings for all tests: one thread per process and no plot windows; and a fixture for Ctrl-C."""
 
+import collections
 import os
 import signal
 
@@ -18,3 +19,16 @@ def ctrl_c_raises():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by markers
+def pytest_collection_modifyitems(items):
+    """Mark the cases of a test with the marker `sample` as slow, except every n-th one."""
+    n_cases = collections.Counter()
+    for item in items:
+        sample = item.get_closest_marker("sample")
+        if sample is not None:
+            case = n_cases[item.function]
+            n_cases[item.function] += 1
+            if case % sample.args[0]:
+                item.add_marker(pytest.mark.slow)

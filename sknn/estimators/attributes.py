@@ -51,7 +51,7 @@ class FittedAttributes:
 
     net_: TrainingNet
 
-    def _publish(self, net: TrainingNet, complete: bool) -> None:
+    def _set_fitted_attributes(self, net: TrainingNet, complete: bool) -> None:
         """Set the attributes, and warn about problems; `complete` is True for `fit`, False for `partial_fit`."""
         history = [row for row in net.history if "train_loss" in row]
         held_out = bool(history) and "valid_loss" in history[-1]

@@ -66,11 +66,11 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         """Return the y that skorch's callbacks see, from the encoded target."""
 
     @abstractmethod
-    def _kind_of_target(self) -> str:
+    def _target_kind(self) -> str:
         """Return the key in `METRICS` for the encoded target."""
 
     @abstractmethod
-    def _own_metric(self) -> str | None:
+    def _default_metric(self) -> str | None:
         """Return the name of the estimator's own score in `METRICS`, or None."""
 
     # --- fit ----------------------------------------------------------------------------------------------------------
@@ -111,17 +111,17 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         MemoryError
             If the network, or a step of the training, does not fit into the device's memory.
         """
-        with self._all_or_nothing(), self._followed(X, y, complete=True) as callbacks:
+        with self._restored_on_failure(), self._tracked_callbacks(X, y, complete=True) as callbacks:
             resume = self.warm_start and self.__sklearn_is_fitted__()
             table, n_rows = self._encode_all(X, y, sample_weight, X_val, y_val, sample_weight_val, reset=not resume)
             self._train(table, n_rows, resume, epochs=None, callbacks=callbacks)
         return self
 
     @contextlib.contextmanager
-    def _all_or_nothing(self) -> Iterator[None]:
+    def _restored_on_failure(self) -> Iterator[None]:
         """Restore the estimator if the fit fails or is interrupted."""
         before = dict(self.__dict__)
-        is_fitted = self.__sklearn_is_fitted__()  # then a warm start or partial_fit changes its net
+        is_fitted = self.__sklearn_is_fitted__()  # a warm start or partial_fit changes net_
         with fit_lock(self):
             try:
                 with self.net_.restored_on_failure() if is_fitted else contextlib.nullcontext():
@@ -136,7 +136,7 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         return True
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
-        with self._all_or_nothing(), self._followed(X, y, complete=False) as callbacks:
+        with self._restored_on_failure(), self._tracked_callbacks(X, y, complete=False) as callbacks:
             resume = self.__sklearn_is_fitted__()
             classes = self._classes_of_first_call(classes)
             table, n_rows = self._encode_all(X, y, sample_weight, reset=not resume, classes=classes)
@@ -144,7 +144,7 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         return self
 
     def _classes_of_first_call(self, classes: Any) -> Any:
-        """Return the classes that the first call of `partial_fit` gives; None in later calls, and for a regressor."""
+        """Return the classes passed to the first `partial_fit`; None in later calls and for a regressor."""
         return None
 
     def _encode_all(
@@ -181,11 +181,11 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         return self._make_table([rows] if held is None else [rows, held], device), rows.y.shape[0]
 
     def _train(self, table: Table, n_rows: int, resume: bool, epochs: int | None, callbacks: list) -> None:
-        """Train a new network or, if `resume`, the present one; for `epochs` epochs or, if None, `max_iter`."""
+        """Train a new network (the present one if `resume`) for `epochs` epochs (`max_iter` if None)."""
         net, data = self._prepare(table, n_rows, resume, epochs, callbacks)
-        with self._memory_advice(net.plan.batch_size), self._threads(net, data):
+        with self._explain_memory_errors(net.plan.batch_size), self._threads(net, data):
             net.partial_fit(data, epochs=epochs)
-        self._conclude(net, complete=epochs is None)
+        self._finish_fit(net, complete=epochs is None)
 
     def _prepare(
         self, table: Table, n_rows: int, resume: bool = False, epochs: int | None = None, callbacks: Sequence = ()
@@ -195,7 +195,7 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         seeds = member_seeds(self, n_members)
         data = split(self, table, n_rows, seeds, holds_out=self.early_stopping and epochs is None)
         plan, callbacks = make_plan(self, data, seeds, is_stream=epochs is not None), list(callbacks)
-        with self._memory_advice(plan.batch_size):
+        with self._explain_memory_errors(plan.batch_size):
             if resume:
                 solver = make_solver(self, n_members)
                 net = self.net_.resume(plan, callbacks, solver, same_solver=epochs is not None)
@@ -204,11 +204,11 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         net.keeps_optimizer = epochs is not None
         return net, data
 
-    def _conclude(self, net: TrainingNet, complete: bool = True) -> None:
+    def _finish_fit(self, net: TrainingNet, complete: bool = True) -> None:
         """Store a trained net and set the fitted attributes; raise an error if a member has failed."""
         if net.failed_members_:
             raise ValueError(DIVERGED.format(epoch=net.diverged_members_[net.failed_members_[0]]))
-        self._publish(net, complete)
+        self._set_fitted_attributes(net, complete)
 
     def _threads(self, net: TrainingNet, data: TrainingSet) -> contextlib.AbstractContextManager:
         """Return a context with the number of threads that suits a step of this network."""
@@ -224,7 +224,7 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         seeds = member_seeds(self, ensemble_size(self, len(rows.y)))
         data = split(self, table, len(rows.y), seeds, holds_out=False)
         net = make_net(self, make_network(self, data, seeds), make_plan(self, data, seeds), [])
-        self._publish(net.initialize_untrained(), complete=False)
+        self._set_fitted_attributes(net.initialize_untrained(), complete=False)
 
     def _training_callbacks(self) -> list:
         """Return copies of the callbacks."""
@@ -238,7 +238,7 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         return [instantiated(copy_callback(callback)) for callback in callbacks]
 
     @contextlib.contextmanager
-    def _followed(self, X: Any, y: Any, complete: bool) -> Iterator[list]:
+    def _tracked_callbacks(self, X: Any, y: Any, complete: bool) -> Iterator[list]:
         """Yield the callbacks of a training; a callback with the method `track_fit` logs the whole fit."""
         callbacks = self._training_callbacks()
         with contextlib.ExitStack() as frames:
@@ -254,21 +254,21 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         self._fit_target(rows, classes)
         self._features = None
         if getattr(rows.X, "ndim", 2) == 2:
-            most = ONE_HOT_LEVELS if self.module is None else MAX_LEVELS  # a custom module takes numbers only
-            self._features = FeatureEncoder(self.scaling, self.categorical_features, most, self._number_type())
+            most = ONE_HOT_LEVELS if self.module is None else MAX_LEVELS  # custom modules get one-hot columns only
+            self._features = FeatureEncoder(self.scaling, self.categorical_features, most, self._encoded_dtype())
             self._features.fit(rows.X, rows.weight)
 
     def _fixed(self, name: str) -> Any:
-        """Return a parameter as the network was built with; only the next `fit` reads later changes by `set_params`."""
+        """Return the value that a parameter had when the network was built; `set_params` has no effect until `fit`."""
         return self._built_with[name]
 
-    def _number_type(self) -> Any:
+    def _encoded_dtype(self) -> Any:
         """Return the type of encoded rows and targets."""
         return np.float64 if is_double(self._fixed("precision"), self._fixed("solver")) else np.float32
 
     def _encode(self, X: Any) -> Encoded:
         if self._features is None:
-            return Encoded(np.array(X, dtype=self._number_type(), order="C"), np.zeros((len(X), 0), dtype=np.int64))
+            return Encoded(np.array(X, dtype=self._encoded_dtype(), order="C"), np.zeros((len(X), 0), dtype=np.int64))
         return self._features.transform(X)
 
     def _make_table(self, parts: list[Rows], device: torch.device) -> Table:
@@ -286,7 +286,7 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
             torch.from_numpy(codes).to(device) if codes.shape[1] else None,
             torch.from_numpy(_stack(targets)).to(device, dtype),
             weight,
-            n_choices=targets[0].shape[1] if self._make_loss().outputs_exclude_each_other else 2,
+            n_choices=targets[0].shape[1] if self._make_loss().outputs_are_exclusive else 2,
         )
 
     def _strata(self, target: Tensor) -> np.ndarray | None:
@@ -298,7 +298,7 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         return None
 
     @contextlib.contextmanager
-    def _memory_advice(self, batch_size: int) -> Iterator[None]:
+    def _explain_memory_errors(self, batch_size: int) -> Iterator[None]:
         try:
             yield
         except (torch.OutOfMemoryError, RuntimeError) as error:

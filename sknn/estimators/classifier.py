@@ -124,10 +124,10 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):  # noqa: D101 (the docstrin
         labels = target.cpu().numpy().astype(np.int64)
         return labels[:, 0] if self._target.kind_ == "binary" else labels
 
-    def _own_metric(self) -> str:
+    def _default_metric(self) -> str:
         return "accuracy"
 
-    def _kind_of_target(self) -> str:
+    def _target_kind(self) -> str:
         kind = self._target.kind_
         # A single class has one column of probabilities, measured like that of two classes.
         return "binary" if kind == "multiclass" and len(self.classes_) == 1 else kind
@@ -184,7 +184,7 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):  # noqa: D101 (the docstrin
         ndarray of shape (n_samples, n_classes)
             Mean over members, in the order of `classes_`; if multilabel, of each label on its own.
         """
-        return self._probabilities(self._predictions(X), self._float_type(X))
+        return self._probabilities(self._predictions(X), self._prediction_dtype(X))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Log of the probability of each class.
@@ -201,7 +201,7 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):  # noqa: D101 (the docstrin
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
-    def _truth(self, y: Tensor) -> np.ndarray:
+    def _decode_target(self, y: Tensor) -> np.ndarray:
         return self._predict_from(y, np.float64)
 
     def _predict_from(self, p: Tensor, dtype: Any) -> np.ndarray:

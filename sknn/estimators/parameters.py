@@ -26,12 +26,12 @@ FRACTION = Interval(Real, 0, 1, closed="left")
 
 
 class Use(enum.Flag):
-    """What a parameter decides, besides the fits that a search trains one by one.
+    """What a parameter affects: the encoding of rows, further training, joint training.
 
     ENCODING: how the rows are encoded, so fits that differ in it can't share encoded rows.
     NETWORK: what the network is, so training it further needs the same value.
-    PER_MEMBER: something that each member of a joint training has for itself; in all others the members have to agree.
-    TRAINING: how the training goes, and nothing of the above.
+    PER_MEMBER: members of a joint training may have different values; all other parameters must be equal.
+    TRAINING: none of the above.
     """
 
     TRAINING = 0

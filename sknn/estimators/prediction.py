@@ -37,7 +37,7 @@ class Prediction:
 
     @abstractmethod
     def _fixed(self, name: str) -> Any:
-        """Return a parameter as the network was built with."""
+        """Return the value that a parameter had when the network was built."""
 
     def _predictions(self, X: Any) -> Tensor:
         """Return the mean over members of the outputs after the link, (n, K), on the CPU."""
@@ -59,7 +59,7 @@ class Prediction:
         codes = torch.from_numpy(encoded.codes) if encoded.codes.shape[1] else None
         n, parts = len(encoded), []
         at_once = self._rows_at_once(n)
-        with torch.inference_mode(), network.computing(n):
+        with torch.inference_mode(), network.compute_context(n):
             for start in range(0, n, at_once):
                 rows = slice(start, start + at_once)
                 block = numeric[rows]
@@ -80,7 +80,7 @@ class Prediction:
 
         The last digit of a float32 product depends on the other rows, which scikit-learn's checks do not accept.
         """
-        network, is_float64 = self.net_.module_, self._float_type(X) is np.float64
+        network, is_float64 = self.net_.module_, self._prediction_dtype(X) is np.float64
         if self._fixed("precision") != "auto" or network.param_buffer.device.type != "cpu" or not is_float64:
             return None
         return network.param_buffer.double()
@@ -91,6 +91,6 @@ class Prediction:
             self._features.n_numeric_ if self._features else 0
         )
 
-    def _float_type(self, X: Any) -> Any:
+    def _prediction_dtype(self, X: Any) -> Any:
         """Return the type of predictions: float32 for float32 rows, else float64."""
         return np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64

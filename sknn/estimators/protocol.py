@@ -13,7 +13,7 @@ from sknn.estimators.html import described
 from sknn.history.html import training_html
 from sknn.training.callbacks import can_be_pickled, copy_callback, listed, name_of
 from sknn.training.net import TrainingNet
-from sknn.training.state import move_net, net_from_state, state_of_net
+from sknn.training.state import move_net, net_from_state, net_to_state
 from sknn.utils.warnings import warn
 
 # Names of our options in other libraries.
@@ -104,7 +104,7 @@ class SklearnProtocol(BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__() | {"callbacks": self._callbacks_to_pickle()}
         if "net_" in state:
-            state = {name: value for name, value in state.items() if name != "net_"} | {"_net": state_of_net(self)}
+            state = {name: value for name, value in state.items() if name != "net_"} | {"_net": net_to_state(self)}
         return state
 
     def _callbacks_to_pickle(self) -> Any:

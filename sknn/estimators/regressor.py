@@ -71,7 +71,7 @@ class NeuralRegressor(RegressorMixin, BaseNeural):  # noqa: D101 (the docstring 
 
     def _encode_target(self, rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
         encoded = self._target.transform(rows.y)
-        self._target.check_magnitude(encoded, rows.y, self._number_type())
+        self._target.check_magnitude(encoded, rows.y, self._encoded_dtype())
         return np.repeat(encoded, max(1, len(self._quantiles())), axis=1), rows.weight
 
     def _make_loss(self) -> Loss:
@@ -96,10 +96,10 @@ class NeuralRegressor(RegressorMixin, BaseNeural):  # noqa: D101 (the docstring 
         values = target.cpu().numpy()
         return values[:, 0] if values.shape[1] == 1 else values
 
-    def _own_metric(self) -> str | None:
+    def _default_metric(self) -> str | None:
         return None if self._quantiles() else "r2"
 
-    def _kind_of_target(self) -> str:
+    def _target_kind(self) -> str:
         return "quantiles" if self._quantiles() else "values"
 
     @available_if(lambda self: self._is_stochastic())
@@ -129,9 +129,9 @@ class NeuralRegressor(RegressorMixin, BaseNeural):  # noqa: D101 (the docstring 
         -------
         ndarray of shape (n_samples,), or (n_samples, n_outputs) if y had two dimensions, or (n_samples, n_quantiles)
         """
-        return self._predict_from(self._predictions(X), self._float_type(X))
+        return self._predict_from(self._predictions(X), self._prediction_dtype(X))
 
-    def _truth(self, y: Tensor) -> np.ndarray:
+    def _decode_target(self, y: Tensor) -> np.ndarray:
         several = len(self._quantiles()) > 1  # their columns hold copies of one target
         return self._predict_from(y[:, :1] if several else y, np.float64)
 

@@ -34,7 +34,7 @@ class InputValidation:
 
     @abstractmethod
     def _fixed(self, name: str) -> Any:
-        """Return a parameter as the network was built with."""
+        """Return the value that a parameter had when the network was built."""
 
     def _check_rows(self, X: Any, y: Any, sample_weight: Any, reset: bool, name: str = "") -> Rows:
         if name:

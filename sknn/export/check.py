@@ -51,7 +51,7 @@ def find_difference(
     name = "predict" if hasattr(model, "predict") else "transform"
     expected = getattr(model, name)(X)
     expected = expected.toarray() if sp.issparse(expected) else np.asarray(expected)
-    if len(outputs) > 1:  # strings beside numeric tensors: the next step shows a difference
+    if len(outputs) > 1:  # strings beside numbers are not compared: an error in them shows in the next step
         return None
     return _compare_values(name, expected, np.asarray(outputs[0]), tolerance)
 
@@ -91,7 +91,7 @@ def _compare_labels(expected: np.ndarray, actual: np.ndarray, is_clear: np.ndarr
 
 
 def _margin(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return how clear each label is: the difference of the two largest probabilities, or p and 1 - p if multilabel."""
+    """Return how clear each label is: the gap of the two largest probabilities, or of p and 1 - p if multilabel."""
     if labels.ndim == 2:
         return 2 * np.abs(p - 0.5)
     best = np.sort(np.hstack([np.zeros((len(p), 1)), p]), axis=1)  # a single class is compared with 0

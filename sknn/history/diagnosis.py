@@ -37,7 +37,7 @@ class TrainingWarning(UserWarning):
 def diagnose(records: Sequence[dict[str, Any]]) -> list[str | None]:
     """Diagnose each epoch from its losses and earlier ones.
 
-    The diagnosis of an epoch from the tenth on, with losses averaged over the last 5 epochs, is
+    From the tenth epoch on, the diagnosis uses losses averaged over the last 5 epochs. It is
 
     - 'divergence' if the training loss is NaN or infinite, or is above its lowest value by half of its decrease since
       the first epoch, and by 10 % of the lowest value;
@@ -117,8 +117,8 @@ def find_advice(diagnoses: Sequence[str | None], epochs_without_improvement: Seq
     diagnoses : sequence of {None, 'overfitting', 'divergence', 'flat'}
         One for each epoch.
     epochs_without_improvement : sequence of int
-        One for each member; 0 if early stopping ended its training. Overfitting only matters if it is above 15 for most
-        members: early stopping waits some epochs for a better one, and then restores the best.
+        One for each member; 0 if early stopping ended its training. Overfitting is ignored unless this number is above
+        15 for most members: early stopping waits some epochs for a better one, and then restores the best.
     """
     last = diagnoses[-1] if diagnoses else None
     if last is None or (last == "overfitting" and median(epochs_without_improvement) <= WARNING_PATIENCE):

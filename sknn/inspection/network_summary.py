@@ -216,7 +216,7 @@ def _first_row(fitted: Any, X: Any) -> Tensor:
 def _output_shapes(network: EnsembleNetwork, row: Tensor | None) -> dict[str, tuple[int, ...]]:
     """Return the output shape of each layer for a row, by its name, from a prediction of a copy of the network."""
     copied = copy.deepcopy(network).eval()
-    n_axes = 1 if isinstance(network, CustomNetwork) else 2  # of rows, and of members, before those of a row
+    n_axes = 1 if isinstance(network, CustomNetwork) else 2  # leading axes to drop: (members and) rows
     if isinstance(copied, MLP):
         n_categories = len(copied.init_args["n_levels"])
         codes = torch.zeros(1, n_categories, dtype=torch.int64, device=copied.param_buffer.device)

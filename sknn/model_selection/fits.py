@@ -1,4 +1,4 @@
-"""A fit of a search: a task whose network is trained before scikit-learn runs the task."""
+"""A fit of a search. Its network is trained before scikit-learn runs the task."""
 
 import contextlib
 import time
@@ -76,7 +76,10 @@ class Fit:
     @contextlib.contextmanager
     def compute_context(self) -> Iterator[None]:
         """Set the number of threads, and add advice to an error for lack of memory."""
-        with self.estimator._memory_advice(self.net.plan.batch_size), self.estimator._threads(self.net, self.data):
+        with (
+            self.estimator._explain_memory_errors(self.net.plan.batch_size),
+            self.estimator._threads(self.net, self.data),
+        ):
             yield
 
     def result(self) -> Any:
@@ -88,10 +91,10 @@ class Fit:
         return result
 
     def _fit_precomputed(self, *args: Any, **kwargs: Any) -> None:
-        """Raise the stored error, or set the fitted attributes. Train the network before if it is not trained yet."""
+        """Raise the stored error. Otherwise train the network if needed, and set the fitted attributes."""
         if self.error is not None:
             raise self.error
         if not self.is_trained:
             self.train()
         with warnings.catch_warnings(action="ignore", category=TrainingWarning):  # extreme candidates cause them
-            self.estimator._conclude(self.net)
+            self.estimator._finish_fit(self.net)

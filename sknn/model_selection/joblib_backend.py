@@ -20,16 +20,16 @@ from sknn.model_selection.tasks import Task
 REPORTED_N_JOBS = 2  # with 1, joblib runs its tasks without a backend
 
 
-class BatchedFits(ParallelBackendBase):
+class JointTrainingBackend(ParallelBackendBase):
     """A joblib backend that collects tasks and runs all of them when the first result is requested.
 
     Parameters
     ----------
     default_backends : dict of {None, 'threads', 'processes'} to (backend, n_jobs)
-        The backends that joblib would use without this one, by `prefer`. They run tasks that are no fits, and the
-        shares of a search with `n_jobs`.
+        For each value of `prefer`, the backend and n_jobs that joblib would use without this one. These backends run
+        tasks that are not fits. If a search has `n_jobs`, they also run its shares.
     keeps_finished : bool
-        Whether an interrupted search continues with the candidates that are finished.
+        Whether an interrupted search keeps the finished candidates, and gives the others NaN scores.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class BatchedFits(ParallelBackendBase):
 class Future:
     """The results of some tasks, in the form that joblib expects."""
 
-    backend: BatchedFits
+    backend: JointTrainingBackend
     indices: range
     callback: Callable  # joblib counts the finished tasks with it
 
@@ -120,7 +120,7 @@ def batched_fits(keeps_finished: bool = False) -> Iterator[None]:
     Parameters
     ----------
     keeps_finished : bool, default=False
-        Whether a search that is interrupted by Ctrl-C continues with the candidates whose scores are known.
+        Whether a search that is interrupted by Ctrl-C keeps the finished candidates, and gives the others NaN scores.
 
     Returns
     -------
@@ -139,8 +139,8 @@ def batched_fits(keeps_finished: bool = False) -> Iterator[None]:
     (5, 3)
     """
     backends = {prefer: get_active_backend(prefer=prefer) for prefer in (None, "threads", "processes")}
-    if isinstance(backends[None][0], BatchedFits):  # in a nested search
+    if isinstance(backends[None][0], JointTrainingBackend):  # in a nested search
         backends = backends[None][0].default_backends
-    backend = BatchedFits(backends, keeps_finished, nesting_level=backends[None][0].nesting_level)
+    backend = JointTrainingBackend(backends, keeps_finished, nesting_level=backends[None][0].nesting_level)
     with joblib.parallel_config(backend=backend):
         yield

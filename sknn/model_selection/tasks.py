@@ -15,7 +15,7 @@ from sknn.model_selection.replace_fit import replace_fit
 
 UNFINISHED = "unfinished"  # the group of fits that did not run because of an interrupt
 FIT_FUNCTIONS = (_fit_and_score, _fit_and_predict)
-FIT_METHODS = ("fit", "_train", "_prepare", "_conclude")
+FIT_METHODS = ("fit", "_train", "_prepare", "_finish_fit")
 
 
 @dataclass

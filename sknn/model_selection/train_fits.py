@@ -50,7 +50,7 @@ def _store_scorer_errors(fit: Fit) -> Iterator[None]:
     plan = fit.net.plan
     fit.net.plan = replace(
         plan,
-        watch=_without_errors(plan.watch, fit),
+        stopping_scores=_without_errors(plan.stopping_scores, fit),
         metrics={name: _without_errors(metrics, fit) for name, metrics in plan.metrics.items()},
     )
     try:

@@ -136,7 +136,7 @@ class EnsembleNetwork(nn.Module):
     def release(self) -> None:
         """Free the memory of `bound_layers`; call it at the end of a training."""
 
-    def computing(self, rows: int) -> contextlib.AbstractContextManager:
+    def compute_context(self, rows: int) -> contextlib.AbstractContextManager:
         """Return a context for computing with at most this number of rows at once."""
         return contextlib.nullcontext()
 
@@ -144,7 +144,7 @@ class EnsembleNetwork(nn.Module):
         """Return width and rate of each dropout layer.  The training loop draws the noise for them."""
         return []
 
-    def level_dropout(self) -> list[tuple[int, float]]:
+    def category_dropout(self) -> list[tuple[int, float]]:
         """Return width and rate of the categorical embedding, whose noise comes before that of the dropout layers."""
         return []
 

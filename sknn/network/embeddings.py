@@ -25,7 +25,7 @@ OPEN_END = 1e30  # finite, so that a product with 0 stays 0
 class CategoricalEmbedding(Layer):
     """A learned vector for each level: codes (M, B, features) -> (M, B, features * width).
 
-    With `noise`, as in `Dropout`, codes with factor 0 are replaced by code 0 (missing or unknown).  So the vector of
+    `noise` is a mask, as in `Dropout`: where it is 0, code 0 (missing or unknown) replaces the code.  So the vector of
     code 0 is trained even if no training row has it.  It starts at 0.
 
     Parameters
@@ -159,9 +159,10 @@ class PeriodicEmbedding(NumericEmbedding):
 
 
 class PiecewiseLinearEmbedding(NumericEmbedding):
-    """The share of each of a feature's bins that lies below a number (arXiv 2203.05556), and a small linear layer.
+    """For each bin of a feature, the fraction of the bin below the number (arXiv 2203.05556), then a linear layer.
 
-    A bin below the number gives 1, a bin above it 0, and the bin that holds it the fraction passed.  The first bin has
+    A bin below the number gives 1, and a bin above it 0. The number's own bin gives the position in it, from 0 to 1.
+    The first bin has
     no lower end and the last one no upper end, so that the embedding goes on growing outside the training range.
     """
 

@@ -6,9 +6,8 @@ A layer owns no memory.  It declares the shapes of one member's parameters.  The
 buffer, and passes each layer views of it, for all members or for some neighbouring ones.
 
 `Layer.bind` holds a layer's whole computation.  It takes the views and the number of rows of a batch, and returns two
-functions, forward and backward, that thousands of steps call with nothing left to look up.  `run` and `forward` follow
-from it; the most common layers have a `run` of their own, which saves predictions the time of binding.  Under autograd,
-`run` is the reference that tests compare the backward with.
+functions, forward and backward, that do no further lookups.  `run` and `forward` call it. The most common layers
+override `run`, so that predictions need no `bind`.  Tests compare the backward with autograd through `run`.
 """
 
 import math
@@ -53,7 +52,7 @@ class Layer(nn.Module):
     statistics : frozenset of str
         Names of the tensors that are not trained: running means, bin edges.
     lr_scales : dict of str to float
-        Factors of the learning rate for parameters that do not learn at the usual one, if the solver uses them.
+        Factors of the learning rate for some parameters; only some solvers use them.
     """
 
     decayed: ClassVar[frozenset[str]] = frozenset()
@@ -95,7 +94,7 @@ class Linear(Layer):
     gain : float or None, default=6.0
         Weights and biases start uniform in +-sqrt(gain / (in + out)): Glorot's rule with scikit-learn's factors, 2 for
         the logistic activation and 6 for the others.  With None, weights start normal with variance 1 / in, and
-        biases normal with standard deviation `BIAS_STD`, so that units bend in different places from the start.
+        biases normal with standard deviation `BIAS_STD`, so that units have different thresholds.
     product_dtype : torch.dtype, optional
         Type in which products are computed (bfloat16).  The parameters keep theirs.
     """
@@ -194,7 +193,7 @@ class ScaledLinear(Linear):
     """A linear layer with a learned factor for each input: (x * scale) @ weight + bias.
 
     The scale starts at 1 and learns fast, so that columns that matter soon count for more (RealMLP's scaling layer,
-    arXiv 2407.04491).  It multiplies the weight, which is smaller than a batch.
+    arXiv 2407.04491).  The weight is scaled, since it is smaller than a batch.
     """
 
     lr_scales: ClassVar[dict[str, float]] = Linear.lr_scales | {"scale": INPUT_SCALE_LR_SCALE}
@@ -362,5 +361,5 @@ class BatchNorm(Layer):
 
 
 def _move_statistic(running: Tensor, value: Tensor) -> None:
-    # `.data`, because autograd may have saved the weights, which lie in the same buffer.
+    # `.data` hides this from autograd, which may have saved weights in the same buffer.
     running.data.lerp_(value.detach(), BATCH_NORM_MOMENTUM)

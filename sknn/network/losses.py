@@ -17,7 +17,7 @@ class Loss(torch.nn.Module):
 
     # As scikit-learn's MLP, which reports the squared error as a mean over outputs and other losses as a sum.
     reports_mean_over_outputs = False
-    outputs_exclude_each_other = False  # whether the outputs of a row are one distribution
+    outputs_are_exclusive = False  # whether the outputs of a row are one distribution
 
     def values(self, z: Tensor, y: Tensor) -> Tensor:
         """Return the loss of each row and output, (M, B, K) or (M, B, 1)."""
@@ -39,7 +39,7 @@ class Loss(torch.nn.Module):
 class SoftmaxCrossEntropy(Loss):
     """Log loss of classes that exclude each other; `y` holds one-hot (or smoothed) rows."""
 
-    outputs_exclude_each_other = True
+    outputs_are_exclusive = True
 
     def values(self, z: Tensor, y: Tensor) -> Tensor:
         return -(torch.log_softmax(z, -1) * y)
@@ -103,7 +103,8 @@ class Huber(Loss):
 
 
 class Pinball(Loss):
-    """The quantile loss.  Several quantiles have an output each, and one target column.
+    """The quantile loss.  With several quantiles, the network has an output for each; all are compared with the same
+    target column.
 
     Sorting the outputs of a row never increases the loss (Chernozhukov, Fernandez-Val and Galichon 2010,
     "Quantile and probability curves without crossing"), so the link sorts them, and the curves never cross.
@@ -171,7 +172,7 @@ class CallableLoss(Loss):
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor], default: Loss) -> None:
         super().__init__()
         self.function, self.default = function, default
-        self.outputs_exclude_each_other = default.outputs_exclude_each_other
+        self.outputs_are_exclusive = default.outputs_are_exclusive
 
     def link(self, z: Tensor) -> Tensor:
         return self.default.link(z)

@@ -30,9 +30,9 @@ from sknn.network.layers import (
     ScaledLinear,
     Tensors,
 )
-from sknn.network.products import FEW_ROWS, beside_numpy
+from sknn.network.products import FEW_ROWS, numpy_products
 
-MAX_CACHED = 16  # combinations of members and batch size whose bound layers, with their memory, are kept
+MAX_CACHED = 16  # entries in each cache (bound layers, parameter views)
 
 
 @dataclass(slots=True)
@@ -58,14 +58,14 @@ class MLP(EnsembleNetwork):
     hidden : tuple of int
     activation : str
     dropout : tuple of float, one per hidden layer
-        If one rate is positive, every layer gets noise, so that a layer's noise does not depend on the other rates.
+        If any rate is positive, every hidden layer gets noise, so a layer's noise does not depend on the other rates.
     batch_norm : bool
     numeric_embedding : {None, 'periodic', 'piecewise_linear'}
     n_embedded : int
     input_scale : bool
         Whether learned factors multiply the inputs of the first hidden layer.
     weight_init : {'glorot', 'normal'}
-        Distribution of the first weights: scikit-learn's or the normal one of `Linear`.
+        Distribution of the initial weights: 'glorot' is scikit-learn's, 'normal' is described in `Linear`.
     n_levels : tuple of int
         Levels of each embedded category.
     dtype : torch.dtype
@@ -250,7 +250,7 @@ class MLP(EnsembleNetwork):
         return z
 
     def forward(self, numeric: Tensor, codes: Tensor | None = None) -> Tensor:
-        """Return raw outputs (M, B, K), before the link, of encoded rows: (B, d) for all members, or (M, B, d)."""
+        """Return raw outputs (M, B, K), before the link. The rows are (B, d), for all members, or (M, B, d)."""
         if numeric.dim() == 2:
             numeric = numeric.expand(self.n_members, *numeric.shape)
         if codes is not None and codes.dim() == 2:
@@ -271,14 +271,14 @@ class MLP(EnsembleNetwork):
             parts.append(categorical(x.codes))
         return torch.cat(parts, 2)
 
-    def computing(self, rows: int) -> contextlib.AbstractContextManager:
+    def compute_context(self, rows: int) -> contextlib.AbstractContextManager:
         by_numpy = self.param_buffer.device.type == "cpu" and self.init_args["product_dtype"] is None
-        return beside_numpy() if by_numpy and rows >= FEW_ROWS else contextlib.nullcontext()
+        return numpy_products() if by_numpy and rows >= FEW_ROWS else contextlib.nullcontext()
 
     def dropout_rates(self) -> list[tuple[int, float]]:
         return [(layer.width, layer.rate) for layer in self.layers if isinstance(layer, Dropout)]
 
-    def level_dropout(self) -> list[tuple[int, float]]:
+    def category_dropout(self) -> list[tuple[int, float]]:
         return [] if self.categorical is None else [(self.categorical.width, self.categorical.rate)]
 
     def linears(self) -> list[tuple[Entry, Entry]]:

@@ -6,10 +6,10 @@ A solver is a `torch.optim.Optimizer`.  A member's learning rate is the product 
     multiplier         the member's own reductions: divided at a plateau, 0 once stopped; see `set_multipliers`
     schedule factor    shared by all members; see `schedule_factor`
 
-`param_groups[0]["lr"]` shows the first base rate times the schedule factor.  A scheduler of torch, or skorch's
-`LRScheduler`, may set it, and so changes the schedule factor.
+`param_groups[0]["lr"]` shows the first base rate times the schedule factor.  torch's schedulers and skorch's
+`LRScheduler` may set it; this changes the schedule factor.
 
-The same calls serve one member and many, so that a member's result does not depend on the others.
+One member and many members use the same calls, so a member's result does not depend on the others.
 """
 
 import copy
@@ -30,7 +30,8 @@ CLIP_EPSILON = 1e-6  # torch's, to avoid a division by 0
 class MemberOptions:
     """A solver's options that may differ between members, one value for each.
 
-    `alphas` are scikit-learn's L2 terms, added to the gradient after division by the batch's weight sum.
+    `alphas` are scikit-learn's L2 penalties: alpha * parameters / (sum of the batch's row weights) is added to the
+    gradient.
     `weight_decays` are decoupled (arXiv 1711.05101) and multiplied by the learning rate.  `max_norms` limit the norms
     of the gradients; they are infinite for members without a limit.
     """
@@ -43,10 +44,10 @@ class MemberOptions:
 
 @dataclass(slots=True)
 class MemberViews:
-    """Views of the rows of some neighbouring members.
+    """Views of the buffer rows of consecutive members.
 
-    `lr`, `decay` and `l2` hold factors for each parameter: the learning rate without the schedule factor, the same
-    times the weight decay, and alpha.  `decay` and `l2` are None if all of them are 0.
+    `lr`, `decay` and `l2` hold a factor for each parameter: the learning rate without the schedule factor, `lr` times
+    the weight decay, and alpha.  `decay` and `l2` are None if all of them are 0.
     """
 
     members: slice
@@ -59,7 +60,7 @@ class MemberViews:
 
 
 def add_product(target: Tensor, a: Tensor, b: Tensor, factor: float | Tensor) -> Tensor:
-    """Add a * b * factor to `target`; in a captured step `factor` is a tensor, which changes between replays."""
+    """Add a * b * factor to `target`; in a CUDA graph, `factor` is a tensor, as its value changes between replays."""
     if isinstance(factor, Tensor):
         return target.addcmul_(a, b * factor)
     return target.addcmul_(a, b, value=factor)
@@ -90,7 +91,7 @@ class EnsembleOptimizer(torch.optim.Optimizer):
     steps : list of int
         Steps that each member has taken.
     generation : int
-        Grows whenever the tensors that a step reads are replaced by others.
+        Increases when new tensors replace those that a step reads; CUDA graphs of the old ones are then invalid.
     """
 
     state_names: tuple[str, ...] = ()  # buffers that a saved state holds
@@ -126,9 +127,9 @@ class EnsembleOptimizer(torch.optim.Optimizer):
 
     @property
     def schedule_factor(self) -> float:
-        """The factor that was set last, unless a scheduler has set `param_groups[0]["lr"]` since: then that rate's."""
+        """The factor that was set last or, if a scheduler has changed the rate in `param_groups`, rate / base rate."""
         lr = self.param_groups[0]["lr"]
-        is_own = lr == self.base_rates[0] * self._schedule_factor  # exact, where the quotient is rounded
+        is_own = lr == self.base_rates[0] * self._schedule_factor  # exact; the quotient may be rounded
         return self._schedule_factor if is_own else lr / self.base_rates[0]
 
     @schedule_factor.setter
@@ -149,7 +150,8 @@ class EnsembleOptimizer(torch.optim.Optimizer):
         """Compute the factors of each parameter, after a change of multipliers or of the network.
 
         The network may have been moved, or some of its parameters frozen.  New values overwrite the old ones, so that
-        captured steps read them.  Only if they do not fit there, a new `generation` begins.
+        captured steps read them.  If the gradient buffer or the shapes have changed, new tensors are made and
+        `generation` increases.
         """
         network = self.network
         with torch.no_grad():
@@ -177,27 +179,27 @@ class EnsembleOptimizer(torch.optim.Optimizer):
         self.generation += 1
 
     def _fits(self, coefficients: dict[str, Tensor]) -> bool:
-        """Return whether the network still has the buffer of the views, and the coefficients the same shapes."""
+        """Return whether the gradient buffer and the shapes of the coefficients are unchanged."""
         shapes = {name: values.shape for name, values in self._coefficients.items()}
         is_same_buffer = self._grad_buffer is self.network.grad_buffer
         return is_same_buffer and shapes == {name: values.shape for name, values in coefficients.items()}
 
     # --- Steps ------------------------------------------------------------------------------------------------------
 
-    def add_l2_gradient(self, per_weight: Tensor | float, members: slice) -> Tensor | None:
-        """Add the gradient of a batch's L2 term; `per_weight` is 1 over the batch's weight sum.
+    def add_l2_gradient(self, inverse_weight: Tensor | float, members: slice) -> Tensor | None:
+        """Add the gradient of a batch's L2 term; `inverse_weight` is 1 / (sum of the batch's row weights).
 
-        Return alpha times the sum of the squared weights, (M,), or None without an L2 term.  The term itself is half
-        of that, times `per_weight`.
+        Return alpha times the sum of the squared weights, (M,), or None without an L2 term.  The L2 term is 0.5 *
+        `inverse_weight` * the returned value.
         """
         views = self.views(members)
         if views.l2 is None:
             return None
         l2_gradient = torch.mul(views.l2, views.params, out=views.buffers["scratch"])
-        if isinstance(per_weight, Tensor):
-            views.grads.addcmul_(l2_gradient, per_weight[:, None])
+        if isinstance(inverse_weight, Tensor):
+            views.grads.addcmul_(l2_gradient, inverse_weight[:, None])
         else:
-            views.grads.add_(l2_gradient, alpha=per_weight)
+            views.grads.add_(l2_gradient, alpha=inverse_weight)
         return row_sums(l2_gradient.mul_(views.params))
 
     def clip(self, members: slice) -> None:
@@ -223,7 +225,7 @@ class EnsembleOptimizer(torch.optim.Optimizer):
         self.apply(members, *self.count_step(members))
 
     def count_step(self, members: slice) -> tuple[float, float]:
-        """Count a step of these members; return its scalars: the schedule factor, and it times the bias correction."""
+        """Count a step of these members; return its schedule factor, and this factor times the bias correction."""
         self._opt_called = True  # torch's schedulers check that the solver has stepped before them
         step = self.steps[members.start] + 1
         for m in range(members.start, members.stop):
@@ -232,7 +234,7 @@ class EnsembleOptimizer(torch.optim.Optimizer):
         return factor, factor * self.bias_correction(step)
 
     def bias_correction(self, step: int) -> float:
-        """Return the factor of the `step`-th step."""
+        """Return the bias correction of step number `step`."""
         return 1.0
 
     def apply(self, members: slice, schedule_factor: float | Tensor, step_size: float | Tensor) -> None:
@@ -333,9 +335,10 @@ class SGD(EnsembleOptimizer):
 class Adam(EnsembleOptimizer):
     """Adam (arXiv 1412.6980) in scikit-learn's form, with epsilon added before the bias correction.
 
-    torch's fused kernel computes the direction: an infinite step count turns its own bias correction off, and with
-    learning rate 1 and weight decay 1 it overwrites the buffer.  So the learning rate of each parameter and the bias
-    correction are one product.
+    torch's fused kernel writes the direction to a buffer. An infinite step count turns off the kernel's bias
+    correction. With a learning rate and a weight decay of 1, the kernel multiplies the buffer by 1 - 1 * 1 = 0 first.
+    One multiplication then
+    applies the learning rates and the bias correction.
     """
 
     state_names = ("exp_avg", "exp_avg_sq")
@@ -379,7 +382,7 @@ class Adam(EnsembleOptimizer):
 
 
 class TorchOptimizer(EnsembleOptimizer):
-    """Any `torch.optim.Optimizer` class: one of its optimizers per member, on views of the member's row."""
+    """Uses any `torch.optim.Optimizer` class: each member has its own optimizer, on views of its buffer row."""
 
     def __init__(
         self, network: EnsembleNetwork, options: MemberOptions, optimizer: type[torch.optim.Optimizer]

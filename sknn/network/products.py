@@ -6,22 +6,22 @@ member.  The rules for exact results on a CPU, and the price of each:
 
 1. Parameters, gradients and results start on a 64-byte boundary for every member (`padded`, `aligned_empty`).  This
    costs 2 microseconds for each gradient that has to be copied (`aligned`), otherwise nothing.
-2. A product with one column is multiplied and summed.  With several members this is also faster than a batch of
+2. With one column, multiply elementwise and sum.  With several members this is also faster than a batch of
    matrices; with one member it costs 3 microseconds.
 3. With several members, fewer than `FEW_ROWS` rows are multiplied member by member: 6 microseconds a member.
 4. With several threads, a weight's gradient is computed transposed.
 5. `row_sums` (optimizers.py) sums in two halves: 4 microseconds.
-6. Activations use torch's kernel only if it has no scalar tail (activations.py); the others take two to five times as
+6. Activations use torch's kernel only for whole SIMD vectors (activations.py); the others take two to five times as
    long.
 
-Times are of one thread of an AMD EPYC with torch 2.13.  There, products with an inner dimension of one are exact with
-torch's kernels, too; a multiplication is faster.
+Times are of one thread of an AMD EPYC with torch 2.13.  With an inner dimension of one torch's products are exact
+there, too; the elementwise product is only faster.
 
-On a CPU, numpy's BLAS takes many of the products, in the memory of the tensors: it needs half the time for small
-matrices, and up to a twentieth of the time of torch's MKL for narrow results (a classifier's outputs, on an AMD
-processor).  It runs on one thread, because its threads and torch's would wait for each other.  So with several threads
-torch takes wide products.  torch takes all of them on a GPU and outside of `beside_numpy`, as in a module that the user
-calls or traces.
+On a CPU, numpy's BLAS computes many products, without copying the tensors. It takes half the time of torch's MKL for
+small matrices, and as little as a twentieth for narrow results (a classifier's outputs, on an AMD processor).  It runs
+on one thread, because its threads and torch's would wait for each other.  So with several threads
+torch takes wide products.  torch computes all products on a GPU and outside of `numpy_products`, for example if a user
+calls or traces a module.
 
 A training computes the same products thousands of times, and in a small network a decision in Python costs as much as
 a product.  So the functions here decide once, for a weight and a number of rows, and return a function that only
@@ -44,18 +44,18 @@ NARROW = 16  # columns; from here on, several threads of torch are faster than o
 FEW_ROWS = 16  # below, torch has different kernels for one matrix and for a batch of matrices
 NUMPY_DTYPES = (torch.float32, torch.float64)
 
-_is_beside_numpy: ContextVar[bool] = ContextVar("_is_beside_numpy", default=False)
+_uses_numpy_products: ContextVar[bool] = ContextVar("_uses_numpy_products", default=False)
 
 
 @contextlib.contextmanager
-def beside_numpy() -> Iterator[None]:
-    """Let numpy take products in inference mode, on one thread, and without warnings of overflow, as in torch."""
-    token = _is_beside_numpy.set(True)
+def numpy_products() -> Iterator[None]:
+    """Let numpy compute products in inference mode, on one thread, and (like torch) without overflow warnings."""
+    token = _uses_numpy_products.set(True)
     try:
         with one_blas_thread, np.errstate(all="ignore"):
             yield
     finally:
-        _is_beside_numpy.reset(token)
+        _uses_numpy_products.reset(token)
 
 
 def padded(size: int) -> int:
@@ -105,8 +105,8 @@ def product_with(b: Tensor, bias: Tensor | None, rows: int, reuse_output: bool =
     out = aligned_empty(b, members, rows, columns) if reuse_output else None
     if inner == 1:
         return _product_with_row(b, bias, out)
-    # torch adds the bias along with the product, and is faster with small transposed matrices.  But it has to multiply
-    # few rows member by member.
+    # torch adds the bias along with the product, and is faster with small transposed matrices.  But with few rows it
+    # has to be called for each member (rule 3).
     if _uses_numpy(b, even_if_wide=rows < FEW_ROWS or (reuse_output and b.stride(2) == 1)):
         return _product_by_numpy(b, bias, out)
     if columns == 1:
@@ -124,7 +124,7 @@ def product_with(b: Tensor, bias: Tensor | None, rows: int, reuse_output: bool =
 
 def _uses_numpy(t: Tensor, even_if_wide: bool) -> bool:
     """Return whether numpy takes a product whose result has the type and the number of columns of `t`."""
-    if not (_is_beside_numpy.get() and torch.is_inference_mode_enabled()):
+    if not (_uses_numpy_products.get() and torch.is_inference_mode_enabled()):
         return False
     if t.device.type != "cpu" or t.dtype not in NUMPY_DTYPES:
         return False
@@ -158,7 +158,7 @@ def _numpy_product(is_single: bool) -> Callable[..., np.ndarray]:
 
 
 def _viewer(is_single: bool) -> Callable[[Tensor], np.ndarray]:
-    """Return a function from a tensor to an array of the same memory, without the members axis of a single matrix.
+    """Return a function that views a tensor as a numpy array; if `is_single`, without the members axis.
 
     It keeps the last tensor and its array, because hidden layers pass the same tensor in every step.
     """

@@ -33,29 +33,29 @@ class Schedule:
 
     Attributes
     ----------
-    by_share : callable or None
+    by_progress : callable or None
         Maps the share of the training done, in [0, 1], to the schedule factor.  It is called before every step.
     plateau_divisor : float or None
         Divides the rate of a member that stops improving.  The member then trains on.
-    smallest : float
+    min_rate : float
         A member that stops improving at this rate, or a lower one, ends its training.
     open_ended : bool
         Whether reaching `max_iter` means that the training has not converged, and so causes a warning.
     """
 
-    by_share: Callable[[float], float] | None = None
+    by_progress: Callable[[float], float] | None = None
     plateau_divisor: float | None = None
-    smallest: float = 0.0
+    min_rate: float = 0.0
     open_ended: bool = True
 
 
 SCHEDULES: dict[str, Schedule] = {
     "constant": Schedule(),
     "invscaling": Schedule(),  # set at the end of each epoch, by the function `invscaling`
-    "adaptive": Schedule(plateau_divisor=5.0, smallest=1e-6),
-    "reduce_on_plateau": Schedule(plateau_divisor=10.0, smallest=1e-8),
-    "cosine": Schedule(by_share=cosine, open_ended=False),
-    "one_cycle": Schedule(by_share=one_cycle, open_ended=False),
+    "adaptive": Schedule(plateau_divisor=5.0, min_rate=1e-6),
+    "reduce_on_plateau": Schedule(plateau_divisor=10.0, min_rate=1e-8),
+    "cosine": Schedule(by_progress=cosine, open_ended=False),
+    "one_cycle": Schedule(by_progress=one_cycle, open_ended=False),
 }
 
 

@@ -72,7 +72,7 @@ class OnnxPredictor:
     -----
     In a table with names, columns are found by name. They may have any order, and further columns are ignored. A
     missing column is an error. An array has its columns in the order of the fit. None, NaN and pandas' NA are missing
-    values: NaN in a numeric column, the empty string in a category.
+    values. They become NaN in a numeric column, and "" in a category.
 
     Examples
     --------

@@ -8,7 +8,8 @@ null, true, 3, 0.5, "text" and [...] stand for themselves. Every other value is 
     {"object": {"class": name, "state": ...}}  {"same": n}  {"given": name}
 
 An array is a tensor of the container. Arrays that safetensors does not support (strings, dates, other byte orders) are
-stored as bytes, with their dtype. `same` is the n-th object of the file again, `given` a parameter passed to `load`.
+stored as bytes, with their dtype. `same` repeats the n-th finished object of the file; `given` is a parameter of
+`load`.
 """
 
 import math
@@ -49,8 +50,8 @@ Path = tuple[str, ...]
 class ObjectCounter:
     """Counts the objects of a file, each as often as it occurs, and limits their number and nesting.
 
-    Without these limits a short file could keep a process busy forever: with an object that holds another one twice,
-    which holds another one twice, and so on, since scikit-learn visits an estimator as often as it occurs. And the time
+    Without these limits a short file could keep a process busy forever: scikit-learn visits an estimator as often as it
+    occurs, so objects that each hold the next one twice double the work at each level. And the time
     of scikit-learn's `repr`, which is part of many error messages, doubles with each level of nesting.
     """
 
@@ -69,7 +70,7 @@ class ObjectCounter:
         self.add(-1)
 
     def add(self, number: int) -> None:
-        """Add a finished object, with all objects in it, to the unfinished object."""
+        """Count a finished object and its objects in the innermost unfinished one."""
         count, nesting = self._finished[number]
         outer = self._open[-1]
         outer[0], outer[1] = outer[0] + count, max(outer[1], nesting)
@@ -223,7 +224,7 @@ class Encoder:
         return state
 
     def _with_placeholders(self, params: dict[str, Any], path: Path) -> dict[str, Any]:
-        """Return parameters with placeholders for functions and objects of the user's."""
+        """Return parameters, with placeholders for the user's functions and objects."""
         return {
             name: self._placeholder(name, value, path) if name in CODE_PARAMETERS and _is_code(value) else value
             for name, value in params.items()
@@ -287,7 +288,7 @@ class Decoder:
         return {key: self._attribute(key, item, depth) for key, item in _checked(content, dict).items()}
 
     def _attribute(self, name: str, item: Any, depth: int) -> Any:
-        """Decode the item of a dict; a parameter of `load` is only used under its own name."""
+        """Decode a dict's item; a placeholder has to have the item's key as its name."""
         if name in CODE_PARAMETERS and item == {"given": name}:
             return self.params[name]
         return self.decode(item, depth + 1)

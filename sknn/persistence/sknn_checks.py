@@ -111,7 +111,7 @@ CLASSES_BY_KIND: dict[str, Callable[[np.ndarray], bool]] = {
 
 def _check_value_encoder(encoder: ValueEncoder) -> None:
     _require(encoder, "scaled", instance_of(bool), "True or False")
-    _require(encoder, "positive", one_of(None, *NEEDS_POSITIVE.values()), "None or a loss's requirement on y")
+    _require(encoder, "positive", one_of(None, *NEEDS_POSITIVE.values()), "None, 'zero or more' or 'above zero'")
     n = len(_require(encoder, "center_", finite_floats(None), "finite float64 numbers, one for each output"))
     scale = _require(encoder, "scale_", finite_floats(n), f"{n} finite float64 numbers")
     _require(encoder, "scale_", lambda _: n > 0 and bool((scale > 0).all()), "above 0")
@@ -122,7 +122,7 @@ def _check_value_encoder(encoder: ValueEncoder) -> None:
 
 def _check_estimator(est: Any) -> None:
     if not any(name.endswith("_") for name in vars(est)) and "_features" not in vars(est):
-        return  # not fitted, like the template in a larger estimator
+        return  # not fitted: a meta-estimator keeps an unfitted estimator, too
     net = _require(est, "net_", instance_of(TrainingNet), "its trained network")
     is_built_in = isinstance(net.module_, MLP)
     built_with = _require(est, "_built_with", _has_prediction_parameters(est), "the parameters of its trained network")

@@ -1,4 +1,4 @@
-"""The plan of an encoding: which columns each column of a table becomes. numpy, torch and ONNX only write it out.
+"""The encoding plan: which encoded columns each table column becomes.  Encoders in numpy, torch and ONNX follow it.
 
 For columns age (with missing values in the fit), income, member (2 levels), grade (3 levels) and city (50 levels)::
 
@@ -21,7 +21,7 @@ SINGLE_COLUMN_VALUES = {0: [0], 1: [0, 1], 2: [0, 1, -1]}
 class Category:
     """A categorical column. Its codes are 0 for missing or unknown and 1, 2, ... for the levels.
 
-    An embedded category is a column of codes. Any other one is a single column, ``values[code]``, or a column for each
+    An embedded category is a column of codes. Any other category is one column, ``values[code]``, or one column per
     level, ``code == level_codes``.
 
     Attributes
@@ -32,7 +32,7 @@ class Category:
         The levels, in the order of their codes.
     is_embedded : bool
     start : int
-        The first of its columns in `Encoded.numeric`. If embedded: the row of its code 0 in the embedding's table.
+        The first of its columns in `Encoded.numeric`. If embedded: the row of the embedding's weight for its code 0.
     """
 
     index: int
@@ -52,7 +52,7 @@ class Category:
 
     @property
     def width(self) -> int:
-        """Columns if not embedded."""
+        """Number of columns if not embedded."""
         return 1 if len(self.levels) in SINGLE_COLUMN_VALUES else len(self.levels)
 
     @property
@@ -98,7 +98,10 @@ class EncodingPlan:
 def plan_encoding(
     numeric: np.ndarray, scaler: ColumnScaler, missing: np.ndarray, levels: Iterable[tuple], max_one_hot: float
 ) -> EncodingPlan:
-    """Assign columns to the categories, which are pairs of index and levels. More than `max_one_hot` are embedded."""
+    """Assign columns to the categories, which `levels` gives as pairs (index, level names).
+
+    A category with more than `max_one_hot` levels is embedded.
+    """
     categories, start, first_row = [], len(numeric) + len(missing), 0
     for index, level_names in levels:
         is_embedded = len(level_names) > max_one_hot

@@ -13,7 +13,7 @@ from sknn.preprocessing.levels import select_levels, warn_of_unseen_levels
 from sknn.preprocessing.scaling import ColumnScaler, fit_scaler, inverse_or_zero
 from sknn.preprocessing.tables import first_bad_column, is_not_finite
 
-ONE_HOT_LEVELS = 8  # categories with more levels are embedded; RealMLP's rule counts missing as a ninth level
+ONE_HOT_LEVELS = 8  # categories with more levels are embedded (RealMLP's limit of 9 counts missing as a level)
 CHUNK_VALUES = 1 << 20  # values that are scaled at a time, in float64: 8 MB
 
 
@@ -59,7 +59,7 @@ class FeatureEncoder:
     missing_ : ndarray of int
         Positions in `numeric_` of the columns that had missing values in the fit. They get an indicator.
     plan : EncodingPlan
-        The attributes above as a description of the encoded columns.
+        The encoded columns, described from these attributes.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class FeatureEncoder:
     def _fit_sparse(self, X: Any) -> "FeatureEncoder":
         """Fit a sparse table. To keep it sparse, columns are divided by their largest absolute value and not centred.
 
-        A missing value becomes 0, like most other values.
+        A missing value becomes 0, the most common value.
         """
         if self.categorical_features is not None and not _is_from_dtype(self.categorical_features):
             raise ValueError("categorical_features can't be chosen in a sparse table; encode them before, or use None.")

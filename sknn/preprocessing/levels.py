@@ -92,7 +92,8 @@ def level_codes(distinct: Sequence[str | None], levels: Sequence[str]) -> np.nda
 def codes_by_alias(levels: Sequence[str]) -> dict[str, int]:
     """Map each way to write one of the levels to its code (1, 2, ...).
 
-    If a level is a number, it may be written as int, float or bool write that number. If two levels are the same
+    If a level is a number, every text that an int, a float or a bool of this value gives stands for it. If two levels
+    are the same
     number, these ways are ambiguous and left out, but each level keeps its own name.
 
     >>> codes_by_alias(["7.0", "b"])

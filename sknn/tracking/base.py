@@ -78,7 +78,7 @@ def errors_as_warnings(tool: str) -> Iterator[None]:
 
 
 def numeric_record(row: dict[str, Any]) -> dict[str, float]:
-    """Return the numbers of an epoch in a net's history, or in `history_`, by the names of `history_`."""
+    """Return an epoch's numbers, named as in `history_`, from a row of either history."""
     record = make_record(row)
     return {name: record[name] for name in filter_log_keys(record) if isinstance(record[name], int | float)}
 
@@ -95,7 +95,7 @@ def fit_results(est: Any) -> dict[str, float]:
 
 
 def to_plain(value: Any) -> Any:
-    """Return a number, string, list or dict of them, which every tool accepts; other objects become a name."""
+    """Return numbers, strings, lists or dicts, which every tool accepts; other objects become names."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.generic | np.ndarray):

@@ -141,7 +141,7 @@ def find_experiment(name: str) -> str:
 
 
 def make_metrics(values: dict[str, float], step: int, seconds: float) -> list:
-    """Return values at a Unix time as MLflow's metrics."""
+    """Convert values, measured at a Unix time, into MLflow's metrics."""
     from mlflow.entities import Metric
 
     return [Metric(name, float(value), int(1000 * seconds), step) for name, value in values.items()]

@@ -26,7 +26,7 @@ class Batch:
     ----------
     members : slice
     step_groups : list of slice
-        The members in groups that have taken equally many steps.
+        Groups of members with equally many steps so far.
     rows : Tensor of shape (M, B)
         Indices into the table.
     inputs : Inputs
@@ -36,7 +36,7 @@ class Batch:
         The factors of each dropout layer.
     scale : Tensor of shape () or (M, B, 1)
         The factor of a row's gradient: the row's share of the batch's weight.
-    per_weight : float or Tensor of shape (M,)
+    inverse_weight : float or Tensor of shape (M,)
         1 over the batch's weight.
     start : int
         The number of rows before it in the epoch.
@@ -49,7 +49,7 @@ class Batch:
     target: Tensor
     noise: Sequence[Tensor]
     scale: Tensor | float
-    per_weight: float | Tensor
+    inverse_weight: float | Tensor
     start: int
 
 
@@ -61,16 +61,16 @@ class Chunk:
         batch 0             batch 1
         member 0, member 1, member 0, member 1
 
-    The blocks follow one another.  `length` below is the number of rows of all members.
+    The blocks follow one another.  `length` below is the number of rows in the chunk, over all members.
 
     Parameters
     ----------
     table : Table
     rows : sequence of Tensor
-        Every member's rows, in its order.
+        Each member's rows, in the order of the epoch.
     blocks : list of Block
     step_groups : list of slice
-        The members in groups with equally many rows.
+        Groups of members with equally many rows.
     noise : DropoutNoise
     smoothing : Tensor of shape (members,), optional
         The label smoothing of each member.
@@ -93,12 +93,12 @@ class Chunk:
             of_rows = [smoothing[self.members][:, None].expand(shape).reshape(-1, 1) for shape in self.shapes]
             self.target = smooth_labels(self.target, torch.cat(of_rows), table.n_choices)
         self.noises = [noise.draw(self.members, n, size, self.target) for n, _, size in self.shapes]
-        self.per_weights: list[Tensor] = []  # 1 over the batches' weights (batches, M), if rows have weights
+        self.inverse_weights: list[Tensor] = []  # 1 over the batches' weights (batches, M), if rows have weights
         self.shares: list[Tensor] = []  # and each row's share (batches, M, size) of its batch's weight
         if table.weight is not None:
             weights = self.by_batch(table.weight[self.rows])
-            self.per_weights = [inverse(w.sum(2)) for w in weights]
-            self.shares = [w * each[..., None] for w, each in zip(weights, self.per_weights, strict=True)]
+            self.inverse_weights = [inverse(w.sum(2)) for w in weights]
+            self.shares = [w * each[..., None] for w, each in zip(weights, self.inverse_weights, strict=True)]
 
     def copy_from(self, other: "Chunk") -> None:
         """Copy the rows of a chunk of the same shape into this one's memory."""
@@ -108,7 +108,7 @@ class Chunk:
         for noise, other_noise in zip(self.noises, other.noises, strict=True):
             pairs += zip(noise, other_noise, strict=True)
         pairs += zip(self.shares, other.shares, strict=True)
-        pairs += zip(self.per_weights, other.per_weights, strict=True)
+        pairs += zip(self.inverse_weights, other.inverse_weights, strict=True)
         for destination, source in pairs:
             destination.copy_(source)
 
@@ -117,12 +117,12 @@ class Chunk:
         return sum(block.n_batches for block in self.blocks)
 
     def by_batch(self, t: Tensor) -> list[Tensor]:
-        """Return what belongs to the rows, (length, ...), as (batches, M, size, ...) for each block."""
+        """Split values of the rows (length, ...) into a view (batches, M, size, ...) for each block."""
         parts = t.split([math.prod(shape) for shape in self.shapes])
         return [part.view(*shape, *t.shape[1:]) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def by_member(self, t: Tensor) -> Tensor:
-        """Return what belongs to the rows, (length, ...), as (M, rows, ...)."""
+        """Reorder values of the rows (length, ...) to (M, rows, ...)."""
         return torch.cat([part.transpose(0, 1).flatten(1, 2) for part in self.by_batch(t)], 1)
 
     def joined(self, outputs: Sequence[Tensor]) -> Tensor:
@@ -137,25 +137,25 @@ class Chunk:
         targets = self.by_batch(self.target)
         for i, (block, (n, _, size)) in enumerate(zip(self.blocks, self.shapes, strict=True)):
             scales: Iterable[Tensor] = repeat(self.target.new_full((), 1 / size), n)
-            per_weights: Iterable[Tensor | float] = repeat(1 / size, n)
+            inverse_weights: Iterable[Tensor | float] = repeat(1 / size, n)
             if self.shares:
-                scales, per_weights = self.shares[i].unsqueeze(3).unbind(), self.per_weights[i].unbind()
+                scales, inverse_weights = self.shares[i].unsqueeze(3).unbind(), self.inverse_weights[i].unbind()
             noises = (
                 zip(*(layer.unbind() for layer in self.noises[i]), strict=True) if self.noises[i] else repeat((), n)
             )
             starts = range(block.start, block.stop, size)
-            parts = rows[i].unbind(), inputs[i].unbind(), targets[i].unbind(), noises, scales, per_weights, starts
+            parts = rows[i].unbind(), inputs[i].unbind(), targets[i].unbind(), noises, scales, inverse_weights, starts
             yield from map(partial(Batch, self.members, self.step_groups), *parts)
 
     def penalties_of(self, squares: Tensor) -> Tensor:
-        """Return the batches' L2 terms times their rows (batches, M), given the results of `add_l2_gradient`."""
-        if not self.per_weights:  # a batch weighs as much as it has rows
+        """Return each batch's L2 term times its rows (batches, M); `squares` comes from `add_l2_gradient`."""
+        if not self.inverse_weights:  # without weights, each row counts as 1
             return squares / 2
         sizes = [size for n, _, size in self.shapes for _ in range(n)]
-        return squares / 2 * squares.new_tensor(sizes)[:, None] * torch.cat(self.per_weights)
+        return squares / 2 * squares.new_tensor(sizes)[:, None] * torch.cat(self.inverse_weights)
 
     def totals_of(self, losses: Tensor) -> Tensor:
-        """Return each batch's weighted mean of the rows' losses (length,), times its rows: (batches, M)."""
+        """Return each batch's weighted mean of `losses` (length,), times its rows: (batches, M)."""
         if self.shares:
             losses = losses * torch.cat([(share * share.shape[2]).flatten() for share in self.shares])
         parts = [part.sum(2) for part in self.by_batch(losses)]
@@ -163,7 +163,7 @@ class Chunk:
 
 
 def rows_of(block: Block, rows: Sequence[Tensor]) -> Tensor:
-    """Return a block's rows, batch by batch, given every member's rows in its order."""
+    """Return a block's rows, batch by batch; `rows` are each member's, in the order of the epoch."""
     of_members = [r[block.start : block.stop] for r in rows[block.members]]
     if len(of_members) == 1:
         return of_members[0]

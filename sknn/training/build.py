@@ -27,14 +27,14 @@ from sknn.training.scoring import estimator_metric, watched_metric
 from sknn.utils.device import Precision
 from sknn.utils.random import member_generator
 
-AUTO_EMBEDDED_COLUMNS = 100  # embedding more columns costs more time than the accuracy is worth
+AUTO_EMBEDDED_COLUMNS = 100  # embedding more columns takes too much time for the accuracy that it adds
 CPU = torch.device("cpu")
 GRADIENT_NORM = "gradient_norm"  # the one name in `metrics` that is not a metric of predictions
 
 
 def schedule_of(est: Any, is_stream: bool) -> str:
-    """Return the schedule's name; under `partial_fit` (a stream without known end) one that ends is constant."""
-    ends = SCHEDULES[est.learning_rate].by_share is not None
+    """Return the schedule's name; "constant" under `partial_fit` if the schedule needs a known end."""
+    ends = SCHEDULES[est.learning_rate].by_progress is not None
     return "constant" if is_stream and ends else est.learning_rate
 
 
@@ -54,7 +54,7 @@ def make_plan(est: Any, data: TrainingSet, seeds: list[Seed], is_stream: bool = 
         dropout=[rates if any(rates) else ()] * n,
         label_smoothing=[getattr(est, "label_smoothing", 0.0)] * n,
         join_last_row=bool(est.batch_norm) or est.module is not None,
-        watch=[watched_metric(est, est.scoring)] * n if data.valid_rows and est.scoring != "loss" else [],
+        stopping_scores=[watched_metric(est, est.scoring)] * n if data.valid_rows and est.scoring != "loss" else [],
         restore_best=bool(data.valid_rows),
         metrics={getattr(name, "__name__", str(name)): [estimator_metric(est, name)] * n for name in metrics},
         gradient_norm=GRADIENT_NORM in names,
@@ -103,7 +103,7 @@ def make_mlp(est: Any, data: TrainingSet, seeds: list[Seed], kinds: Precision) -
 
 
 def check_size(est: Any, width: int, n_members: int, kinds: Precision, device: torch.device) -> None:
-    """Refuse a network larger than the device's memory; its allocation may succeed, and its use crash the process."""
+    """Refuse a network larger than the device's memory: allocating it may succeed, but using it may crash Python."""
     sizes = (width, *hidden_sizes(est), est._network_outputs())
     weights = sum(fan_in * fan_out for fan_in, fan_out in pairwise(sizes))
     needed, available = 2 * n_members * weights * kinds.dtype.itemsize, total_memory(device)
@@ -129,8 +129,8 @@ def make_custom(est: Any, data: TrainingSet, seeds: list[Seed], kinds: Precision
     check_factory(est.module)
     numeric = data.table.numeric
     in_features = data.table.width if numeric.ndim == 2 else tuple(numeric.shape[1:])
-    starts = [member_generator(*seed, "weights", CPU).initial_seed() for seed in seeds]
-    modules = [build_module(est.module, in_features, est._network_outputs(), start) for start in starts]
+    weight_seeds = [member_generator(*seed, "weights", CPU).initial_seed() for seed in seeds]
+    modules = [build_module(est.module, in_features, est._network_outputs(), start) for start in weight_seeds]
     network = CustomNetwork(modules, kinds.dtype, in_features)
     network.seed([member_generator(*seed, "noise", CPU).initial_seed() for seed in seeds])
     check_output(est, network, data.table.inputs(data.train_rows[0][None, :2].expand(len(seeds), -1)))

@@ -1,4 +1,4 @@
-"""Joint training: several estimators' networks train as one, and each gets the result of a training of its own."""
+"""Joint training: several estimators' networks train as one, with the results of separate trainings."""
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -16,7 +16,7 @@ from sknn.training.plan import Plan, TrainingSet
 from sknn.training.recorder import EpochRecorder
 from sknn.training.table import Table
 
-Members = list[tuple[int, int]]  # the members of the joint net: each one's net, and its number there
+Members = list[tuple[int, int]]  # for each member of the joint net: index of its own net, and its index in that net
 
 
 def train_jointly(nets: Sequence[TrainingNet], datasets: Sequence[TrainingSet]) -> None:
@@ -25,7 +25,7 @@ def train_jointly(nets: Sequence[TrainingNet], datasets: Sequence[TrainingSet]) 
     Parameters
     ----------
     nets : sequence of TrainingNet
-        Untrained, with MLPs of the same layer sizes.  Their plans differ in lists only.
+        Untrained, with MLPs of the same layer sizes.  Their plans may differ only in fields that are lists.
     datasets : sequence of TrainingSet
         The rows of each net.
 
@@ -39,14 +39,14 @@ def train_jointly(nets: Sequence[TrainingNet], datasets: Sequence[TrainingSet]) 
         joint_net.__dict__.pop("optimizer_", None)
     else:
         members = [(i, k) for i, net in enumerate(nets) for k in range(net.module.n_members)]
-        members.sort(key=lambda m: -len(datasets[m[0]].train_rows[m[1]]))  # batches need this order
+        members.sort(key=lambda m: -len(datasets[m[0]].train_rows[m[1]]))  # most rows first, as batches need it
         joint_net = joined_net(nets, members).partial_fit(joined_rows(datasets, members))
     if joint_net.stopped_by_ == "user":
         raise KeyboardInterrupt
     if len(nets) > 1:
         for i, net in enumerate(nets):
             indices = {k: index for index, (j, k) in enumerate(members) if j == i}
-            adopt(net, joint_net, [indices[k] for k in range(net.module.n_members)])
+            copy_result(net, joint_net, [indices[k] for k in range(net.module.n_members)])
 
 
 def joined_net(nets: Sequence[TrainingNet], members: Members) -> TrainingNet:
@@ -66,7 +66,7 @@ def joined_net(nets: Sequence[TrainingNet], members: Members) -> TrainingNet:
 
 
 def joined_plan(plans: Sequence[Plan], members: Members) -> Plan:
-    """Return one plan for these members, whose lists hold each one's entries."""
+    """Return one plan for these members; its lists have one entry per member."""
     first = plans[0]
     lists = [f.name for f in fields(Plan) if isinstance(getattr(first, f.name), list)]
     joined: dict[str, Any] = {
@@ -79,7 +79,7 @@ def joined_plan(plans: Sequence[Plan], members: Members) -> Plan:
 
 
 def joined_rows(datasets: Sequence[TrainingSet], members: Members) -> TrainingSet:
-    """Return the rows of these members, in one table in which each distinct table comes once."""
+    """Return the rows of these members in one table, which includes a shared table only once."""
     tables = list({id(data.table): data.table for data in datasets}.values())
     starts = np.cumsum([0, *(len(table) for table in tables)])
     start_of = {id(table): int(start) for table, start in zip(tables, starts, strict=False)}
@@ -90,7 +90,7 @@ def joined_rows(datasets: Sequence[TrainingSet], members: Members) -> TrainingSe
 
 
 def joined_tables(tables: Sequence[Table]) -> Table:
-    """Return one table with the rows of several, which have the same columns."""
+    """Stack tables that have the same columns into one table."""
     first = tables[0]
     if len(tables) == 1:
         return first
@@ -104,7 +104,7 @@ def joined_tables(tables: Sequence[Table]) -> Table:
     )
 
 
-def adopt(net: TrainingNet, joint_net: TrainingNet, members: list[int]) -> None:
+def copy_result(net: TrainingNet, joint_net: TrainingNet, members: list[int]) -> None:
     """Give a net the weights, states and history of these members of a joint net."""
     net.initialize()
     del net.optimizer_

@@ -49,7 +49,7 @@ class LBFGSNet(TrainingNet):
         try:
             with (
                 progress_of(self.plan.verbose, n, self.plan.max_iter * n) as progress,
-                self.module_.computing(len(data.table)),
+                self.module_.compute_context(len(data.table)),
             ):
                 for m in range(n):
                     self._minimise(data, m, curves[m], progress)
@@ -60,7 +60,7 @@ class LBFGSNet(TrainingNet):
             state.failed = state.diverged_in is not None
             state.epochs = len(curve)
             state.rows_seen += len(rows) * len(curve)
-        self._keep(trained)
+        self._keep_members(trained)
         self._record(data, [len(data.train_rows[m]) for m in trained], [curves[m] for m in trained])
         return self
 
@@ -106,13 +106,14 @@ class LBFGSNet(TrainingNet):
                 batch.inputs, [], lambda z: criterion.gradient(z, batch.target).mul_(batch.scale), batch.members
             )
             loss = (criterion.values(z, batch.target) * batch.scale).sum()
-            squares = self.optimizer_.add_l2_gradient(batch.per_weight, batch.members)
-            return float(loss if squares is None else loss + 0.5 * squares[0] * batch.per_weight)
+            squares = self.optimizer_.add_l2_gradient(batch.inverse_weight, batch.members)
+            return float(loss if squares is None else loss + 0.5 * squares[0] * batch.inverse_weight)
 
     def _record(self, data: TrainingSet, sizes: list[int], curves: list[Curve]) -> None:
-        """Write the iterations into the history, with the callbacks of each; a converged member keeps its last loss.
+        """Record each iteration and call the callbacks for it; a converged member's last loss is repeated.
 
-        A callback that ends the training is called for no further iteration, but the training is over already.
+        If a callback ends the training, no callback is called for the remaining iterations. The weights stay, since the
+        training is over already.
         """
         datasets, recorder = data.datasets(), EpochRecorder(self.history, self.member_history_)
         done = 0
@@ -150,9 +151,9 @@ def whole_batch(data: TrainingSet, m: int, plan: Plan) -> Batch:
     if any(plan.label_smoothing):
         target = smooth_labels(target, target.new_tensor([plan.label_smoothing[m]]), table.n_choices)
     scale: float | Tensor = 1 / rows.shape[1]
-    per_weight: float | Tensor = scale
+    inverse_weight: float | Tensor = scale
     if table.weight is not None:
-        per_weight = 1 / table.weight[rows].sum(1)
-        scale = (table.weight[rows] * per_weight[:, None]).unsqueeze(2)
+        inverse_weight = 1 / table.weight[rows].sum(1)
+        scale = (table.weight[rows] * inverse_weight[:, None]).unsqueeze(2)
     members = slice(m, m + 1)
-    return Batch(members, [members], rows, table.inputs(rows), target, [], scale, per_weight, 0)
+    return Batch(members, [members], rows, table.inputs(rows), target, [], scale, inverse_weight, 0)

@@ -55,7 +55,7 @@ class TrainingNet(ResumableTraining, NetPrediction, NeuralNet):
     ----------
     member_states_ : list of MemberState
     member_history_ : dict of int to dict
-        For each epoch, from 1, lists with a value of each member; empty with a single member.
+        Maps each epoch (from 1) to lists of one value per member; empty for a single member.
     stopped_by_ : {None, 'user', 'callback'}
         What ended the last fit early, besides the members' own early stopping.
     """
@@ -123,7 +123,7 @@ class TrainingNet(ResumableTraining, NetPrediction, NeuralNet):
     # --- The training loop ---------------------------------------------------------------------------------------
 
     def partial_fit(self, X: TrainingSet, y: None = None, classes: None = None, **fit_params: Any) -> "TrainingNet":
-        """Train; skorch's own method swallows an interrupt that comes before or after the epochs."""
+        """Train; unlike skorch's method, don't catch a KeyboardInterrupt before or after the epochs."""
         if not self.initialized_:
             self.initialize()
         self.notify("on_train_begin", X=X, y=y)
@@ -143,15 +143,15 @@ class TrainingNet(ResumableTraining, NetPrediction, NeuralNet):
                         self.notify("on_epoch_end", **datasets)
                     finally:  # also after an epoch in which a callback ends the training
                         progress.update(run.recorder.row)
-                        goes_on = run.stop_members(early=epochs is None)
-                    if not goes_on:
+                        any_trains = run.stop_members(early=epochs is None)
+                    if not any_trains:
                         break
         except KeyboardInterrupt as interrupt:
             steps = self.rows_seen_ if any(self.rows_seen_) else self.optimizer_.steps
             trained = self._interrupted(interrupt, [m for m, n in enumerate(steps) if n])
         finally:
             self._end(run)
-        self._keep(trained)
+        self._keep_members(trained)
         return self
 
     def _begin(self, data: TrainingSet) -> TrainingRun:
@@ -170,7 +170,7 @@ class TrainingNet(ResumableTraining, NetPrediction, NeuralNet):
         return run
 
     def _interrupted(self, interrupt: KeyboardInterrupt, trained: list[int]) -> list[int]:
-        """Note what ended the training, and return the members to keep, given those that have ever taken a step.
+        """Record what ended the training, and return the members to keep; those in `trained` have taken a step.
 
         Members without a step would spoil the mean.  If no member has taken one there is no model, so the user's
         interrupt is raised again.
@@ -187,7 +187,7 @@ class TrainingNet(ResumableTraining, NetPrediction, NeuralNet):
         if self.callbacks_:
             self.optimizer_.refresh()  # a callback may have frozen parameters
         run.record_learning_rates()
-        with self.module_.computing(self.plan.batch_size):
+        with self.module_.compute_context(self.plan.batch_size):
             self.run_single_epoch(run.data, True, "train", self.train_step)
             self.run_single_epoch(run.data, False, "valid", self.validation_step)
         run.finish_epoch()
@@ -196,13 +196,13 @@ class TrainingNet(ResumableTraining, NetPrediction, NeuralNet):
     def run_single_epoch(
         self, iterator: TrainingSet, training: bool, prefix: str, step_fn: Callable, **fit_params: Any
     ) -> None:
-        """Take every active member through its training rows, or its validation rows."""
+        """Train the active members on their training rows, or evaluate their validation rows."""
         if not training and not iterator.valid_rows:
             return
         self.module_.train(training)
         outputs = Outputs(iterator.table)
         if self._run.batch_callbacks:
-            step_fn = partial(self._observed, step_fn, prefix=prefix)
+            step_fn = partial(self._step_with_callbacks, step_fn, prefix=prefix)
         with torch.inference_mode():
             (self._train if training else self._validate)(step_fn, outputs)
             self._measure(outputs, prefix)
@@ -232,8 +232,8 @@ class TrainingNet(ResumableTraining, NetPrediction, NeuralNet):
         run = self._run
         metrics = {f"{prefix}_{name}": of_members for name, of_members in self.plan.metrics.items()}
         values: dict[str, list[Tensor]] = {}
-        if prefix == "valid" and self.plan.watch:
-            metrics["valid_score"] = self.plan.watch
+        if prefix == "valid" and self.plan.stopping_scores:
+            metrics["valid_score"] = self.plan.stopping_scores
         for members, z, y, weight in outputs.joined() if metrics or prefix == "valid" else []:
             if prefix == "valid":
                 values.setdefault("valid_loss", []).append(weighted_mean(self.criterion_.rows(z, y), weight))
@@ -247,15 +247,15 @@ class TrainingNet(ResumableTraining, NetPrediction, NeuralNet):
         run.values |= {name: torch.cat(parts) for name, parts in values.items()}
 
     def train_step(self, batch: Batch, step_scalars: list[Any] | None = None, **fit_params: Any) -> dict[str, Any]:
-        """Run some members forward and backward on a batch of each, and move their parameters.
+        """Compute the gradients of some members, on a batch each, and update their parameters.
 
-        `step_scalars` has the scalars of the step for each of the batch's step groups, if they were counted before.
+        `step_scalars` holds the results of `count_step` for each step group, if they were computed beforehand.
         """
         run, optimizer, gradient = self._run, self.optimizer_, self.criterion_.gradient
         z = self.module_.gradients(
             batch.inputs, batch.noise, lambda z: gradient(z, batch.target).mul_(batch.scale), batch.members
         )
-        squares = optimizer.add_l2_gradient(batch.per_weight, batch.members)
+        squares = optimizer.add_l2_gradient(batch.inverse_weight, batch.members)
         norm = self.module_.grad_buffer[batch.members].norm(dim=1) if self.plan.gradient_norm else None
         optimizer.clip(batch.members)
         if run.batch_callbacks:
@@ -267,7 +267,7 @@ class TrainingNet(ResumableTraining, NetPrediction, NeuralNet):
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
         return {"y_pred": self.module_.outputs(batch.inputs, batch.members)}
 
-    def _observed(self, step_fn: Callable, batch: Batch, *step_scalars: Any, prefix: str) -> dict[str, Any]:
+    def _step_with_callbacks(self, step_fn: Callable, batch: Batch, *step_scalars: Any, prefix: str) -> dict[str, Any]:
         """Take a step, and call the callbacks that watch batches."""
         data, index, training = self._run.data, batch.rows.flatten(), prefix == "train"
         pair = EncodedRows(data.table, index), data.labels(data.table.target[index])

@@ -56,7 +56,7 @@ class Plan:
     dropout: list[tuple[float, ...]] = field(default_factory=list)  # the rates of the dropout layers
     label_smoothing: list[float] = field(default_factory=list)
     join_last_row: bool = False
-    watch: list[Metric] = field(default_factory=list)  # scores for early stopping, larger is better; if empty, the loss
+    stopping_scores: list[Metric] = field(default_factory=list)  # larger is better; if empty, the loss
     restore_best: bool = False
     metrics: dict[str, list[Metric]] = field(default_factory=dict)
     gradient_norm: bool = False

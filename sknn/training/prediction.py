@@ -26,7 +26,7 @@ class NetPrediction:
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the mean prediction: probabilities (n, n_classes), or values (n, K) on the scale of the loss."""
         p = self._mean_prediction(X)
-        is_of_two = self.classes is not None and p.shape[1] == 1 and not self.criterion_.outputs_exclude_each_other
+        is_of_two = self.classes is not None and p.shape[1] == 1 and not self.criterion_.outputs_are_exclusive
         return np.hstack([1 - p, p]) if is_of_two else p
 
     def predict(self, X: Any) -> np.ndarray:
@@ -34,7 +34,7 @@ class NetPrediction:
         p = self._mean_prediction(X)
         if self.classes is None:
             return p[:, 0] if p.shape[1] == 1 else p
-        if self.criterion_.outputs_exclude_each_other:
+        if self.criterion_.outputs_are_exclusive:
             return self.classes[p.argmax(1)]
         labels = (p > 0.5).astype(int)
         return labels[:, 0] if p.shape[1] == 1 else labels
@@ -48,7 +48,7 @@ class NetPrediction:
         table, index, held_out = self._rows_of(X)
         module, was_training = self.module_, self.module_.training
         module.eval()
-        with torch.inference_mode(), module.computing(len(index)):
+        with torch.inference_mode(), module.compute_context(len(index)):
             parts = [self._mean_of(table, rows, held_out) for rows in index.split(ROWS_AT_ONCE)]
         module.train(was_training)
         return torch.cat(parts).cpu().numpy()

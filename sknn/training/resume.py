@@ -17,8 +17,8 @@ NOT_PICKLED = ("optimizer_", "callbacks_", "_run", "_held_out")
 class ResumableTraining:
     """A mixin for a skorch net over the members of a network.
 
-    Between two trainings the optimizer is there as it was left (`optimizer_`), or as its state on the CPU
-    (`optimizer_state`), from which the next training makes it again; or it is not kept.
+    Between two trainings, one of three holds: the optimizer is kept (`optimizer_`); only its state is kept, on the CPU
+    (`optimizer_state`), and the next training makes an optimizer from it; or nothing is kept.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class ResumableTraining:
         return [member for member, state in enumerate(self.member_states_) if state.unconverged]
 
     def resume(self, plan: Plan, callbacks: list, solver: Callable, *, same_solver: bool) -> Self:
-        """Prepare to train on from the present weights, with the optimizer as it was left or a new one."""
+        """Prepare to continue training from the present weights, with the previous optimizer or a new one."""
         self.plan, self.callbacks, self.optimizer = plan, callbacks, solver
         self.max_epochs, self.batch_size = plan.max_iter, plan.batch_size
         self._initialize_callbacks()
@@ -83,7 +83,7 @@ class ResumableTraining:
 
     @contextlib.contextmanager
     def restored_on_failure(self) -> Iterator[None]:
-        """Restore the net if what follows, from `resume` on, fails or is interrupted."""
+        """Restore the net's present state if the block, which calls `resume`, fails or is interrupted."""
         before, restore_network, n_epochs = dict(self.__dict__), self.module_.snapshot(), len(self.history)
         kept: dict[str, Any] = {"member_states_": copy.deepcopy(self.member_states_)}
         optimizer = before.pop("optimizer_", None)
@@ -99,7 +99,7 @@ class ResumableTraining:
                 del self.member_history_[epoch]
             raise
 
-    def _keep(self, members: list[int]) -> None:
+    def _keep_members(self, members: list[int]) -> None:
         """Drop all members but these."""
         if len(members) == self.module_.n_members:
             return

@@ -18,7 +18,7 @@ from sknn.training.plan import Plan, TrainingSet
 from sknn.training.recorder import EpochRecorder
 from sknn.utils.random import member_bit_generator, member_generator
 
-CAPTURED_VALUES = 1 << 24  # gathered at once for a CUDA graph: a GPU has no cache for them to stay in
+CAPTURED_VALUES = 1 << 24  # gathered at once for a CUDA graph; on a CPU a chunk has to fit into the cache
 
 
 class TrainingRun:
@@ -34,8 +34,8 @@ class TrainingRun:
         Updated after each epoch.
     recorder : EpochRecorder
     drops_members : bool
-        Whether members leave the network when their training ends.  Where callbacks watch the network, they stay, with
-        a learning rate of 0.
+        Whether members leave the network when their training ends.  If there are callbacks, all members stay, with a
+        learning rate of 0.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class TrainingRun:
     values : dict of str to Tensor
         The present epoch's loss and metrics, a number for each active member.
     latest : dict of str to list of float
-        The last of these numbers of every member.
+        Each member's last such values.
     graphs : CudaGraphSteps or None
         Takes the steps, if they are captured.
     batch_callbacks : list of Callback
@@ -79,20 +79,20 @@ class TrainingRun:
             self.best_params = [row.clone() for row in network.param_buffer]
         self.graphs: CudaGraphSteps | None = None
         self.batch_callbacks: list = []
-        self._next_active = self.active  # differs while members leave
-        self._chunks_of: tuple[list[int], list[list[Block]]] = [], []  # numbers of rows, and the chunks made for them
+        self._next_active = self.active  # the new `active` while stopped members are dropped
+        self._chunks_of: tuple[list[int], list[list[Block]]] = [], []  # a cache: numbers of rows, and their chunks
         self._smoothing = network.param_buffer.new_tensor(plan.label_smoothing) if any(plan.label_smoothing) else None
         self._make_generators(first_epoch)
 
     def _make_generators(self, first_epoch: int) -> None:
         """Make the generators of row order and dropout.
 
-        Members with the same seed and as many rows share theirs: as candidates of a search they draw the same numbers.
+        Members with equal seed and number of rows (candidates of a search) share a generator.
         """
         plan, network, device = self.plan, self.network, self.network.param_buffer.device
         n = network.n_members
         rates = list(zip(*plan.dropout, strict=True)) if plan.dropout else []
-        layers: list[tuple[int, Sequence[float]]] = [(width, [rate] * n) for width, rate in network.level_dropout()]
+        layers: list[tuple[int, Sequence[float]]] = [(width, [rate] * n) for width, rate in network.category_dropout()]
         layers += zip([width for width, _ in network.dropout_rates()], rates, strict=True)
         keys = list(zip(plan.seeds, self.n_rows, strict=True))
         orders = {key: member_generator(*key[0], "order", device, first_epoch) for key in dict.fromkeys(keys)}
@@ -132,7 +132,7 @@ class TrainingRun:
 
     def _row_width(self) -> int:
         """Return how many values are gathered for a row."""
-        dropped = (*self.network.level_dropout(), *self.network.dropout_rates())
+        dropped = (*self.network.category_dropout(), *self.network.dropout_rates())
         table = self.data.table
         return table.width + table.target.shape[1] + sum(width for width, _ in dropped)
 
@@ -147,24 +147,24 @@ class TrainingRun:
 
     def record_learning_rates(self) -> None:
         """Record the learning rates with which an epoch begins."""
-        if self.schedule.by_share is not None:
-            self.optimizer.schedule_factor = self.schedule.by_share(self.epochs_done / self.plan.max_iter)
+        if self.schedule.by_progress is not None:
+            self.optimizer.schedule_factor = self.schedule.by_progress(self.epochs_done / self.plan.max_iter)
         training = self.training_members()
         for row, member in training:
             self.learning_rates[member] = self.optimizer.learning_rate(row)
         self.recorder.write_learning_rates(self.learning_rates, training[0][1])
 
     def count_step(self, group: slice, batch: Batch) -> tuple[float, float]:
-        """Count a step of some members and return its scalars, with the schedule where the batch is in the epoch."""
-        if self.schedule.by_share is not None:
+        """Set the schedule factor for this batch, count a step of some members, and return its scalars."""
+        if self.schedule.by_progress is not None:
             epoch = self.epochs_done + batch.start / self.n_rows[self.active[group.start]]
-            self.optimizer.schedule_factor = self.schedule.by_share(epoch / self.plan.max_iter)
+            self.optimizer.schedule_factor = self.schedule.by_progress(epoch / self.plan.max_iter)
         return self.optimizer.count_step(group)
 
     # --- Members --------------------------------------------------------------------------------------------------
 
     def training_members(self) -> list[tuple[int, int]]:
-        """Return the buffer's row and the number of each member whose training has not ended."""
+        """Return (buffer row, member) of each member that still trains."""
         return [
             (row, member)
             for row, member in enumerate(self.active)
@@ -172,7 +172,7 @@ class TrainingRun:
         ]
 
     def finish_epoch(self) -> None:
-        """Bring the epoch's values to the host at once, record them, and update each member's state."""
+        """Copy the epoch's values to the CPU at once, record them, and update each member's state."""
         names, training = list(self.values), self.training_members()
         values = torch.stack([self.values[name].to(torch.float64) for name in names]).tolist()
         for name, of_rows in zip(names, values, strict=True):
@@ -197,7 +197,7 @@ class TrainingRun:
         return -self.latest["valid_loss" if "valid_loss" in self.latest else "train_loss"][member]
 
     def stop_members(self, early: bool) -> bool:
-        """End the training of members that diverged or, if `early`, no longer improve; return whether any goes on."""
+        """End members that diverged or (if `early`) no longer improve; return whether any member still trains."""
         optimizer = self.optimizer
         multipliers = list(optimizer.multipliers)
         for row, member in self.training_members():
@@ -210,7 +210,7 @@ class TrainingRun:
             elif state.epochs_without_improvement > self.plan.n_iter_no_change[member]:
                 state.epochs_without_improvement = 0
                 divisor = self.schedule.plateau_divisor
-                if divisor is not None and optimizer.learning_rate(row) > self.schedule.smallest:
+                if divisor is not None and optimizer.learning_rate(row) > self.schedule.min_rate:
                     multipliers[row] /= divisor
                 elif early:
                     self.final_params[member] = self._result(row, member)
@@ -218,10 +218,10 @@ class TrainingRun:
             optimizer.set_multipliers(multipliers)
         rows = [row for row, _ in self.training_members()]
         if rows and len(rows) < len(self.active):
-            self._go_on_with(rows)
+            self._drop_or_freeze_stopped(rows)
         return bool(rows)
 
-    def _go_on_with(self, rows: list[int]) -> None:
+    def _drop_or_freeze_stopped(self, rows: list[int]) -> None:
         """Drop the stopped members, or, if they have to stay, give them their final weights and a rate of 0."""
         if self.drops_members:
             self._next_active = [self.active[row] for row in rows]
@@ -256,5 +256,5 @@ class TrainingRun:
             state.failed = params is None
         has_diverged = any(state.diverged_in is not None for state in self.states)
         if self.plan.restore_best or has_diverged or len(self.active) < len(self.states):
-            nothing = torch.full_like(self.network.param_buffer[0], torch.nan)
-            self.network.bind_views(torch.stack([nothing if row is None else row for row in self.final_params]))
+            nan_row = torch.full_like(self.network.param_buffer[0], torch.nan)
+            self.network.bind_views(torch.stack([nan_row if row is None else row for row in self.final_params]))

@@ -34,10 +34,10 @@ def estimator_metric(estimator: Any, scoring: Any) -> Metric:
 
     The names in `METRICS` are fast; any other scorer is called once for each member.
     """
-    name = estimator._own_metric() if scoring is None else scoring
+    name = estimator._default_metric() if scoring is None else scoring
     if not isinstance(name, str):
         return ScorerMetric(estimator, scoring)
-    if name in METRICS[estimator._kind_of_target()]:
+    if name in METRICS[estimator._target_kind()]:
         return _TensorMetric(estimator, name)
     known = get_scorer_names()
     if name in METRIC_NAMES and (name not in known or name in ALTERNATIVES):
@@ -65,7 +65,7 @@ class _TensorMetric:
     """A metric of encoded predictions; an error is given in units of y."""
 
     def __init__(self, estimator: Any, name: str) -> None:
-        self.metric = METRICS[estimator._kind_of_target()][name]
+        self.metric = METRICS[estimator._target_kind()][name]
         scale = estimator._target.scale_ if name in IN_UNITS_OF_Y else np.ones(1)
         self.unit = float(scale.max())  # outputs are compared relative to it, so that their squares do not overflow
         self.output_scales = scale / self.unit
@@ -91,13 +91,15 @@ class ScorerMetric:
         if weight is not None and self.takes_weight:
             weights = [{"sample_weight": w.cpu().numpy()} for w in weight]
         scores = [
-            self.scorer(self.view(self.estimator, p[m]), np.empty((p.shape[1], 0)), self._truth(y[m]), **weights[m])
+            self.scorer(
+                self.view(self.estimator, p[m]), np.empty((p.shape[1], 0)), self._decode_target(y[m]), **weights[m]
+            )
             for m in range(len(p))
         ]
         return torch.tensor(scores, dtype=torch.float64, device=p.device)
 
-    def _truth(self, y: Tensor) -> np.ndarray:
-        return self.estimator._truth(y.cpu())
+    def _decode_target(self, y: Tensor) -> np.ndarray:
+        return self.estimator._decode_target(y.cpu())
 
 
 def takes_weight(scorer: Any) -> bool:

@@ -33,7 +33,7 @@ NET_ATTRIBUTES = ("stopped_by_", "keeps_optimizer", "member_history_", "batch_si
 # --- A net as plain data ------------------------------------------------------------------------------------------
 
 
-def state_of_net(est: Any) -> dict[str, Any]:
+def net_to_state(est: Any) -> dict[str, Any]:
     """Return plain data from which `net_from_state` makes the estimator's net again."""
     net = est.net_
     network = net.module_
@@ -110,7 +110,7 @@ def _map_leaves(tree: Any, leaf_type: type, function: Any) -> Any:
 
 
 def net_from_state(est: Any, state: Mapping[str, Any]) -> TrainingNet:
-    """Return the net that `state_of_net` described, on the CPU, for an estimator that has its other attributes.
+    """Return the net that `net_to_state` described, on the CPU, for an estimator that has its other attributes.
 
     Raises
     ------

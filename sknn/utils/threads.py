@@ -93,7 +93,7 @@ class SingleBlasThread:
 def _blas_libraries() -> list[Any]:
     """Return threadpoolctl's controllers of all OpenBLAS libraries with their own threads, such as numpy's.
 
-    OpenBLAS on OpenMP and MKL are left out, because torch may use the same threads.
+    MKL, and OpenBLAS built with OpenMP, are left out: torch may use the same threads.
     """
     controllers = ThreadpoolController().select(internal_api="openblas").lib_controllers
     return [library for library in controllers if library.threading_layer == "pthreads"]

@@ -83,6 +83,7 @@ def checks_of(names):
     return parametrize_with_checks(estimators, expected_failed_checks=lambda estimator: EXPECTED[repr(estimator)])
 
 
+@pytest.mark.sample(3)
 @checks_of(FAST)
 def test_the_estimator_passes_the_check(estimator, check):
     check(estimator)

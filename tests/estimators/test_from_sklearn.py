@@ -58,6 +58,7 @@ def make_pair(kind, precision="float64", **params):
     return mlp, from_sklearn(mlp, precision=precision, n_threads=1)
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("alpha", [0.0, 0.5])

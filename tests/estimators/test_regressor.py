@@ -78,6 +78,7 @@ def test_y_may_have_any_numeric_type():
 SIZES = [2.0**-1000, 2.0**-900, 2.0**-520, 2.0**-130, 2.0**130, 2.0**520, 2.0**900, 2.0**1020]
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma"])
 def test_predictions_scale_exactly_with_y(size, loss):
@@ -148,6 +149,7 @@ def test_values_far_from_those_of_the_first_fit_are_refused():
             NeuralRegressor(**SMALL).fit(X, VALUES, X_val=X, y_val=np.full(150, size))
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("loss", ["squared_error", "gamma"])
 @pytest.mark.parametrize("size", [1e-200, 1e-30, 1e30, 1e200])
 def test_models_of_values_of_any_size_are_exported_and_pickled(size, loss):

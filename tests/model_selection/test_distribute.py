@@ -39,6 +39,7 @@ def test_n_jobs_distributes_the_fits_to_processes():
     assert os.getpid() not in processes
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_fits_are_distributed_to_the_workers_of_a_dask_cluster():
     distributed = pytest.importorskip("distributed")

@@ -62,8 +62,8 @@ JOINT = {  # moments of the work on several candidates: object, function, call
     "joined network": (joint, "joined_net", 1),
     "first epoch": (TrainingNet, "run_single_epoch", 1),
     "last epoch": (TrainingNet, "run_single_epoch", 4),
-    "first result": (joint, "adopt", 1),
-    "last result": (joint, "adopt", 6),
+    "first result": (joint, "copy_result", 1),
+    "last result": (joint, "copy_result", 6),
 }
 
 
@@ -89,7 +89,7 @@ SINGLE = {  # moments in which scikit-learn's search treats an exception as a fa
     "encoding": (BaseNeural, "_encode_all", 1),
     "building": (BaseNeural, "_prepare", 2),
     "single training": (TrainingNet, "fit_loop", 1),
-    "attributes": (BaseNeural, "_conclude", 2),
+    "attributes": (BaseNeural, "_finish_fit", 2),
 }
 
 
@@ -180,6 +180,6 @@ def test_an_error_in_a_joint_training_ends_the_search(monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("of no candidate")
 
-    monkeypatch.setattr(joint, "adopt", broken)
+    monkeypatch.setattr(joint, "copy_result", broken)
     with pytest.raises(ZeroDivisionError, match="of no candidate"):
         GridSearchCV(CLF, GRID, cv=2).fit(X, y)

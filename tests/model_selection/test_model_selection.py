@@ -38,6 +38,7 @@ from tests.model_selection.common import (
 LABELS = np.array(["malignant", "benign"])[y]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("estimator", "grid", "fit_params"),
     [

@@ -71,7 +71,7 @@ def batch(network, seed=0, n_rows=ROWS):
     share = torch.rand(m, n_rows, 1, generator=generator, **like)
     noise = [
         (torch.rand(m, n_rows, width, generator=generator, **like) >= rate) / (1 - rate)
-        for width, rate in (*network.level_dropout(), *network.dropout_rates())
+        for width, rate in (*network.category_dropout(), *network.dropout_rates())
     ]
     return (
         Inputs(numeric, codes),

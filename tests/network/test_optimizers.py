@@ -144,10 +144,10 @@ def test_alpha_adds_gradient_and_loss_divided_by_the_weight_sum(weight_sums):
     set_gradients(network, 0)
     before = [params_and_grads(network, m) for m in range(3)]
     before = [(params, [grad.copy() for grad in grads]) for params, grads in before]
-    per_weight = (
+    inverse_weight = (
         1 / torch.tensor(weight_sums, dtype=torch.float64) if isinstance(weight_sums, list) else 1 / weight_sums
     )
-    penalty = 0.5 * solver.add_l2_gradient(per_weight, slice(0, 3)) * per_weight
+    penalty = 0.5 * solver.add_l2_gradient(inverse_weight, slice(0, 3)) * inverse_weight
     for m, (alpha, total) in enumerate(zip(alphas, np.broadcast_to(weight_sums, 3), strict=True)):
         expected = 0.0
         for entry, w, old, new in zip(trained(network), *before[m], params_and_grads(network, m)[1], strict=True):

@@ -65,10 +65,10 @@ def test_one_cycle_goes_up_to_one_and_down_to_a_10000th_of_its_start():
     assert down[-1] == pytest.approx(up[0] / 10_000)
 
 
-@pytest.mark.parametrize("name", [name for name, schedule in SCHEDULES.items() if schedule.by_share])
-def test_a_schedule_by_share_lies_between_zero_and_one_and_ends_below_its_start(name):
+@pytest.mark.parametrize("name", [name for name, schedule in SCHEDULES.items() if schedule.by_progress])
+def test_a_schedule_by_progress_lies_between_zero_and_one_and_ends_below_its_start(name):
     schedule = SCHEDULES[name]
-    factors = [schedule.by_share(t) for t in np.linspace(0, 1, 201)]
+    factors = [schedule.by_progress(t) for t in np.linspace(0, 1, 201)]
     assert min(factors) >= 0
     assert max(factors) <= 1 + 1e-12
     assert factors[-1] < 1e-3 * factors[0]
@@ -80,13 +80,13 @@ def test_adaptive_divides_and_stops_as_scikit_learn_does():
     solver = SGDOptimizer([], learning_rate_init=1.0, lr_schedule="adaptive")
     assert not solver.trigger_stopping("", verbose=False)
     assert solver.learning_rate == pytest.approx(1 / schedule.plateau_divisor)
-    solver.learning_rate = schedule.smallest * 1.01
+    solver.learning_rate = schedule.min_rate * 1.01
     assert not solver.trigger_stopping("", verbose=False)
-    solver.learning_rate = schedule.smallest
+    solver.learning_rate = schedule.min_rate
     assert solver.trigger_stopping("", verbose=False)
 
 
 def test_reduce_on_plateau_divides_as_torch_does():
     reference = ReduceLROnPlateau(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0))
     assert 1 / SCHEDULES["reduce_on_plateau"].plateau_divisor == pytest.approx(reference.factor)
-    assert SCHEDULES["reduce_on_plateau"].smallest == reference.eps
+    assert SCHEDULES["reduce_on_plateau"].min_rate == reference.eps

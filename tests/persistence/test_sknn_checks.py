@@ -85,7 +85,7 @@ FORGED = [
     ("regressor", "_target", MODELS["classifier"]._target, "_target of a NeuralRegressor has to be a ValueEncoder"),
     ("regressor", "_target_ndim", 3, "_target_ndim of a NeuralRegressor has to be 1 or 2"),
     ("regressor", "_target.scaled", 1, "scaled of a ValueEncoder has to be True or False"),
-    ("regressor", "_target.positive", "negative", "positive of a ValueEncoder has to be None or a loss's requirement"),
+    ("regressor", "_target.positive", "negative", "positive of a ValueEncoder has to be None, 'zero or more'"),
     ("regressor", "_target.center_", floats(np.inf), "center_ of a ValueEncoder has to be finite float64 numbers"),
     ("regressor", "_target.scale_", floats(1, 1), "scale_ of a ValueEncoder has to be 1 finite float64 numbers"),
     ("regressor", "_target.scale_", floats(0), "scale_ of a ValueEncoder has to be above 0"),

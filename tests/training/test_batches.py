@@ -41,7 +41,7 @@ def test_the_batches_of_a_chunk_hold_its_rows_with_shares_that_sum_to_one(weight
         scale = torch.as_tensor(batch.scale).expand(2, size, 1)
         torch.testing.assert_close(scale.sum(1), torch.ones(2, 1))
         row_weights = torch.ones(2, size) if weight is None else weight[batch.rows]
-        torch.testing.assert_close(torch.as_tensor(batch.per_weight).expand(2), 1 / row_weights.sum(1))
+        torch.testing.assert_close(torch.as_tensor(batch.inverse_weight).expand(2), 1 / row_weights.sum(1))
         torch.testing.assert_close(scale[..., 0] * row_weights.sum(1, keepdim=True), row_weights)
 
 
@@ -79,7 +79,7 @@ def test_a_batch_whose_rows_all_have_weight_0_adds_nothing():
     chunk = make_chunk(encoded_table(weight=weight), [torch.arange(20)], [Block(slice(0, 1), 0, 20, 5)])
     first, second, *_ = chunk.batches()
     assert first.scale.flatten().tolist() == [0] * 5
-    assert first.per_weight.tolist() == [0]
+    assert first.inverse_weight.tolist() == [0]
     assert chunk.penalties_of(torch.ones(4, 1))[:2].tolist() == [[0], [0.5]]
     torch.testing.assert_close(second.scale, torch.full((1, 5, 1), 0.2))
     assert chunk.totals_of(torch.ones(20)).isfinite().all()

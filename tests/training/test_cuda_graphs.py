@@ -104,6 +104,7 @@ CONFIGURATIONS = {
 }
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -42,7 +42,7 @@ def fit_jointly(estimators, rows, weights=None):
     with threads(1, 0):
         train_jointly(nets, datasets)
     for est, net in zip(copies, nets, strict=True):
-        est._conclude(net)
+        est._finish_fit(net)
     return copies
 
 
@@ -90,6 +90,7 @@ def test_jointly_trained_regressors_equal_single_ones():
     assert_joint_equals_single(*candidates_by_folds(NeuralRegressor(**SMALL), CANDIDATES, *DIABETES))
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 def test_joint_training_is_exact_with_every_activation(activation):
     base = NeuralClassifier(**SMALL, activation=activation)
@@ -98,6 +99,7 @@ def test_joint_training_is_exact_with_every_activation(activation):
     )
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     "params",
     [
@@ -168,9 +170,9 @@ def test_an_estimator_that_diverges_does_not_change_the_others():
     train_jointly(nets, datasets)
     assert [bool(net.failed_members_) for net in nets] == [False, True, False]
     with pytest.raises(ValueError, match="became NaN"):
-        copies[1]._conclude(nets[1])
+        copies[1]._finish_fit(nets[1])
     for k in (0, 2):
-        copies[k]._conclude(nets[k])
+        copies[k]._finish_fit(nets[k])
         assert torch.equal(copies[k].module_.param_buffer, estimators[k].fit(X, y).module_.param_buffer)
 
 

@@ -198,6 +198,7 @@ def assert_joint_equals_single(cls=NeuralClassifier, y=Y, fit=None, **params):
     return joint
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_jointly_trained_member_equals_a_single_one_to_the_last_bit(activation, n_threads):

@@ -384,6 +384,7 @@ TRAININGS = {
 FAILURES = [(training, *call) for training, (_, _, calls) in TRAININGS.items() for call in calls]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(("training", "method", "n"), FAILURES)
 def test_a_callback_that_fails_at_any_call_leaves_the_estimator_unchanged(cancer, training, method, n):
     X, y = cancer

@@ -201,6 +201,7 @@ def test_parameters_changed_after_the_fit_do_not_change_the_network_of_a_copy(co
     assert restored.get_params() == est.get_params()
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     ("cls", "y", "params"),
     [

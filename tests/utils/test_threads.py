@@ -53,6 +53,7 @@ LIMITS = {
 }
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(("limit", "environment"), LIMITS.values(), ids=LIMITS)
 @pytest.mark.parametrize("n_threads", ["auto", 4])
 def test_a_process_uses_no_more_threads_than_available(limit, environment, n_threads):

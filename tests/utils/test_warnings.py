@@ -71,6 +71,7 @@ clf.fit(X, y)
 """
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(("filters", "times"), [([], 2), (["-W", "always"], 6), (["-W", "ignore"], 0)])
 def test_a_loop_of_fits_warns_once_for_each_line_unless_filters_differ(filters, times):
     run = subprocess.run([sys.executable, *filters, "-c", LOOP], capture_output=True, text=True, check=True)

@@ -2,7 +2,8 @@
 
 Some converters of skl2onnx support only one type of numeric input, lose digits, or fail with several inputs. So several
 forms of input are tried in turn: one double table, the columns with their types, double columns, float columns, and one
-float table. The first graph that agrees with the model is taken. It has the same inputs in each case.
+float table. The first graph that agrees with the model is taken. The returned graph has the same inputs, whichever form
+was used.
 """
 
 from dataclasses import replace

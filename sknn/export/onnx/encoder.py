@@ -10,7 +10,7 @@ from sknn.preprocessing.encoding import Category, EncodingPlan
 from sknn.preprocessing.scaling import QUANTILE_MARGIN, ROBUST_CLIP, ColumnScaler
 
 CLIP_INPUT_LIMIT = 1e6  # beyond it the smooth clip has reached its limit; squares up to it are finite in float32
-BLOCK = 32  # quantile references are searched by block, then within a block
+BLOCK_SIZE = 32  # quantile references are searched by block, then within a block
 # Wichura's AS 241 (Applied Statistics 37, 1988): numerators and denominators of the normal quantile function, by powers
 # of 0.180625 - q^2 near the middle and of sqrt(-log(p)) - 1.6 in the tails, exact to 1e-16.
 MIDDLE = np.array([
@@ -38,7 +38,7 @@ class GraphEncoded:
     indicators : str or None
         Indicators of missing values, then one-hot levels.
     codes : str or None
-        int64 codes of the embedded categories, as rows of the embedding's table of vectors.
+        int64 codes of the embedded categories: row indices into the embedding's weight.
     """
 
     numeric: str | None
@@ -90,11 +90,11 @@ def _scaled(graph: Graph, scaler: ColumnScaler, x: str) -> str:
 
 
 def _quantile_levels(graph: Graph, x: str, references: np.ndarray) -> str:
-    """Write where values (n, d) lie among the references (q, d) of their columns: from 0 to 1, in float64.
+    """Write the quantile levels, 0 to 1 in float64, of values (n, d) among references (q, d).
 
-    Counting finds the last reference that is not above a value, first among the first references of all blocks, then
-    within a block. A value equal to several references gets the middle of their levels; values between two references
-    are interpolated.
+    The last reference <= a value is found by counting: first the blocks that start <= the value, then the references in
+    the last of these blocks. A value equal to several references gets the middle of their levels; values
+    between two references are interpolated.
     """
     tables, first_of_blocks = _search_tables(references)
     d = references.shape[1]
@@ -103,7 +103,7 @@ def _quantile_levels(graph: Graph, x: str, references: np.ndarray) -> str:
     n_blocks = first_of_blocks.shape[1] + 1
     row = graph("Add", block, np.arange(d) * n_blocks)
     within = graph("ReduceSum", _not_above(graph, graph("Gather", tables["reference"], row), wide), [2], keepdims=0)
-    index = graph("Add", graph("Mul", row, np.array(BLOCK)), within)  # the number of references not above the value
+    index = graph("Add", graph("Mul", row, np.array(BLOCK_SIZE)), within)  # the number of references <= the value
     index = graph("Add", index, np.arange(d))  # a column's table has an entry more than references, for 0 of them
     start, level, rate, tie = (graph("Gather", tables[name], index) for name in ("start", "level", "rate", "tie"))
     beyond = graph("Sub", x, start)
@@ -116,15 +116,15 @@ def _not_above(graph: Graph, references: str | np.ndarray, wide: str) -> str:
 
 
 def _search_tables(references: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Return the tables of the search, and the first references of the blocks.
+    """Return the search tables, and the first reference of each block except the first block.
 
-    "reference" holds the references by block. The other tables have an entry for each number of references that are not
-    above a value: the last of these references ("start"), its level, the slope up to the next one ("rate"), and the
-    level of a value equal to it ("tie").
+    "reference" holds the references by block. The other tables are indexed by the number of references <= a value. They
+    hold the last of these references ("start"), its level ("level"), the slope to the next one ("rate"), and the level
+    of a value equal to it ("tie").
     """
     q, d = references.shape
-    n_blocks = -(-q // BLOCK)
-    padded = np.full((d, n_blocks * BLOCK), np.inf)
+    n_blocks = -(-q // BLOCK_SIZE)
+    padded = np.full((d, n_blocks * BLOCK_SIZE), np.inf)
     padded[:, :q] = references.T
     grid = np.linspace(0, 1, q)
     shape = (d, padded.shape[1] + 1)
@@ -136,9 +136,9 @@ def _search_tables(references: np.ndarray) -> tuple[dict[str, np.ndarray], np.nd
         rate[j, 1:q] = np.divide(np.diff(grid), width, out=np.zeros(q - 1), where=width >= np.finfo(float).tiny)
         tie[j, 1 : q + 1] = (grid[first] + grid[last]) / 2
         start[j, 0], level[j, 0], tie[j, 0] = column[0], 0, 0
-    blocks = {"reference": padded.reshape(d * n_blocks, BLOCK)}
+    blocks = {"reference": padded.reshape(d * n_blocks, BLOCK_SIZE)}
     tables = {"start": start, "level": level, "rate": rate, "tie": tie}
-    return blocks | {name: table.ravel() for name, table in tables.items()}, padded[:, BLOCK::BLOCK]
+    return blocks | {name: table.ravel() for name, table in tables.items()}, padded[:, BLOCK_SIZE::BLOCK_SIZE]
 
 
 def _normal_quantiles(graph: Graph, levels: str) -> str:

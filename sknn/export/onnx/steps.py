@@ -43,12 +43,17 @@ def fitted_transformers(model: Any) -> list[tuple[tuple, Any, list[int]]]:
 
 
 def is_passthrough(step: Any) -> bool:
-    """Whether a step changes nothing. A fitted ColumnTransformer has a FunctionTransformer without func for it."""
+    """Whether a step changes nothing.
+
+    A fitted ColumnTransformer replaces "passthrough" by a FunctionTransformer without func.
+    """
     return step in (None, "passthrough") or (isinstance(step, FunctionTransformer) and step.func is None)
 
 
 def columns_of_fit(model: Any, X: Any) -> Any:
-    """Return a frame's columns in the order of the fit. Frames for a ColumnTransformer may have another order, or more.
+    """Return a frame's columns in the order of the fit.
+
+    A ColumnTransformer also takes frames with its columns in another order, and with additional columns.
 
     Raises
     ------

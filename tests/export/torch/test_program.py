@@ -65,6 +65,7 @@ def predictions(estimator, X):
     return estimator.predict_proba(X) if hasattr(estimator, "classes_") else estimator.predict(X)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
 def test_a_program_predicts_what_the_estimator_predicts(case):
     estimator, X, y = case
