@@ -4,8 +4,8 @@
     python -m benchmarks.accuracy FOLDER RESULTS.jsonl --show
 
 FOLDER holds a table per task, `NAME.parquet` with a column `target`, and `manifest.csv` with the columns `name` and
-`task` ('regression', or anything else for classification).  All models use the same split: at most `--rows` training
-rows and 10,000 test rows, stratified by class.  Each task, model and seed adds a line to RESULTS.
+`task` ('regression', or anything else for classification). All models use the same split: at most `--rows` training
+rows and 10,000 test rows, stratified by class. Each task, model and seed adds a line to RESULTS.
 """
 
 import argparse

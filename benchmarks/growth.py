@@ -1,6 +1,6 @@
 """How time and memory grow with the number of rows: seconds per epoch, and peak memory of a fit and a prediction.
 
-Peak memory is the increase over the memory before the call.  It is read from /proc, so it needs Linux.
+Peak memory is the increase over the memory before the call. It is read from /proc, so it needs Linux.
 """
 
 import gc

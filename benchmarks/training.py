@@ -1,7 +1,7 @@
 """CPU time of a fit compared with other libraries: the same network, batches, epochs and Adam, on one thread.
 
-All libraries run in turn within a round.  A figure is the median over rounds of (their time / our time) in the same
-round, so a busy machine slows all of them alike.  `products` is the time of the matrix products alone, which is the
+All libraries run in turn within a round. A figure is the median over rounds of (their time / our time) in the same
+round, so a busy machine slows all of them alike. `products` is the time of the matrix products alone, which is the
 lower limit for any implementation.
 """
 

@@ -1,6 +1,6 @@
 """Time that metrics, printing and trackers add to a fit of the reference program's network.
 
-All settings run in turn within a round.  A figure is the median over rounds, in CPU time on one thread.  The extra time
+All settings run in turn within a round. A figure is the median over rounds, in CPU time on one thread. The extra time
 per epoch is that of a fit of 200 epochs divided by 200, so it includes what a tracker does once per fit.
 """
 

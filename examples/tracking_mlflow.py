@@ -1,6 +1,6 @@
-"""Log a fit to MLflow with a callback, and a whole search with autologging.  The runs are in a database file.
+"""Log a fit to MLflow with a callback, and a whole search with autologging. The runs are in a database file.
 
-To see them, type `mlflow ui --backend-store-uri sqlite:///mlflow.db` and open the address that it prints.  This needs
+To see them, type `mlflow ui --backend-store-uri sqlite:///mlflow.db` and open the address that it prints. This needs
 the package mlflow; mlflow-skinny has no user interface.
 """
 

@@ -1,6 +1,6 @@
 """Log several fits to TensorBoard and compare them.
 
-To see them, type `tensorboard --logdir runs` and open the address that it prints.  Curves are under SCALARS, weights
+To see them, type `tensorboard --logdir runs` and open the address that it prints. Curves are under SCALARS, weights
 under DISTRIBUTIONS and HISTOGRAMS, the network under GRAPHS, parameters and results under HPARAMS.
 """
 

@@ -1,6 +1,6 @@
 """Log a fit to Weights & Biases without a network connection.
 
-To upload the run, type `wandb sync wandb/offline-run-*`.  Without `mode`, a run is uploaded during the training.
+To upload the run, type `wandb sync wandb/offline-run-*`. Without `mode`, a run is uploaded during the training.
 """
 
 from pathlib import Path

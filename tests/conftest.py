@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-# Set these before importing the libraries that read them.  The small networks of the tests are slower on two threads
+# Set these before importing the libraries that read them. The small networks of the tests are slower on two threads
 # than on one, and far slower if the machine is busy.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")

@@ -2,8 +2,8 @@
 
     python -m tests.interrupts CASE N_INTERRUPTS [SEED]
 
-This runs in a process of its own.  A trace function can interrupt at lines where a signal can't: between the end of a
-`with` block and its `__exit__`.  Then a lock stays locked or a setting stays changed, which would break or hang later
+This runs in a process of its own. A trace function can interrupt at lines where a signal can't: between the end of a
+`with` block and its `__exit__`. Then a lock stays locked or a setting stays changed, which would break or hang later
 tests.
 """
 

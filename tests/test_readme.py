@@ -1,6 +1,6 @@
 """Run the code of README.md and the guides, and compare its output with the output shown there.
 
-The blocks of a page run in order, in one namespace.  A text block directly after a python block shows that block's
+The blocks of a page run in order, in one namespace. A text block directly after a python block shows that block's
 output; `...` matches anything, as in a doctest.
 """
 

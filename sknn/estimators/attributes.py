@@ -130,7 +130,7 @@ class FittedAttributes:
         return make_records(net.history, net.member_history_)
 
     def history_frame(self, members: bool = False) -> Any:
-        """The history as a table.
+        """Return the history as a table.
 
         Parameters
         ----------

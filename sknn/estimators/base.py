@@ -43,6 +43,7 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
 
     _parameter_constraints: dict[str, list]
     classes_: np.ndarray
+
     # --- Differs between classifier and regressor ---------------------------------------------------------------------
 
     @abstractmethod
@@ -315,7 +316,7 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
     def to_device(self, device: str) -> Self:
         """Move the network to a device, for predictions and `partial_fit`.
 
-        An unpickled estimator is on the CPU.  The parameter `device`, which the next `fit` reads, is not changed.
+        An unpickled estimator is on the CPU. The parameter `device`, which the next `fit` reads, is not changed.
 
         Parameters
         ----------

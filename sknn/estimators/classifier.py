@@ -66,7 +66,7 @@ class NeuralClassifier(ClassifierMixin, BaseNeural):  # noqa: D101 (the docstrin
         return np.ones(len(codes)) if self._label_weights is None else self._label_weights[codes]
 
     def _weights_of_labels(self, rows: Rows) -> np.ndarray | None:
-        """A weight for each of `classes_`; 'balanced' counts a row of weight k as k rows."""
+        """Return a weight for each of `classes_`, or None; 'balanced' counts a row of weight k as k rows."""
         if self.class_weight is None or self._target.kind_ == "multilabel":
             return None
         if self.class_weight == "balanced":
@@ -234,7 +234,7 @@ NeuralClassifier.__doc__ = f"""A neural network classifier that takes the raw ta
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels, in the order of `predict_proba`'s columns, including those of rows of weight 0.  A single label is
+        The labels, in the order of `predict_proba`'s columns, including those of rows of weight 0. A single label is
         predicted with probability 1.
     {ATTRIBUTES}
 

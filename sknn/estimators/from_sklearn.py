@@ -34,8 +34,8 @@ def from_sklearn(mlp: MLPClassifier | MLPRegressor, **parameters: Any) -> BaseNe
     Returns
     -------
     NeuralClassifier or NeuralRegressor
-        One network, no scaling, no dropout, the same solver and stopping rule.  If `mlp` is fitted it predicts at once,
-        and with `warm_start=True` the next fit starts from those weights, with new momentum and schedule.  With 'adam'
+        One network, no scaling, no dropout, the same solver and stopping rule. If `mlp` is fitted it predicts at once,
+        and with `warm_start=True` the next fit starts from those weights, with new momentum and schedule. With 'adam'
         the learning rate is constant, since scikit-learn's MLP ignores `learning_rate` then.
 
     Raises

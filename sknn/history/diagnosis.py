@@ -104,7 +104,7 @@ def _best_so_far(losses: Sequence[float]) -> list[int]:
 
 
 def _has_risen(losses: Sequence[float], i: int, best: int, share_of_decrease: float, share_of_lowest: float) -> bool:
-    """Whether the loss of epoch i is clearly above the lowest one before it."""
+    """Return whether the loss of epoch i is clearly above the lowest one before it."""
     lowest = losses[best]
     return losses[i] - lowest > max(share_of_decrease * (losses[0] - lowest), share_of_lowest * abs(lowest))
 

@@ -90,7 +90,7 @@ def nested_pipelines(estimator: Any) -> list[Pipeline]:
 
 
 def can_train_jointly(estimator: Any) -> bool:
-    """Whether the estimator trains an MLP in steps, without callbacks, a warm start, or an overridden method."""
+    """Return whether the estimator trains an MLP in steps, without callbacks, a warm start, or an overridden method."""
     return (
         isinstance(estimator, BaseNeural)
         and all(getattr(type(estimator), name) is getattr(BaseNeural, name) for name in FIT_METHODS)

@@ -1,12 +1,12 @@
 """Activation functions, each with its derivative.
 
-A function `f` returns its value and the tensors that its derivative needs.  `f_backward` turns the gradient of the
+A function `f` returns its value and the tensors that its derivative needs. `f_backward` turns the gradient of the
 value, which it may overwrite, into the gradient of the argument.
 
-The value for a number does not depend on the number's position in memory, to the last bit.  torch's sigmoid, SiLU, ELU,
+The value for a number does not depend on the number's position in memory, to the last bit. torch's sigmoid, SiLU, ELU,
 SELU and GELU guarantee this only if each member's values fill whole vectors, because their vector code and the scalar
-code for the rest differ in the last bit.  Otherwise these functions are built from others without that difference,
-which takes two to five times as long.  Softplus and mish are always built, because torch's log1p has it for all sizes.
+code for the rest differ in the last bit. Otherwise these functions are built from others without that difference,
+which takes two to five times as long. Softplus and mish are always built, because torch's log1p has it for all sizes.
 """
 
 import math
@@ -31,7 +31,7 @@ aten = torch.ops.aten
 def in_whole_vectors(x: Tensor) -> bool:
     """Return whether each member's values fill whole vectors, so that torch's kernels have no scalar rest.
 
-    This needs a contiguous (M, B, n) tensor.  torch divides the values equally among threads, so each thread's share
+    This needs a contiguous (M, B, n) tensor. torch divides the values equally among threads, so each thread's share
     has to fill whole vectors, too.
     """
     if x.dim() != 3 or not x.is_contiguous():
@@ -132,7 +132,7 @@ def elu_backward(grad: Tensor, y: Tensor) -> Tensor:
 
 
 def selu(x: Tensor) -> tuple[Tensor, Any]:
-    """The ELU, scaled so that activations keep mean 0 and variance 1 through a deep network (arXiv 1706.02515)."""
+    """Return the ELU, scaled so that activations keep mean 0 and variance 1 in a deep network (arXiv 1706.02515)."""
     if in_whole_vectors(x):
         y = functional.selu(x)
     else:

@@ -1,7 +1,7 @@
 """Networks whose parameters are views of one buffer, with a row for each member.
 
 With one buffer for the parameters and one for the gradients, an optimizer's step is one call, a copy of a member is a
-row, and removing members is a selection of rows.  Moving or copying a module (`.to`, `deepcopy`, `pickle`) would
+row, and removing members is a selection of rows. Moving or copying a module (`.to`, `deepcopy`, `pickle`) would
 silently separate the views from their buffer, so `EnsembleNetwork` binds them again afterwards.
 """
 
@@ -72,7 +72,7 @@ class EnsembleNetwork(nn.Module):
     Attributes
     ----------
     param_buffer, grad_buffer : Tensor of shape (M, row length)
-        All parameters of all members, and their gradients.  `param_buffer` also holds the statistics (running means,
+        All parameters of all members, and their gradients. `param_buffer` also holds the statistics (running means,
         bin edges), whose gradients stay 0, so that they are copied, restored and selected along with the weights.
     """
 
@@ -118,7 +118,7 @@ class EnsembleNetwork(nn.Module):
     ) -> Tensor:
         """Run a batch forward and backward, and return the output.
 
-        `gradient` computes the loss's gradient from the output.  The parameters' gradients go into
+        `gradient` computes the loss's gradient from the output. The parameters' gradients go into
         `grad_buffer[members]`.
         """
 
@@ -141,7 +141,7 @@ class EnsembleNetwork(nn.Module):
         return contextlib.nullcontext()
 
     def dropout_rates(self) -> list[tuple[int, float]]:
-        """Return width and rate of each dropout layer.  The training loop draws the noise for them."""
+        """Return width and rate of each dropout layer. The training loop draws the noise for them."""
         return []
 
     def category_dropout(self) -> list[tuple[int, float]]:

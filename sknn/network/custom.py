@@ -18,14 +18,14 @@ class CustomNetwork(EnsembleNetwork):
     Parameters
     ----------
     modules : list of nn.Module
-        Modules of one architecture.  Their parameters and floating-point buffers become views of one buffer.
+        Modules of one architecture. Their parameters and floating-point buffers become views of one buffer.
     dtype : torch.dtype
     in_features : int, tuple of int or None
         First argument of the module factory; needed to build such modules again.
 
     Notes
     -----
-    In training, a module's random operations (dropout) use its member's generator; see `GeneratorMode`.  In a
+    In training, a module's random operations (dropout) use its member's generator; see `GeneratorMode`. In a
     prediction, they use torch's global generator, as in any module.
     """
 

@@ -25,8 +25,8 @@ OPEN_END = 1e30  # finite, so that a product with 0 stays 0
 class CategoricalEmbedding(Layer):
     """A learned vector for each level: codes (M, B, features) -> (M, B, features * width).
 
-    `noise` is a mask, as in `Dropout`: where it is 0, code 0 (missing or unknown) replaces the code.  So the vector of
-    code 0 is trained even if no training row has it.  It starts at 0.
+    `noise` is a mask, as in `Dropout`: where it is 0, code 0 (missing or unknown) replaces the code. So the vector of
+    code 0 is trained even if no training row has it. It starts at 0.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class CategoricalEmbedding(Layer):
 class NumericEmbedding(Layer):
     """Expands each number into several terms, and maps these by a small linear layer for each feature.
 
-    (M, B, features) -> (M, B, features * out_width).  A subclass defines the terms: `expand` returns them,
+    (M, B, features) -> (M, B, features * out_width). A subclass defines the terms: `expand` returns them,
     (M, features, B, terms), and `expand_backward` writes the gradients of its parameters.
     """
 
@@ -162,8 +162,8 @@ class PiecewiseLinearEmbedding(NumericEmbedding):
     """For each bin of a feature, the fraction of the bin below the number (arXiv 2203.05556), then a linear layer.
 
     A bin below the number gives 1, and a bin above it 0. The number's own bin gives the position in it, from 0 to 1.
-    The first bin has
-    no lower end and the last one no upper end, so that the embedding goes on growing outside the training range.
+    The first bin has no lower end and the last one no upper end, so that the embedding goes on growing outside the
+    training range.
     """
 
     terms, width, keeps_number = PIECEWISE_BINS, PIECEWISE_WIDTH, False
@@ -181,7 +181,7 @@ class PiecewiseLinearEmbedding(NumericEmbedding):
     @staticmethod
     @torch.no_grad()
     def set_bins(params: dict[str, Tensor], edges: list[Tensor]) -> None:
-        """Set one member's bins from each feature's increasing edges.  Bins that a feature does not need stay at 0."""
+        """Set one member's bins from each feature's increasing edges. Bins that a feature does not need stay at 0."""
         for j, ends in enumerate(edges):
             n = len(ends) - 1
             params["start"][j, 0, :n] = ends[:-1]

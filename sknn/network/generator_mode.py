@@ -1,7 +1,7 @@
 """A dispatch mode that makes random operations use a member's generator in place of torch's global one.
 
 torch marks every random operation (`torch.Tag.nondeterministic_seeded`), and a dispatch mode sees the operations of one
-thread only.  So the mode passes its generator to each of them, and changes no state that threads share.
+thread only. So the mode passes its generator to each of them, and changes no state that threads share.
 """
 
 import functools
@@ -41,7 +41,7 @@ class GeneratorMode(TorchDispatchMode):
     On a CPU, the numbers are the same as with torch's global generator after `torch.manual_seed(seed)`.
 
     The mode does not change numbers from numpy, from Python's `random`, or from a generator that the module passes
-    itself.  A GPU's fused kernels, such as those for attention, take no generator.  While such a kernel with dropout is
+    itself. A GPU's fused kernels, such as those for attention, take no generator. While such a kernel with dropout is
     launched, the GPU's global generator has the state of the mode's generator.
 
     Examples
@@ -93,7 +93,7 @@ class GeneratorMode(TorchDispatchMode):
 
     @classmethod
     def from_states(cls, states: GeneratorStates) -> Self:
-        """Return a mode that continues from these states.  States of a GPU that is not available are ignored."""
+        """Return a mode that continues from these states. States of a GPU that is not available are ignored."""
         mode = cls(0)
         for device, state in states.items():
             if device != "cpu" and not torch.get_device_module(device).is_available():

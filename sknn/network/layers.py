@@ -1,13 +1,13 @@
 """The layers of a network: parameters, forward and backward, over a leading members axis.
 
-Shapes: M members (networks that are trained jointly), B rows of a batch.  A layer maps (M, B, in) to (M, B, out).
+Shapes: M members (networks that are trained jointly), B rows of a batch. A layer maps (M, B, in) to (M, B, out).
 
-A layer owns no memory.  It declares the shapes of one member's parameters.  The network allocates all of them in one
+A layer owns no memory. It declares the shapes of one member's parameters. The network allocates all of them in one
 buffer, and passes each layer views of it, for all members or for some neighbouring ones.
 
-`Layer.bind` holds a layer's whole computation.  It takes the views and the number of rows of a batch, and returns two
-functions, forward and backward, that do no further lookups.  `run` and `forward` call it. The most common layers
-override `run`, so that predictions need no `bind`.  Tests compare the backward with autograd through `run`.
+`Layer.bind` holds a layer's whole computation. It takes the views and the number of rows of a batch, and returns two
+functions, forward and backward, that do no further lookups. `run` and `forward` call it. The most common layers
+override `run`, so that predictions need no `bind`. Tests compare the backward with autograd through `run`.
 """
 
 import math
@@ -71,9 +71,9 @@ class Layer(nn.Module):
     ) -> tuple[Forward, Backward]:
         """Return the layer's forward and backward for these parameters and for batches of this number of rows.
 
-        The forward maps a batch to the layer's output.  The backward takes the gradient of that output, which it may
-        overwrite, and writes the parameters' gradients into `grads`.  It returns the gradient of the input, or None
-        unless `needs_input_grad`.  With `reuse_output`, each output may overwrite the one before.
+        The forward maps a batch to the layer's output. The backward takes the gradient of that output, which it may
+        overwrite, and writes the parameters' gradients into `grads`. It returns the gradient of the input, or None
+        unless `needs_input_grad`. With `reuse_output`, each output may overwrite the one before.
         """
         raise NotImplementedError(type(self).__name__)
 
@@ -93,10 +93,10 @@ class Linear(Layer):
     in_features, out_features : int
     gain : float or None, default=6.0
         Weights and biases start uniform in +-sqrt(gain / (in + out)): Glorot's rule with scikit-learn's factors, 2 for
-        the logistic activation and 6 for the others.  With None, weights start normal with variance 1 / in, and
+        the logistic activation and 6 for the others. With None, weights start normal with variance 1 / in, and
         biases normal with standard deviation `BIAS_STD`, so that units have different thresholds.
     product_dtype : torch.dtype, optional
-        Type in which products are computed (bfloat16).  The parameters keep theirs.
+        Type in which products are computed (bfloat16). The parameters keep theirs.
     """
 
     decayed = frozenset({"weight"})
@@ -180,7 +180,7 @@ class Linear(Layer):
 
 
 class OutputLinear(Linear):
-    """The last layer.  With `gain=None` its weights start small, so that the first outputs are near 0."""
+    """The last layer. With `gain=None` its weights start small, so that the first outputs are near 0."""
 
     def reset(self, params: dict[str, Tensor], generator: torch.Generator) -> None:
         super().reset(params, generator)
@@ -193,7 +193,7 @@ class ScaledLinear(Linear):
     """A linear layer with a learned factor for each input: (x * scale) @ weight + bias.
 
     The scale starts at 1 and learns fast, so that columns that matter soon count for more (RealMLP's scaling layer,
-    arXiv 2407.04491).  The weight is scaled, since it is smaller than a batch.
+    arXiv 2407.04491). The weight is scaled, since it is smaller than a batch.
     """
 
     lr_scales: ClassVar[dict[str, float]] = Linear.lr_scales | {"scale": INPUT_SCALE_LR_SCALE}
@@ -269,7 +269,7 @@ class Activation(Layer):
 class Dropout(Layer):
     """Multiplies its input by `noise`: 0 for a dropped unit, 1 / (1 - rate) for a kept one.
 
-    The training loop draws the noise of many steps at once.  Without noise, as in a prediction, the layer does nothing.
+    The training loop draws the noise of many steps at once. Without noise, as in a prediction, the layer does nothing.
     """
 
     def __init__(self, width: int, rate: float) -> None:
@@ -308,9 +308,9 @@ class Dropout(Layer):
 
 
 class BatchNorm(Layer):
-    """Batch normalisation (arXiv 1502.03167) with torch's epsilon and momentum.  Each row counts once.
+    """Batch normalisation (arXiv 1502.03167) with torch's epsilon and momentum. Each row counts once.
 
-    In training mode, it uses the batch's own mean and variance, and moves the running ones towards them.  In
+    In training mode, it uses the batch's own mean and variance, and moves the running ones towards them. In
     evaluation mode, it uses the running ones.
     """
 

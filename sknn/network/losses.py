@@ -1,7 +1,7 @@
 """Losses: values for each row and output, and gradients, over a members axis.
 
-`z` (M, B, K) is the network's output before the link, `y` (M, B, K) the encoded target.  Training minimises the
-weighted mean over rows of the sum of `values` over outputs.  `gradient` is the derivative of that sum for each row.
+`z` (M, B, K) is the network's output before the link, `y` (M, B, K) the encoded target. Training minimises the
+weighted mean over rows of the sum of `values` over outputs. `gradient` is the derivative of that sum for each row.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from sknn.network.activations import sigmoid, softplus
 
 
 class Loss(torch.nn.Module):
-    """Base class.  `link` maps the network's output to the scale of the target: probabilities, means, values."""
+    """Base class. `link` maps the network's output to the scale of the target: probabilities, means, values."""
 
     # As scikit-learn's MLP, which reports the squared error as a mean over outputs and other losses as a sum.
     reports_mean_over_outputs = False
@@ -103,7 +103,7 @@ class Huber(Loss):
 
 
 class Pinball(Loss):
-    """The quantile loss.  With several quantiles, the network has an output for each; all are compared with the same
+    """The quantile loss. With several quantiles, the network has an output for each; all are compared with the same
     target column.
 
     Sorting the outputs of a row never increases the loss (Chernozhukov, Fernandez-Val and Galichon 2010,

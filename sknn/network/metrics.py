@@ -1,7 +1,7 @@
 """Metrics as tensor functions over members: the values of scikit-learn's scorers, at a fraction of an epoch's cost.
 
-Each takes predictions and targets (M, n, K) and row weights (M, n) or None, and returns (M,).  For a classifier,
-predictions are probabilities and targets are one-hot or 0/1 columns.  For a regressor, both are in the unit of y.
+Each takes predictions and targets (M, n, K) and row weights (M, n) or None, and returns (M,). For a classifier,
+predictions are probabilities and targets are one-hot or 0/1 columns. For a regressor, both are in the unit of y.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def log_loss(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
 def roc_auc(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
     """Area under the ROC curve of a binary target: the probability that a positive row ranks above a negative one.
 
-    Ties count one half.  The result is NaN if a class is missing.
+    Ties count one half. The result is NaN if a class is missing.
     """
     score, positive = p[..., -1], y[..., -1]
     shares = torch.stack([positive, 1 - positive])
@@ -59,7 +59,7 @@ def roc_auc(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def r2(p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-    """Coefficient of determination, averaged over outputs.  A constant output counts 1 if predicted exactly, else 0."""
+    """Coefficient of determination, averaged over outputs. A constant output counts 1 if predicted exactly, else 0."""
     residual = weighted_mean((y - p).square(), weight)
     spread = weighted_mean((y - weighted_mean(y, weight).unsqueeze(1)).square(), weight)
     constant = torch.where(residual == 0, 1.0, 0.0)

@@ -47,13 +47,13 @@ class BoundLayers:
 
 
 class MLP(EnsembleNetwork):
-    """M networks of one shape.  A hidden layer is linear, batch norm, activation, dropout.
+    """M networks of one shape. A hidden layer is linear, batch norm, activation, dropout.
 
     Parameters
     ----------
     n_members : int
     n_numeric : int
-        Number of numeric columns in the encoded table.  The numeric embedding takes the first `n_embedded` of them.
+        Number of numeric columns in the encoded table. The numeric embedding takes the first `n_embedded` of them.
     n_outputs : int
     hidden : tuple of int
     activation : str

@@ -1,12 +1,12 @@
 """Solvers on the parameter buffer, with a learning rate for each member.
 
-A solver is a `torch.optim.Optimizer`.  A member's learning rate is the product of three factors:
+A solver is a `torch.optim.Optimizer`. A member's learning rate is the product of three factors:
 
     base rate          the member's `learning_rate_init`; never changes
     multiplier         the member's own reductions: divided at a plateau, 0 once stopped; see `set_multipliers`
     schedule factor    shared by all members; see `schedule_factor`
 
-`param_groups[0]["lr"]` shows the first base rate times the schedule factor.  torch's schedulers and skorch's
+`param_groups[0]["lr"]` shows the first base rate times the schedule factor. torch's schedulers and skorch's
 `LRScheduler` may set it; this changes the schedule factor.
 
 One member and many members use the same calls, so a member's result does not depend on the others.
@@ -31,9 +31,8 @@ class MemberOptions:
     """A solver's options that may differ between members, one value for each.
 
     `alphas` are scikit-learn's L2 penalties: alpha * parameters / (sum of the batch's row weights) is added to the
-    gradient.
-    `weight_decays` are decoupled (arXiv 1711.05101) and multiplied by the learning rate.  `max_norms` limit the norms
-    of the gradients; they are infinite for members without a limit.
+    gradient. `weight_decays` are decoupled (arXiv 1711.05101) and multiplied by the learning rate. `max_norms` limit
+    the norms of the gradients; they are infinite for members without a limit.
     """
 
     learning_rates: list[float]
@@ -47,7 +46,7 @@ class MemberViews:
     """Views of the buffer rows of consecutive members.
 
     `lr`, `decay` and `l2` hold a factor for each parameter: the learning rate without the schedule factor, `lr` times
-    the weight decay, and alpha.  `decay` and `l2` are None if all of them are 0.
+    the weight decay, and alpha. `decay` and `l2` are None if all of them are 0.
     """
 
     members: slice
@@ -120,7 +119,7 @@ class EnsembleOptimizer(torch.optim.Optimizer):
         self.refresh()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Append the only group.  torch's own method imports torch's compiler, which takes more than a second."""
+        """Append the only group. torch's own method imports torch's compiler, which takes more than a second."""
         self.param_groups.append(param_group)
 
     # --- Learning rates ---------------------------------------------------------------------------------------------
@@ -149,8 +148,8 @@ class EnsembleOptimizer(torch.optim.Optimizer):
     def refresh(self) -> None:
         """Compute the factors of each parameter, after a change of multipliers or of the network.
 
-        The network may have been moved, or some of its parameters frozen.  New values overwrite the old ones, so that
-        captured steps read them.  If the gradient buffer or the shapes have changed, new tensors are made and
+        The network may have been moved, or some of its parameters frozen. New values overwrite the old ones, so that
+        captured steps read them. If the gradient buffer or the shapes have changed, new tensors are made and
         `generation` increases.
         """
         network = self.network
@@ -189,7 +188,7 @@ class EnsembleOptimizer(torch.optim.Optimizer):
     def add_l2_gradient(self, inverse_weight: Tensor | float, members: slice) -> Tensor | None:
         """Add the gradient of a batch's L2 term; `inverse_weight` is 1 / (sum of the batch's row weights).
 
-        Return alpha times the sum of the squared weights, (M,), or None without an L2 term.  The L2 term is 0.5 *
+        Return alpha times the sum of the squared weights, (M,), or None without an L2 term. The L2 term is 0.5 *
         `inverse_weight` * the returned value.
         """
         views = self.views(members)
@@ -267,7 +266,7 @@ class EnsembleOptimizer(torch.optim.Optimizer):
     # --- State ------------------------------------------------------------------------------------------------------
 
     def select(self, members: list[int]) -> None:
-        """Keep these members only.  Call it after the network's own `select`."""
+        """Keep these members only. Call it after the network's own `select`."""
         with torch.no_grad():
             self.alphas, self.weight_decays = self.alphas[members], self.weight_decays[members]
             self.max_norms = self.max_norms[members]
@@ -280,7 +279,7 @@ class EnsembleOptimizer(torch.optim.Optimizer):
         self.set_multipliers([self.multipliers[m] for m in members])
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Set the gradients to 0.  They stay views of the network's gradient buffer."""
+        """Set the gradients to 0. They stay views of the network's gradient buffer."""
         with torch.no_grad():
             self.network.grad_buffer.zero_()
 
@@ -337,8 +336,7 @@ class Adam(EnsembleOptimizer):
 
     torch's fused kernel writes the direction to a buffer. An infinite step count turns off the kernel's bias
     correction. With a learning rate and a weight decay of 1, the kernel multiplies the buffer by 1 - 1 * 1 = 0 first.
-    One multiplication then
-    applies the learning rates and the bias correction.
+    One multiplication then applies the learning rates and the bias correction.
     """
 
     state_names = ("exp_avg", "exp_avg_sq")

@@ -1,12 +1,12 @@
 """Matrix products over a members axis, whose result for one member does not depend on the other members.
 
 torch chooses its kernel for a batch of matrices by their number, shape and alignment, so a product can differ in its
-last bit between a member that is trained singly and the same member in a joint training.  numpy multiplies member by
-member.  The rules for exact results on a CPU, and the price of each:
+last bit between a member that is trained singly and the same member in a joint training. numpy multiplies member by
+member. The rules for exact results on a CPU, and the price of each:
 
-1. Parameters, gradients and results start on a 64-byte boundary for every member (`padded`, `aligned_empty`).  This
+1. Parameters, gradients and results start on a 64-byte boundary for every member (`padded`, `aligned_empty`). This
    costs 2 microseconds for each gradient that has to be copied (`aligned`), otherwise nothing.
-2. With one column, multiply elementwise and sum.  With several members this is also faster than a batch of
+2. With one column, multiply elementwise and sum. With several members this is also faster than a batch of
    matrices; with one member it costs 3 microseconds.
 3. With several members, fewer than `FEW_ROWS` rows are multiplied member by member: 6 microseconds a member.
 4. With several threads, a weight's gradient is computed transposed.
@@ -14,17 +14,17 @@ member.  The rules for exact results on a CPU, and the price of each:
 6. Activations use torch's kernel only for whole SIMD vectors (activations.py); the others take two to five times as
    long.
 
-Times are of one thread of an AMD EPYC with torch 2.13.  With an inner dimension of one torch's products are exact
+Times are of one thread of an AMD EPYC with torch 2.13. With an inner dimension of one torch's products are exact
 there, too; the elementwise product is only faster.
 
 On a CPU, numpy's BLAS computes many products, without copying the tensors. It takes half the time of torch's MKL for
-small matrices, and as little as a twentieth for narrow results (a classifier's outputs, on an AMD processor).  It runs
-on one thread, because its threads and torch's would wait for each other.  So with several threads
-torch takes wide products.  torch computes all products on a GPU and outside of `numpy_products`, for example if a user
-calls or traces a module.
+small matrices, and as little as a twentieth for narrow results (a classifier's outputs, on an AMD processor). It runs
+on one thread, because its threads and torch's would wait for each other. So with several threads torch takes wide
+products. torch computes all products on a GPU and outside of `numpy_products`, for example if a user calls or traces a
+module.
 
 A training computes the same products thousands of times, and in a small network a decision in Python costs as much as
-a product.  So the functions here decide once, for a weight and a number of rows, and return a function that only
+a product. So the functions here decide once, for a weight and a number of rows, and return a function that only
 computes.
 """
 
@@ -105,7 +105,7 @@ def product_with(b: Tensor, bias: Tensor | None, rows: int, reuse_output: bool =
     out = aligned_empty(b, members, rows, columns) if reuse_output else None
     if inner == 1:
         return _product_with_row(b, bias, out)
-    # torch adds the bias along with the product, and is faster with small transposed matrices.  But with few rows it
+    # torch adds the bias along with the product, and is faster with small transposed matrices. But with few rows it
     # has to be called for each member (rule 3).
     if _uses_numpy(b, even_if_wide=rows < FEW_ROWS or (reuse_output and b.stride(2) == 1)):
         return _product_by_numpy(b, bias, out)
@@ -153,7 +153,7 @@ def _product_by_numpy(b: Tensor, bias: Tensor | None, out: Tensor | None) -> Cal
 
 
 def _numpy_product(is_single: bool) -> Callable[..., np.ndarray]:
-    """Return the function (a, b, out).  For one matrix, `dot` has less overhead than `matmul`, and the same bits."""
+    """Return the function (a, b, out). For one matrix, `dot` has less overhead than `matmul`, and the same bits."""
     return np.dot if is_single else np.matmul
 
 

@@ -1,6 +1,6 @@
 """Learning-rate schedules.
 
-Some compute a factor from the share of the training that is done.  Two react to a plateau instead, separately for each
+Some compute a factor from the share of the training that is done. Two react to a plateau instead, separately for each
 member: `adaptive` (scikit-learn's: divide by 5, and stop once the rate is tiny) and `reduce_on_plateau` (torch's:
 divide by 10).
 """
@@ -34,9 +34,9 @@ class Schedule:
     Attributes
     ----------
     by_progress : callable or None
-        Maps the share of the training done, in [0, 1], to the schedule factor.  It is called before every step.
+        Maps the share of the training done, in [0, 1], to the schedule factor. It is called before every step.
     plateau_divisor : float or None
-        Divides the rate of a member that stops improving.  The member then trains on.
+        Divides the rate of a member that stops improving. The member then trains on.
     min_rate : float
         A member that stops improving at this rate, or a lower one, ends its training.
     open_ended : bool

@@ -139,7 +139,7 @@ class RowReader:
 
 
 def is_utf8(text: str) -> bool:
-    """Whether UTF-8 can encode a string. It cannot encode lone surrogates."""
+    """Return whether UTF-8 can encode a string. It cannot encode lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -385,7 +385,7 @@ def _with_dtype(array: np.ndarray, dtype: str | None) -> np.ndarray:
 
 
 def _is_empty_with_long_strings(array: np.ndarray) -> bool:
-    """Whether an empty array has a dtype of long strings, which every array concatenated with it would get."""
+    """Return whether an empty array has a dtype of long strings, which every array concatenated with it would get."""
     return not array.size and array.dtype.kind in "US" and array.dtype.itemsize > MAX_EMPTY_ITEMSIZE
 
 
@@ -394,7 +394,7 @@ def _is_named(item: tuple) -> bool:
 
 
 def _is_code(value: Any) -> bool:
-    """Whether a parameter's value is, or holds, something else than text, numbers and listed classes."""
+    """Return whether a parameter's value is, or holds, something else than text, numbers and listed classes."""
     if isinstance(value, list | tuple):
         return any(_is_code(item) for item in value)
     return not (

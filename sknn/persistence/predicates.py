@@ -15,7 +15,7 @@ Predicate = Callable[[Any], bool]
 
 
 def one_of(*options: Any) -> Predicate:
-    """Whether a value is, or has the type of and equals, one of these."""
+    """Return whether a value is, or has the type of and equals, one of these."""
     return lambda value: any(value is option or (type(value) is type(option) and value == option) for option in options)
 
 
@@ -43,17 +43,17 @@ def is_number(value: Any) -> bool:
 
 
 def list_of(is_valid: Predicate, n: int) -> Predicate:
-    """Whether a value is a list of n valid values."""
+    """Return whether a value is a list of n valid values."""
     return lambda value: isinstance(value, list) and len(value) == n and all(map(is_valid, value))
 
 
 def dict_by_count(is_valid: Predicate) -> Predicate:
-    """Whether a value is a dict from counts to valid values."""
+    """Return whether a value is a dict from counts to valid values."""
     return lambda value: isinstance(value, dict) and all(map(is_count, value)) and all(map(is_valid, value.values()))
 
 
 def are_different_strings(value: Any) -> bool:
-    """Whether a value is a list of strings without duplicates."""
+    """Return whether a value is a list of strings without duplicates."""
     return isinstance(value, list) and all(isinstance(text, str) for text in value) and len(set(value)) == len(value)
 
 
@@ -61,7 +61,7 @@ def are_different_strings(value: Any) -> bool:
 
 
 def finite_floats(*shape: int | None) -> Predicate:
-    """Whether a value is an array of finite float64 in this shape, in which None stands for any size."""
+    """Return whether a value is an array of finite float64 in this shape, in which None stands for any size."""
 
     def is_valid(value: Any) -> bool:
         if not isinstance(value, np.ndarray) or value.dtype != np.float64 or value.ndim != len(shape):
@@ -73,7 +73,7 @@ def finite_floats(*shape: int | None) -> Predicate:
 
 
 def increasing_indices(below: int | None = None) -> Predicate:
-    """Whether a value is an array of increasing indices."""
+    """Return whether a value is an array of increasing indices."""
 
     def is_valid(value: Any) -> bool:
         if not isinstance(value, np.ndarray) or value.dtype.kind != "i" or value.ndim != 1:
@@ -93,13 +93,13 @@ def is_equal_array(value: Any, array: np.ndarray) -> bool:
 
 
 def are_column_names(value: Any, n: Any) -> bool:
-    """Whether a value is an array of n different strings, like `feature_names_in_`."""
+    """Return whether a value is an array of n different strings, like `feature_names_in_`."""
     is_array = isinstance(value, np.ndarray) and value.dtype == object and value.shape == (n,)
     return is_array and are_different_strings(value.tolist())
 
 
 def are_labels(value: Any) -> bool:
-    """Whether a value is an array of different labels in increasing order."""
+    """Return whether a value is an array of different labels in increasing order."""
     if not isinstance(value, np.ndarray) or value.ndim != 1 or not len(value) or value.dtype.kind not in "biufUSO":
         return False
     if value.dtype == object and not all(isinstance(label, LABEL_TYPES) for label in value.tolist()):

@@ -113,7 +113,7 @@ def _has_broken_parts(est: Any) -> bool:
 
 
 def _has_broken_arrays(est: Any) -> bool:
-    """Whether a fitted estimator lacks an attribute, or has an array of another shape or dtype."""
+    """Return whether a fitted estimator lacks an attribute, or has an array of another shape or dtype."""
     attributes, class_name = vars(est), type(est).__name__
     if not any(name.endswith("_") for name in attributes):  # not fitted
         return False
@@ -130,7 +130,7 @@ def _has_broken_arrays(est: Any) -> bool:
 
 
 def _has_shape(value: Any, dimensions: str, kinds: str, sizes: dict[str, Any]) -> bool:
-    """Whether an array has these dimensions and no infinite value; adds the sizes of new letters to `sizes`."""
+    """Return whether an array has these dimensions and no infinite value; adds the sizes of new letters to `sizes`."""
     if value is None:
         return dimensions.endswith("?")
     if not isinstance(value, np.ndarray) or value.dtype.kind not in kinds:
@@ -161,7 +161,7 @@ def _is_transformer(step: Any) -> bool:
 
 
 def _is_broken_pipeline(pipeline: Pipeline) -> bool:
-    """Whether a step is not an estimator, or a step that is not fitted comes before a fitted one."""
+    """Return whether a step is not an estimator, or a step that is not fitted comes before a fitted one."""
     if not _are_pairs(pipeline.steps):
         return True
     steps = [step for _, step in pipeline.steps]
@@ -183,7 +183,7 @@ def _are_pairs(steps: Any) -> bool:
 
 
 def _is_broken_column_transformer(transformer: ColumnTransformer) -> bool:
-    """Whether a part is not a transformer, or its columns lie outside of the table."""
+    """Return whether a part is not a transformer, or its columns lie outside of the table."""
     if "transformers_" not in vars(transformer):
         return any(name.endswith("_") for name in vars(transformer))
     parts, indices = transformer.transformers_, vars(transformer).get("_transformer_to_input_indices")
@@ -207,7 +207,7 @@ def _are_column_indices(indices: Any, width: Any) -> bool:
 
 
 def _is_column_selection(columns: Any) -> bool:
-    """Whether a ColumnTransformer accepts a value as its columns."""
+    """Return whether a ColumnTransformer accepts a value as its columns."""
     if callable(columns) or isinstance(columns, str | int | slice):
         return True
     try:
@@ -220,7 +220,7 @@ def _is_column_selection(columns: Any) -> bool:
 
 
 def _is_broken_multilabel_binarizer(binarizer: Any) -> bool:
-    """Whether a label would get a column outside of the table."""
+    """Return whether a label would get a column outside of the table."""
     classes, columns = getattr(binarizer, "classes_", ()), getattr(binarizer, "_cached_dict", None)
     if columns is None:
         columns = dict(zip(classes, range(len(classes)), strict=True))
@@ -228,7 +228,7 @@ def _is_broken_multilabel_binarizer(binarizer: Any) -> bool:
 
 
 def _is_broken_vocabulary(vectorizer: Any) -> bool:
-    """Whether a word would get a column outside of the sparse table, or `ngram_range` is not a pair of integers."""
+    """Return whether a word gets a column outside of the table, or `ngram_range` is not a pair of integers."""
     vocabulary, ngram_range = getattr(vectorizer, "vocabulary_", {}), getattr(vectorizer, "ngram_range", (1, 1))
     is_pair = len(ngram_range) == 2 and all(isinstance(n, int | np.integer) for n in ngram_range)
     has_all_columns = isinstance(vocabulary, dict) and sorted(vocabulary.values()) == list(range(len(vocabulary)))
@@ -236,7 +236,7 @@ def _is_broken_vocabulary(vectorizer: Any) -> bool:
 
 
 def _is_broken_tfidf(vectorizer: Any) -> bool:
-    """Whether a word would have no weight."""
+    """Return whether a word would have no weight."""
     if "vocabulary_" not in vars(vectorizer):
         return False
     weights = vars(vectorizer).get("_tfidf")
@@ -249,7 +249,7 @@ def _is_broken_imputer(imputer: Any) -> bool:
 
 
 def _is_broken_discretizer(discretizer: Any) -> bool:
-    """Whether a number would get a bin without a column."""
+    """Return whether a number would get a bin without a column."""
     if "bin_edges_" not in vars(discretizer):
         return False
     edges, encoder = discretizer.bin_edges_, vars(discretizer).get("_encoder")
@@ -266,7 +266,7 @@ def _is_broken_discretizer(discretizer: Any) -> bool:
 
 
 def _is_broken_spline_transformer(transformer: Any) -> bool:
-    """Whether there is not a spline for each column, or their outputs are not `n_features_out_`."""
+    """Return whether there is not a spline for each column, or their outputs are not `n_features_out_`."""
     if "bsplines_" not in vars(transformer):
         return False
     splines = transformer.bsplines_
@@ -280,7 +280,7 @@ def _is_broken_spline_transformer(transformer: Any) -> bool:
 
 
 def _is_broken_one_hot(encoder: Any) -> bool:
-    """Whether a category would get a column outside of the table, or of another feature."""
+    """Return whether a category would get a column outside of the table, or of another feature."""
     if not hasattr(encoder, "categories_"):
         return False
     if _are_broken_categories(encoder):
@@ -299,7 +299,7 @@ def _is_broken_one_hot(encoder: Any) -> bool:
 
 
 def _are_broken_categories(encoder: Any) -> bool:
-    """Whether a feature lacks its array of hashable categories."""
+    """Return whether a feature lacks its array of hashable categories."""
     if "categories_" not in vars(encoder):
         return False
     arrays = encoder.categories_
@@ -313,7 +313,7 @@ def _are_hashable(array: np.ndarray) -> bool:
 
 
 def _is_broken_feature(encoder: Any, i: int, n_columns: int, dropped: int | None, infrequent: Any) -> bool:
-    """Whether the categories of feature i do not fit its number of columns, dropped index and infrequent indices."""
+    """Return whether feature i's categories contradict its columns, dropped index or infrequent indices."""
     categories = encoder.categories_[i]
     n = len(categories)
     ordered = categories[~np.isnan(categories)] if categories.dtype.kind == "f" else categories

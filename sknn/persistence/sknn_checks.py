@@ -184,14 +184,14 @@ def _check_net(net: TrainingNet) -> None:
 
 
 def _is_record(row: Any) -> bool:
-    """Whether a row of the history holds numbers where sknn reads numbers."""
+    """Return whether a row of the history holds numbers where sknn reads numbers."""
     return isinstance(row, dict) and all(
         type(name) is str and (name not in NUMERIC_RECORDS or is_number(value)) for name, value in row.items()
     )
 
 
 def _has_finite_values(network: EnsembleNetwork) -> bool:
-    """Whether parameters and running statistics are finite, and variances at least 0.
+    """Return whether parameters and running statistics are finite, and variances at least 0.
 
     Other buffers of a user's module are not checked.
     """

@@ -60,7 +60,7 @@ class Columns:
         return self._numeric[j]
 
     def is_category(self, j: int, chosen: set[int] | None) -> bool:
-        """Whether a column is a category: because it is chosen or, if `chosen` is None, by its dtype and values."""
+        """Return whether a column is a category: it is chosen or, if `chosen` is None, its dtype and values say so."""
         if chosen is not None and j in chosen:
             return True
         if chosen is None and self.names is not None and is_categorical_dtype(self.columns[j]):

@@ -1,4 +1,4 @@
-"""The encoding plan: which encoded columns each table column becomes.  Encoders in numpy, torch and ONNX follow it.
+"""The encoding plan: which encoded columns each table column becomes. Encoders in numpy, torch and ONNX follow it.
 
 For columns age (with missing values in the fit), income, member (2 levels), grade (3 levels) and city (50 levels)::
 

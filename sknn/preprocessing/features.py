@@ -129,7 +129,7 @@ class FeatureEncoder:
         return Encoded(numeric, np.stack(codes, 1) if codes else np.zeros((len(table), 0), dtype=np.int64))
 
     def _is_encoded(self, X: Any) -> bool:
-        """Whether encoding X would change nothing: an array of `dtype` with neither scaling nor missing values."""
+        """Return whether encoding X changes nothing: an array of `dtype`, without scaling and missing values."""
         if self.scaling is not None or not isinstance(X, np.ndarray) or X.dtype != self.dtype:
             return False
         plain = not len(self.categorical_) and not len(self.missing_) and X.flags.c_contiguous and X.flags.writeable

@@ -23,7 +23,7 @@ WARNED_COLUMNS: WeakKeyDictionary[Any, set] = WeakKeyDictionary()
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value is None, NaN, or pandas' NA or NaT."""
+    """Return whether a value is None, NaN, or pandas' NA or NaT."""
     if isinstance(value, NUMBER_TYPES):
         return bool(value != value)
     return type(value).__name__ in MISSING_TYPES
@@ -93,8 +93,7 @@ def codes_by_alias(levels: Sequence[str]) -> dict[str, int]:
     """Map each way to write one of the levels to its code (1, 2, ...).
 
     If a level is a number, every text that an int, a float or a bool of this value gives stands for it. If two levels
-    are the same
-    number, these ways are ambiguous and left out, but each level keeps its own name.
+    are the same number, these ways are ambiguous and left out, but each level keeps its own name.
 
     >>> codes_by_alias(["7.0", "b"])
     {'7': 1, '7.0': 1, 'b': 2}

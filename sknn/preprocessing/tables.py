@@ -12,7 +12,7 @@ NAMES_SHOWN = 3
 
 
 def is_frame(X: Any) -> bool:
-    """Whether X has named columns with a dtype each: pandas, polars, and similar frames."""
+    """Return whether X has named columns with a dtype each: pandas, polars, and similar frames."""
     return hasattr(X, "columns") and hasattr(X, "shape") and hasattr(X, "__getitem__") and not sp.issparse(X)
 
 

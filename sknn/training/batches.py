@@ -56,12 +56,12 @@ class Batch:
 class Chunk:
     """The rows of some neighbouring blocks of the same members, gathered at once.
 
-    The rows of a batch lie side by side.  For two members and a block of two batches::
+    The rows of a batch lie side by side. For two members and a block of two batches::
 
         batch 0             batch 1
         member 0, member 1, member 0, member 1
 
-    The blocks follow one another.  `length` below is the number of rows in the chunk, over all members.
+    The blocks follow one another. `length` below is the number of rows in the chunk, over all members.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ For three members with 100, 100 and 70 rows, in batches of 32::
     member 1      |  block A       | block B | C |
     member 2      |  block A       |D|  (rows 64 to 70)
 
-Block A has two batches, taken by all three members in one step each.  Block B has one batch of 32, C one of 4, and D
+Block A has two batches, taken by all three members in one step each. Block B has one batch of 32, C one of 4, and D
 one of 6.
 """
 

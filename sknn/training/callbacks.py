@@ -11,7 +11,7 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler,
 class StopTraining(KeyboardInterrupt):
     """Raise it in a callback to end a training; the model trained so far is kept, without a warning.
 
-    It is a `KeyboardInterrupt`, since skorch's callbacks end a training by one.  A plain `KeyboardInterrupt` counts as
+    It is a `KeyboardInterrupt`, since skorch's callbacks end a training by one. A plain `KeyboardInterrupt` counts as
     the user's Ctrl-C, which also ends a search.
 
     Parameters

@@ -1,8 +1,8 @@
 """Capture the steps of a chunk as a CUDA graph, and replay it.
 
 On a GPU a small network's step is some twenty-five kernels of a few microseconds each, and launching them one by one
-from Python takes longer than running them.  A graph launches all steps of a chunk at once.  It reads and writes the
-memory with which it was captured.  So before a replay, everything that differs is copied there: the rows, their noise
+from Python takes longer than running them. A graph launches all steps of a chunk at once. It reads and writes the
+memory with which it was captured. So before a replay, everything that differs is copied there: the rows, their noise
 and weights, and the scalars of each step (learning rate, bias correction), which are computed on the host.
 """
 

@@ -13,7 +13,7 @@ class DropoutNoise:
     """Draws the factors that dropout multiplies by: 0 or 1 / (1 - rate).
 
     Random 64-bit words are read as four 16-bit numbers each and compared with a threshold, so a rate is exact to 1 in
-    65,536.  Each member draws its words from its own generator, batch by batch, however many batches are drawn at once.
+    65,536. Each member draws its words from its own generator, batch by batch, however many batches are drawn at once.
     Members with the same generator and the same rates (candidates of a search that differ in something else) have the
     same factors, which are computed once.
 

@@ -25,7 +25,7 @@ def train_jointly(nets: Sequence[TrainingNet], datasets: Sequence[TrainingSet]) 
     Parameters
     ----------
     nets : sequence of TrainingNet
-        Untrained, with MLPs of the same layer sizes.  Their plans may differ only in fields that are lists.
+        Untrained, with MLPs of the same layer sizes. Their plans may differ only in fields that are lists.
     datasets : sequence of TrainingSet
         The rows of each net.
 

@@ -1,7 +1,7 @@
 """The training loop, inside a skorch net: epochs, batches of all members, validation, callbacks.
 
 `TrainingNet` keeps skorch's methods, history and callbacks, and replaces what is slow for small networks: the dataset
-of single rows, the data loader, and a synchronisation and a history record for every batch.  Its `fit_loop` reads
+of single rows, the data loader, and a synchronisation and a history record for every batch. Its `fit_loop` reads
 
     for each epoch:  run_single_epoch (train)  ->  run_single_epoch (validate)  ->  record  ->  callbacks  ->  stop?
 """
@@ -38,7 +38,7 @@ from sknn.training.table import EncodedRows
 class TrainingNet(ResumableTraining, NetPrediction, NeuralNet):
     """A skorch net over all members of an estimator.
 
-    Callbacks see the members as one net: losses are means over members, and `predict` averages the members.  A held-out
+    Callbacks see the members as one net: losses are means over members, and `predict` averages the members. A held-out
     row is predicted by the members that did not train on it.
 
     Parameters
@@ -172,7 +172,7 @@ class TrainingNet(ResumableTraining, NetPrediction, NeuralNet):
     def _interrupted(self, interrupt: KeyboardInterrupt, trained: list[int]) -> list[int]:
         """Record what ended the training, and return the members to keep; those in `trained` have taken a step.
 
-        Members without a step would spoil the mean.  If no member has taken one there is no model, so the user's
+        Members without a step would spoil the mean. If no member has taken one there is no model, so the user's
         interrupt is raised again.
         """
         self.stopped_by_ = "callback" if is_of_callback(interrupt) else "user"

@@ -34,7 +34,7 @@ class TrainingRun:
         Updated after each epoch.
     recorder : EpochRecorder
     drops_members : bool
-        Whether members leave the network when their training ends.  If there are callbacks, all members stay, with a
+        Whether members leave the network when their training ends. If there are callbacks, all members stay, with a
         learning rate of 0.
 
     Attributes

@@ -14,7 +14,7 @@ from sknn.training.table import Table
 def split(est: Any, table: Table, n_rows: int, seeds: list[Seed], holds_out: bool) -> TrainingSet:
     """Return the training and validation rows of each member.
 
-    The first `n_rows` of the table are for training.  Any rows after them are for validation; without these, each
+    The first `n_rows` of the table are for training. Any rows after them are for validation; without these, each
     member holds out some of its training rows if `holds_out`.
     """
     device = table.target.device

@@ -1,6 +1,6 @@
 """Convert a fitted net to plain data (numbers, strings, lists, dicts, numpy arrays) and back, for pickles and files.
 
-Weights are stored by name, so that the data does not depend on their order in the parameter buffer.  The rows, the
+Weights are stored by name, so that the data does not depend on their order in the parameter buffer. The rows, the
 callbacks and the device are not stored; the optimizer's state is stored only if `partial_fit` continues with it.
 """
 
@@ -149,7 +149,7 @@ def _as_built(est: Any) -> Any:
 
 
 def _network(built: Any, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> EnsembleNetwork:
-    """Return the network with its weights.  Everything is checked before memory is allocated: a file may be forged."""
+    """Return the network with its weights. Everything is checked before memory is allocated: a file may be forged."""
     dtype = DTYPES[description["dtype"]]
     n_members = min((len(array) for array in arrays.values()), default=0)
     if n_members < 1:
@@ -181,7 +181,7 @@ def _empty_mlp(built: Any, config: dict[str, Any], n_arrays: int) -> MLP:
 def _empty_custom(
     built: Any, in_features: Any, dtype: torch.dtype, n_members: int, arrays: Mapping[str, np.ndarray]
 ) -> CustomNetwork:
-    """Return a custom network.  The first member is built and compared with the arrays before the others are built."""
+    """Return a custom network. The first member is built and compared with the arrays before the others are built."""
     if built._features is not None and in_features != built._features.n_numeric_:
         raise ValueError(
             f"the encoders give {built._features.n_numeric_} features, and the module expects {in_features}"

@@ -58,7 +58,7 @@ class SingleBlasThread:
     the other's threads leave the cores, and a product takes twenty times as long.
 
     The setting belongs to the process, so the contexts of all threads are counted, and the last exit restores it. If an
-    interrupt prevents that, the next last exit restores it.
+    interrupt prevents that, the setting is restored when the last context exits the next time.
     """
 
     def __init__(self) -> None:

@@ -46,5 +46,5 @@ def _find_action(message: str, category: type[Warning], module: str, line: int) 
 
 
 def _matches(pattern: Any, value: str) -> bool:
-    """Whether a filter's pattern matches; it is a string (Python's own filters), a regular expression, or None."""
+    """Return whether a filter's pattern (a string in Python's own filters, else a regex or None) matches."""
     return pattern is None or (pattern == value if isinstance(pattern, str) else bool(pattern.match(value)))

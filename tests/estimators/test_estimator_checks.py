@@ -38,7 +38,7 @@ SMALL = dict(hidden_layer_sizes=(32,), ensemble_size=2, max_iter=40)
 CONFIGURATIONS = {
     "defaults": ({}, DRAWN),
     "small": (SMALL, DRAWN),
-    # With one batch of all rows, only the initial weights are random.  The checks compare to 1e-7.
+    # With one batch of all rows, only the initial weights are random. The checks compare to 1e-7.
     "full_batch": (
         dict(
             ensemble_size=1,
@@ -51,7 +51,7 @@ CONFIGURATIONS = {
         ),
         {},
     ),
-    # The checks round the data of an estimator that takes categories.  Few rows of few distinct values are soon
+    # The checks round the data of an estimator that takes categories. Few rows of few distinct values are soon
     # memorised, with probabilities of 1.
     "lbfgs": (dict(solver="lbfgs", hidden_layer_sizes=(20,), ensemble_size=1, max_iter=30), {}),
     "ensemble_with_batch_norm": (

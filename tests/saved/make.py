@@ -1,6 +1,6 @@
 """Write the collection of saved files for the present format: `python tests/saved/make.py`, before a release.
 
-A model of each kind, beside what it predicts.  Every later version reads them, as
+A model of each kind, beside what it predicts. Every later version reads them, as
 `tests/persistence/test_saved_files.py` checks, so files that are there are never written again.
 """
 

@@ -1,6 +1,6 @@
 """Captured steps, tested without a GPU: a tape that follows the rules of CUDA graphs replaces them.
 
-The tape records every kernel with its arguments, and replays it into the same memory.  If a step depends on a value
+The tape records every kernel with its arguments, and replays it into the same memory. If a step depends on a value
 that Python computes, or on memory that was replaced, the replayed training gives another result.
 """
 

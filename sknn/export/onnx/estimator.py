@@ -27,12 +27,12 @@ LINKS: dict[type[Loss], Any] = {
 
 
 def is_double(est: BaseNeural) -> bool:
-    """Whether the network computes in float64."""
+    """Return whether the network computes in float64."""
     return est.net_.module_.param_buffer.dtype == torch.float64
 
 
 def needs_double_values(est: Any) -> bool:
-    """Whether predicted values are float64: if the network is, or if y is far from 0 or beyond the range of float32."""
+    """Return whether values are float64: for a float64 network, or if y is far from 0 or out of float32's range."""
     if isinstance(est, NeuralClassifier):
         return False
     is_far = bool((np.abs(est._target.center_) > FAR_FROM_0 * est._target.scale_).any())

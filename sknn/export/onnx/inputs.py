@@ -117,7 +117,7 @@ def _numeric_type(dtype: np.dtype) -> str:
 
 
 def _has_string_dtype(column: Any) -> bool:
-    """Whether the dtype alone says that the values are strings."""
+    """Return whether the dtype alone says that the values are strings."""
     categories = _dtype_categories(column)
     if categories is not None:
         return as_float64(categories) is None
@@ -132,7 +132,7 @@ def _dtype_categories(column: Any) -> np.ndarray | None:
 
 
 def _may_get_strings(column: Any, levels: list[str]) -> bool:
-    """Whether a category may get values that are neither numbers nor, as integers, exact in float64.
+    """Return whether a category may get values that are neither numbers nor, as integers, exact in float64.
 
     A column without any value tells nothing if its dtype is open, and a numeric dtype tells little: reading a file with
     empty cells gives one. A column of objects that are numbers may have held other values in the fit.

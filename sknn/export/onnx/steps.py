@@ -43,7 +43,7 @@ def fitted_transformers(model: Any) -> list[tuple[tuple, Any, list[int]]]:
 
 
 def is_passthrough(step: Any) -> bool:
-    """Whether a step changes nothing.
+    """Return whether a step changes nothing.
 
     A fitted ColumnTransformer replaces "passthrough" by a FunctionTransformer without func.
     """
