@@ -42,7 +42,7 @@ test-oldest: $(OLDEST)/.ready  ## Run all tests with the oldest supported versio
 	@$(OLDEST)/bin/python $(PYTEST) -m 'not tensorflow'
 
 test-tensorflow: $(TENSORFLOW)/.ready  ## Run the tests that need TensorFlow, in an environment of 1.4 GB
-	@$(TENSORFLOW)/bin/python -m pytest -m tensorflow tests/export tests/test_cli.py
+	@$(TENSORFLOW)/bin/python -m pytest -m tensorflow tests/export tests/cli/test_export.py
 
 bench: $(VENV)/.ready  ## Compare speed and memory with other libraries; writes docs/benchmarks.md
 	@$(VENV)/bin/python -m benchmarks

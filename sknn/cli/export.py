@@ -1,17 +1,13 @@
-"""The command line: `sknn export`, or `python -m sknn export`.
-
-A command consists of a function that adds its arguments to a parser, and a function that runs it. Exit codes: 0 for
-success; 1 for a failed command, with one line on stderr; 2 for invalid arguments.
-"""
+"""`sknn export`: write a saved model for another runtime."""
 
 import argparse
 import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import sknn
+from sknn.cli.tables import read_table
 
 EPILOG = """\
 examples:
@@ -20,51 +16,7 @@ examples:
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        By default the arguments of the process.
-
-    Returns
-    -------
-    int
-        The exit code: 0, or 1 if the command failed.
-
-    Raises
-    ------
-    SystemExit
-        With code 2 for invalid arguments, with code 0 after ``--help`` and ``--version``.
-    """
-    options = _parser().parse_args(arguments)
-    try:
-        options.run(options)
-    except Exception as error:  # print every error as one line without a traceback
-        print(f"sknn {options.command}: error: {_format_error(error)}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("sknn", description="Neural networks that behave like scikit-learn estimators.")
-    parser.add_argument("--version", action="version", version=f"sknn {sknn.__version__}")
-    commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="command")
-    _add_export(commands)
-    return parser
-
-
-def _format_error(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-# --- sknn export --------------------------------------------------------------------------------------------------
-
-
-def _add_export(commands: Any) -> None:
+def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "export",
         help="write a saved model for another runtime",
@@ -89,15 +41,16 @@ def _add_export(commands: Any) -> None:
         "numbers as float64 and categories as strings",
     )
     parser.add_argument(
+        "-o",
         "--output",
         type=Path,
         metavar="PATH",
         help="file or folder to write; by default beside the model, with another suffix",
     )
-    parser.set_defaults(run=_export)
+    parser.set_defaults(run=run)
 
 
-def _export(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     from sknn.persistence.files import as_path
 
     write, suffix = FORMATS[options.to]
@@ -117,13 +70,7 @@ def _read_sample(path: Path, model: Any) -> Any:
     """Return the model's columns of a file, or an array for a model that was fitted without column names."""
     from sknn.export.onnx.steps import columns_of_fit
 
-    if path.suffix not in READERS:
-        raise ValueError(f"--sample {path}: the name of the file has to end in {' or '.join(READERS)}")
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise ImportError("--sample needs pandas; install it with: pip install 'sknn[pandas]'") from error
-    frame = getattr(pd, READERS[path.suffix])(path)
+    frame = read_table(path)
     return columns_of_fit(model, frame) if hasattr(model, "feature_names_in_") else frame.to_numpy()
 
 
@@ -153,4 +100,3 @@ FORMATS: dict[str, tuple[Callable[[Any, Any, Path], None], str]] = {
     "savedmodel": (_to_saved_model, "_savedmodel"),
     "pt2": (_to_torch_program, ".pt2"),
 }
-READERS = {".csv": "read_csv", ".parquet": "read_parquet"}

@@ -1,10 +1,7 @@
-"""The command line: output, errors and exit codes."""
+"""`sknn export`: the files it writes, and its errors."""
 
-import importlib
 import json
-import os
 import sys
-import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +16,8 @@ import sknn
 from sknn import NeuralClassifier, NeuralRegressor, OnnxPredictor
 from sknn.cli import main
 from sknn.export.torch.encoder import raw_tensors
-from tests.common import TINY, python
+from tests.cli.common import sknn_command
+from tests.common import TINY
 
 rng = np.random.default_rng(0)
 FRAME = pd.DataFrame(
@@ -30,11 +28,6 @@ FRAME = pd.DataFrame(
     }
 )
 LABELS = rng.choice(["u", "v"], 60)
-
-
-def run(*arguments, folder, **environment):
-    """Run the command line in a new process, with warnings as errors."""
-    return python("-W", "error", "-m", "sknn", *arguments, cwd=folder, env=os.environ | environment)
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +44,8 @@ def models(tmp_path_factory):
     return folder
 
 
-# --- In a new process ---------------------------------------------------------------------------------------------
-
-
 def test_a_model_is_exported_with_the_types_of_a_table(models, tmp_path):
-    done = run("export", models / "model.sknn", "--to", "onnx", "--sample", models / "table.csv", "--output",
+    done = sknn_command("export", models / "model.sknn", "--to", "onnx", "--sample", models / "table.csv", "--output",
                tmp_path / "new" / "m.onnx", folder=tmp_path)  # fmt: skip
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -64,51 +54,6 @@ def test_a_model_is_exported_with_the_types_of_a_table(models, tmp_path):
     np.testing.assert_allclose(predictor.predict_proba(FRAME), model.predict_proba(FRAME), atol=1e-6)
     assert [feature["type"] for feature in predictor.metadata["features"]] == ["double", "string", "int64"]
     assert predictor.metadata["data"]["n_rows"] == 60
-
-
-def test_an_error_is_one_line_and_exit_code_1(tmp_path):
-    done = run("export", "nothing.sknn", "--to", "onnx", folder=tmp_path)
-
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "sknn export: error: nothing.sknn: No such file or directory\n"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "sknn: error: the following arguments are required: command"),
-        (["export", "model.sknn"], "sknn export: error: the following arguments are required: --to"),
-        (["export", "model.sknn", "--to", "tflite"], "invalid choice: 'tflite' (choose from"),
-        (["exprot"], "invalid choice: 'exprot'"),
-    ],
-)
-def test_invalid_arguments_are_exit_code_2(arguments, message, tmp_path):
-    done = run(*arguments, folder=tmp_path)
-
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("usage: sknn")
-    assert message in done.stderr
-
-
-def test_help_and_version_do_not_import_torch(tmp_path):
-    (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
-    path = os.pathsep.join([str(tmp_path), str(Path(sknn.__file__).parent.parent)])
-    shown = run("export", "--help", folder=tmp_path, PYTHONPATH=path, COLUMNS="80")
-
-    assert shown.returncode == 0, shown.stderr
-    assert "sknn export churn.sknn --to onnx --sample customers.parquet" in shown.stdout
-    assert max(map(len, shown.stdout.splitlines())) <= 80
-    assert run("--version", folder=tmp_path, PYTHONPATH=path).stdout == f"sknn {sknn.__version__}\n"
-
-
-def test_the_installed_script_runs_the_same_function_as_the_module():
-    project = Path(sknn.__file__).parent.parent / "pyproject.toml"
-    module, _, function = tomllib.loads(project.read_text())["project"]["scripts"]["sknn"].partition(":")
-
-    assert getattr(importlib.import_module(module), function) is main
-
-
-# --- In this process ----------------------------------------------------------------------------------------------
 
 
 def test_a_single_estimator_needs_no_sample(models, capsys):
@@ -155,7 +100,7 @@ def test_a_saved_model_is_a_folder(models, sample, tmp_path):
     import tensorflow as tf
 
     output = tmp_path / "serving" / "1"
-    done = run(
+    done = sknn_command(
         "export", "model.sknn", "--to", "savedmodel", "--output", output, *sample, folder=models, PYTHONWARNINGS=""
     )
 
@@ -173,7 +118,7 @@ def test_a_saved_model_is_a_folder(models, sample, tmp_path):
         (["table.csv", "--to", "onnx"], "'table.csv' can't be loaded: it"),
         (
             ["model.sknn", "--to", "onnx", "--sample", "table.xlsx"],
-            "--sample table.xlsx: the name of the file has to end in .csv or",
+            "table.xlsx: the name of a table has to end in .csv or .parquet",
         ),
         (["model.sknn", "--to", "onnx", "--sample", "nothing.csv"], "nothing.csv: No such file or directory"),
         (
