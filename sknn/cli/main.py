@@ -2,17 +2,32 @@
 
 A command is a module with two functions: `add_parser(commands)` adds its arguments, `run(options)` runs it. Importing
 it imports neither torch nor pandas, so that `--help` and `--version` answer at once. Exit codes: 0 for success; 1 for a
-failed command, with one line on stderr; 2 for invalid arguments.
+failed command, with one line on stderr; 2 for invalid arguments; 130 for a command that Ctrl-C has ended. Warnings are
+lines on stderr, too.
 """
 
 import argparse
+import os
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import sknn
+import sknn.cli.evaluate as evaluate
 import sknn.cli.export as export
+import sknn.cli.fit as fit
+import sknn.cli.info as info
+import sknn.cli.predict as predict
 
-COMMANDS = (export,)
+COMMANDS = (fit, evaluate, predict, info, export)
+EPILOG = """\
+Each command has examples: sknn fit --help
+
+examples:
+  sknn fit customers.csv --target churn -o churn.sknn
+  sknn predict churn.sknn new_customers.csv -o predictions.csv
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0, or 1 if the command failed.
+        The exit code: 0, 1 if the command failed, or 130 if Ctrl-C has ended it.
 
     Raises
     ------
@@ -35,20 +50,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: _print(options, "warning", message)
+            options.run(options)
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader of the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
     except Exception as error:  # print every error as one line without a traceback
-        print(f"sknn {options.command}: error: {_format_error(error)}", file=sys.stderr)
+        _print(options, "error", _format_error(error))
         return 1
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("sknn", description="Neural networks that behave like scikit-learn estimators.")
+    parser = argparse.ArgumentParser(
+        "sknn",
+        description="Neural networks for tables.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"sknn {sknn.__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="command")
     for command in COMMANDS:
         command.add_parser(commands)
     return parser
+
+
+def _print(options: argparse.Namespace, kind: str, message: Any) -> None:
+    print(f"sknn {options.command}: {kind}: {message}", file=sys.stderr, flush=True)
 
 
 def _format_error(error: Exception) -> str:

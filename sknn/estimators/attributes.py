@@ -39,6 +39,8 @@ ATTRIBUTES = """coefs_, intercepts_ : list of ndarray
         As in scikit-learn's MLP.
     n_features_in_, feature_names_in_ : int, ndarray
         The columns of `fit`; names only if they are strings.
+    target_name_ : str
+        The name of y, if y is a frame's column.
     net_ : TrainingNet
         The skorch net over all members.
     module_ : torch.nn.Module

@@ -40,6 +40,8 @@ class InputValidation:
         if name:
             check_validation_columns(X, self.n_features_in_, getattr(self, "feature_names_in_", None))
         X = self._check_X(X, reset)
+        if reset:
+            self._remember_target_name(y)
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y{name} is None."
@@ -59,6 +61,13 @@ class InputValidation:
                 X, y, weight = take(X, kept), y[kept], weight[kept]
             weight = rescale_extreme_weights(weight)
         return Rows(X, y, weight, all_y)
+
+    def _remember_target_name(self, y: Any) -> None:
+        """Set `target_name_` to the name of a frame's column; a y without a name leaves the estimator without one."""
+        vars(self).pop("target_name_", None)
+        name = getattr(y, "name", None)
+        if isinstance(name, str) and name:
+            self.target_name_ = name
 
     def _check_X(self, X: Any, reset: bool) -> Any:
         module = self.module if reset else self._fixed("module")

@@ -14,6 +14,7 @@ from sknn.inspection.fitted_estimator import find_fitted_estimator
 from sknn.network.base import EnsembleNetwork, Entry
 from sknn.network.custom import CustomNetwork
 from sknn.network.mlp import MLP
+from sknn.utils.text import align
 
 NEAR_ZERO = 0.01  # relative to the root mean square; 0.8 % of normally distributed weights are below it
 BINS = 41  # odd, so that the middle one contains 0
@@ -113,7 +114,7 @@ class NetworkSummary:
         return f"{self.estimator}: {self.n_members} members of {parameters}, {total:,} in all"
 
     def __str__(self) -> str:
-        titles, *lines = _align([TITLES, *(line for layer in self.layers for line in layer.lines())])
+        titles, *lines = align([TITLES, *(line for layer in self.layers for line in layer.lines())], N_TEXT_COLUMNS)
         separator = "-" * max(map(len, [titles, *lines]))
         fixed = f"Not trained: {self.n_fixed:,} values. " if self.n_fixed else ""
         notes = f"Output: {self.out_activation}. {fixed}Near 0: below {NEAR_ZERO:.0%} of the root mean square."
@@ -242,15 +243,3 @@ def _record_shape(shapes: dict, name: str, n_axes: int, layer: nn.Module, inputs
 def format_shape(shape: tuple[int, ...] | None) -> str:
     """Return a shape as text, such as '4 x 8'."""
     return "" if shape is None else " x ".join(map(str, shape))
-
-
-def _align(lines: list[list[str]]) -> list[str]:
-    """Return the lines of a table, with texts aligned left and numbers right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i < N_TEXT_COLUMNS else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]

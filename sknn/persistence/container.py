@@ -48,7 +48,7 @@ def pack(document: str, arrays: dict[str, np.ndarray]) -> bytes:
         If the document is longer than `unpack` accepts.
     """
     digest = np.frombuffer(_digest(document, arrays), dtype=np.uint8)
-    data = _safetensors().save(arrays | {DIGEST: digest}, {METADATA: document})
+    data = import_safetensors().save(arrays | {DIGEST: digest}, {METADATA: document})
     if _is_too_large(data):
         raise ValueError(
             f"the model holds {len(document)} bytes of text besides its arrays (perhaps a vocabulary), but a file may "
@@ -86,7 +86,7 @@ def unpack(data: bytes) -> tuple[str, dict[str, np.ndarray]]:
     foreign = {entry.get("dtype") for name, entry in header.items() if name != "__metadata__"} - DTYPES.keys()
     if foreign:
         raise InvalidFileError(f"holds arrays of the types {sorted(map(str, foreign))}, which sknn does not write")
-    document, library = header["__metadata__"][METADATA], _safetensors()
+    document, library = header["__metadata__"][METADATA], import_safetensors()
     try:
         arrays = library.load(data)
     except Exception as error:  # SafetensorError, which is not a ValueError
@@ -133,7 +133,8 @@ def _digest(document: str, arrays: dict[str, np.ndarray]) -> bytes:
     return digest.digest()
 
 
-def _safetensors() -> Any:
+def import_safetensors() -> Any:
+    """Return the module `safetensors.numpy`, or raise an error that names the extra."""
     try:
         import safetensors.numpy
     except ImportError as error:

@@ -137,6 +137,8 @@ def _check_estimator(est: Any) -> None:
         _require(est, "n_features_in_", lambda _: n == width, f"{n}, the number of columns of its encoder")
     if hasattr(est, "feature_names_in_"):
         _require(est, "feature_names_in_", lambda names: are_column_names(names, width), f"{width} different strings")
+    if hasattr(est, "target_name_"):
+        _require(est, "target_name_", instance_of(str), "a string")
     (_check_classifier if isinstance(est, NeuralClassifier) else _check_regressor)(est)
     _check_net(net)
     if is_built_in:  # a user's module may not work on the device that it is loaded on

@@ -36,6 +36,7 @@ def describe_model(
             {"name": name, "type": inputs[j].type if inputs[0].column is not None else inputs[0].type}
             for j, name in enumerate(names)
         ],
+        "target": getattr(final, "target_name_", None),
         "classes": [_python_scalar(label) for label in final.classes_] if is_classifier(final) else None,
         "quantiles": list(final._quantiles()) or None if hasattr(final, "_quantiles") else None,
         "data": data,
