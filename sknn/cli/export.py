@@ -7,24 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import sknn
+from sknn.cli.arguments import add_command, add_output, prepare_output
+from sknn.cli.models import kinds_of_columns
 from sknn.cli.tables import read_table
 
-EPILOG = """\
-examples:
+DETAILS = "Its predictions are compared with those of the model first."
+EXAMPLES = """\
   sknn export churn.sknn --to onnx --sample customers.parquet
-  sknn export churn.sknn --to savedmodel --output serving/churn/1
+  sknn export churn.sknn --to savedmodel -o serving/churn/1
 """
 
 
 def add_parser(commands: Any) -> None:
-    parser = commands.add_parser(
-        "export",
-        help="write a saved model for another runtime",
-        description="Write a saved model for another runtime.\nIts predictions are compared with the model's first.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("model", type=Path, help="a file written by sknn.save")
+    parser = add_command(commands, "export", run, "write a saved model for another runtime", DETAILS, EXAMPLES)
+    parser.add_argument("model", type=Path, help="a file of sknn fit or sknn.save")
     parser.add_argument(
         "--to",
         required=True,
@@ -40,14 +36,7 @@ def add_parser(commands: Any) -> None:
         "the exported model is checked with them. Required for a pipeline. Without it, a single estimator takes "
         "numbers as float64 and categories as strings",
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="PATH",
-        help="file or folder to write; by default beside the model, with another suffix",
-    )
-    parser.set_defaults(run=run)
+    add_output(parser, "file or folder to write; by default beside the model, with another suffix")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -56,12 +45,8 @@ def run(options: argparse.Namespace) -> None:
     write, suffix = FORMATS[options.to]
     model = sknn.load(as_path(options.model), device="cpu")
     output = options.output or options.model.with_name(options.model.stem + suffix)
-    if output.exists() and output.samefile(options.model):
-        raise ValueError(f"--output {output} is the model file; use another path")
-    if options.to != "savedmodel":
-        as_path(output)  # raises an error for a folder
+    prepare_output(output, options.model, is_folder=options.to == "savedmodel")
     sample = None if options.sample is None else _read_sample(options.sample, model)
-    output.parent.mkdir(parents=True, exist_ok=True)
     write(model, sample, output)
     print(f"{output}: {type(model).__name__} with {model.n_features_in_} columns")
 
@@ -70,7 +55,7 @@ def _read_sample(path: Path, model: Any) -> Any:
     """Return the model's columns of a file, or an array for a model that was fitted without column names."""
     from sknn.export.onnx.steps import columns_of_fit
 
-    frame = read_table(path)
+    frame = read_table(path, kinds_of_columns(model))
     return columns_of_fit(model, frame) if hasattr(model, "feature_names_in_") else frame.to_numpy()
 
 

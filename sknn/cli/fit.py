@@ -3,24 +3,50 @@
 import argparse
 import contextlib
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
-from sknn.cli.arguments import TABLE_HELP, add_command, add_output, fraction, parse_settings
+import numpy as np
+
+import sknn
+from sknn.cli.arguments import TABLE_HELP, add_command, add_output, fraction, parse_settings, prepare_output
+from sknn.cli.models import kinds_of_columns
+from sknn.cli.report import (
+    column_lines,
+    count,
+    describe_column,
+    format_size,
+    indent,
+    learning_curve_lines,
+    score_lines,
+    show,
+)
+from sknn.cli.scores import score_predictor
 from sknn.cli.tables import read_table, require_column
+from sknn.cli.training_data import (
+    CLASSIFICATION,
+    REGRESSION,
+    Target,
+    prepare_target,
+    split_off_test_rows,
+    warn_of_columns,
+)
 
 VALIDATION_SIZE = 0.15  # of all rows
 DETAILS = """\
-15 % of the rows are held out for the test, 15 % end the training in time, and 70 % train. The scores on the test rows
-are shown beside those of simple models. Rows without a target are left out.
+15 % of the rows are held out for the test, 15 % end the training in time, and
+70 % train. The scores on the test rows are shown beside those of simple models.
+Rows without a target are left out.
 
-A target of text, categories, or True and False is classified, and so is one of whole numbers with at most 10 different
-values that occur 5 times on average. Other numbers are predicted as amounts (regression).
+A target of text, categories, or True and False is classified, and so is one of
+whole numbers with at most 10 different values that occur 5 times on average.
+Other numbers are predicted as amounts (regression).
 """
 EXAMPLES = """\
   sknn fit customers.csv --target churn -o churn.sknn
   sknn fit houses.parquet --target price --drop id --drop address
-  sknn fit wine.csv --target quality --task regression --set dropout=0.3 --set hidden_layer_sizes=128,128
+  sknn fit wine.csv --target quality --task regression --set dropout=0.3
 """
 
 
@@ -29,7 +55,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("table", type=Path, help=TABLE_HELP)
     parser.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
     add_output(parser, "the model; by default beside the table, with the suffix .sknn")
-    parser.add_argument("--task", choices=["classification", "regression"], help="by default the target decides")
+    parser.add_argument("--task", choices=[CLASSIFICATION, REGRESSION], help="by default the target decides")
     parser.add_argument("--drop", action="append", default=[], metavar="COLUMN", help="leave out a column; repeatable")
     parser.add_argument(
         "--test-size", type=fraction, default=0.15, metavar="SHARE", help="of the rows; 0 for no test (default: 0.15)"
@@ -51,20 +77,21 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    import sknn
-    from sknn.cli.report import learning_curve_lines, show
-    from sknn.cli.training_data import prepare_target, split_off_test_rows, warn_of_columns
+    from sknn.persistence.container import import_safetensors
 
     output = options.output or options.table.with_suffix(".sknn")
+    if output.suffix != ".sknn":
+        raise ValueError(f"--output {output}: the name of a model has to end in .sknn")
     frame = read_table(options.table)
-    _check_output(output, options.table)
+    prepare_output(output, options.table)
+    import_safetensors()  # raises its error before the training
     target = prepare_target(_target_column(frame, options), options.task)
+    model = _make_model(options, target.task)
     X = frame.drop(columns=[options.target, *options.drop])[target.is_known]
     _show_data(options, frame, X, target)
     warn_of_columns(X)
 
     train, test = split_off_test_rows(target, options.test_size, options.random_state)
-    model = _make_model(options, target.task)
     _show_parts(model, len(train), len(test))
     _fit(model, X.iloc[train], target.values.iloc[train])
     sknn.save(model, output)
@@ -73,11 +100,11 @@ def run(options: argparse.Namespace) -> None:
     show("", *learning_curve_lines(model))
     if len(test):
         show("", *_score_lines(model, X, target, train, test))
-    show("", f"saved {output} ({output.stat().st_size / 1e6:.1f} MB)", *_next_commands(output, options.table))
+    show("", f"saved {output} ({format_size(output.stat().st_size)})", *_next_commands(output, options.table))
 
 
 def _target_column(frame: Any, options: argparse.Namespace) -> Any:
-    """Return the target, after checking that `--target` and `--drop` name columns and leave others."""
+    """Return the target's column, after checking that `--target` and `--drop` name columns and leave others."""
     for name in [options.target, *options.drop]:
         require_column(options.table, list(frame.columns), name)
     if options.target in options.drop:
@@ -87,34 +114,20 @@ def _target_column(frame: Any, options: argparse.Namespace) -> Any:
     return frame[options.target]
 
 
-def _check_output(output: Path, table: Path) -> None:
-    """Raise an error before the training if its result could not be saved."""
-    from sknn.persistence.container import import_safetensors
-    from sknn.persistence.files import as_path
-
-    as_path(output)  # raises an error for a folder
-    if output.exists() and output.samefile(table):
-        raise ValueError(f"--output {output} is the table; use another path")
-    import_safetensors()
-    output.parent.mkdir(parents=True, exist_ok=True)
-
-
 def _make_model(options: argparse.Namespace, task: str) -> Any:
-    import numpy as np
-
-    import sknn
-
-    classes: dict[str, Any] = {"classification": sknn.NeuralClassifier, "regression": sknn.NeuralRegressor}
-    cls = classes[task]
+    estimators: dict[str, Any] = {CLASSIFICATION: sknn.NeuralClassifier, REGRESSION: sknn.NeuralRegressor}
+    cls = estimators[task]
     parameters = {
         "random_state": options.random_state,
-        "validation_fraction": min(0.5, VALIDATION_SIZE / (1 - options.test_size)),  # of the rows that are left
+        "validation_fraction": round(min(0.5, VALIDATION_SIZE / (1 - options.test_size)), 4),  # of the rows left
         "verbose": 1 if sys.stderr.isatty() else 0,
     }
-    settings = parse_settings(options.set, cls._get_param_names())
+    settings = parse_settings(options.set, cls)
     if np.ndim(settings.get("quantile", 0.5)):
         raise ValueError("--set quantile takes one number; fit several quantiles in Python")
-    return cls(**parameters | settings)
+    model = cls(**parameters | settings)
+    model._validate_params()
+    return model
 
 
 def _fit(model: Any, X: Any, y: Any) -> None:
@@ -127,10 +140,7 @@ def _fit(model: Any, X: Any, y: Any) -> None:
 # --- What is printed ----------------------------------------------------------------------------------------------
 
 
-def _show_data(options: argparse.Namespace, frame: Any, X: Any, target: Any) -> None:
-    from sknn.cli.report import count, show
-    from sknn.cli.training_data import CLASSIFICATION, REGRESSION
-
+def _show_data(options: argparse.Namespace, frame: Any, X: Any, target: Target) -> None:
     other = REGRESSION if target.task == CLASSIFICATION else CLASSIFICATION
     hint = "" if options.task else f" (--task {other} overrides this)"
     show(
@@ -142,7 +152,6 @@ def _show_data(options: argparse.Namespace, frame: Any, X: Any, target: Any) -> 
 
 
 def _show_parts(model: Any, n_train: int, n_test: int) -> None:
-    from sknn.cli.report import count, show
     from sknn.training.split import n_held_out
 
     holds_out = model.early_stopping and model.solver != "lbfgs"
@@ -151,24 +160,20 @@ def _show_parts(model: Any, n_train: int, n_test: int) -> None:
 
 
 def _show_columns(model: Any, X: Any) -> None:
-    from sknn.cli.models import kinds_of_columns
-    from sknn.cli.report import column_lines, describe_column, indent, show
-
     kinds = kinds_of_columns(model)
     columns = {name: describe_column(X[name], kinds[name]) for name in X.columns}
     show("", "columns", *indent(column_lines(columns)))
 
 
-def _score_lines(model: Any, X: Any, target: Any, train: Any, test: Any) -> list[str]:
+def _score_lines(model: Any, X: Any, target: Target, train: np.ndarray, test: np.ndarray) -> list[str]:
     """Return the test scores of the network beside those of the baselines."""
     from sknn.cli.baselines import fit_baselines
-    from sknn.cli.evaluate import scores_of
-    from sknn.cli.report import count, score_lines
 
     classes = model.classes_.tolist() if hasattr(model, "classes_") else None
     y = target.values
     models = fit_baselines(X.iloc[train], y.iloc[train], classes is not None) | {"network": model}
-    scores = {name: scores_of(each, classes, X.iloc[test], y.iloc[test]) for name, each in models.items()}
+    with warnings.catch_warnings(action="ignore"):  # of levels that only the test rows hold
+        scores = {name: score_predictor(each, classes, X.iloc[test], y.iloc[test]) for name, each in models.items()}
     return [f"scores on the {count(len(test), 'test row')}", *score_lines(scores)]
 
 

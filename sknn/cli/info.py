@@ -6,8 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from sknn.cli.arguments import MODEL_HELP, add_command
+from sknn.cli.models import SavedModel, load_model
+from sknn.cli.report import (
+    MAX_CLASSES,
+    column_lines,
+    describe_levels,
+    describe_range,
+    format_size,
+    indent,
+    shorten,
+    show,
+)
+from sknn.utils.text import align
 
-DETAILS = "Its task, columns, classes, parameters that differ from the defaults, size and versions."
+DETAILS = "Its task, classes, columns, changed parameters, versions and size."
 EXAMPLES = """\
   sknn info churn.sknn
   sknn info churn.onnx
@@ -20,20 +32,15 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from sknn.cli.models import load_model
-    from sknn.cli.report import column_lines, indent, show
-    from sknn.utils.text import align
-
     model = load_model(options.model)
     facts, columns = (_describe_onnx if options.model.suffix == ".onnx" else _describe_estimator)(options.model, model)
-    size = f"{options.model.stat().st_size / 1e6:.2f} MB"
-    known = {name: text for name, text in (facts | {"size": size}).items() if text}
+    known = {name: text for name, text in facts.items() if text} | {"size": format_size(options.model.stat().st_size)}
     show(str(options.model), *indent(align([[*fact] for fact in known.items()], 2)))
     if columns:
         show("", f"columns ({len(columns)})", *indent(column_lines(columns)))
 
 
-def _describe_estimator(path: Path, model: Any) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
+def _describe_estimator(path: Path, model: SavedModel) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
     """Return facts about a model that `sknn.save` has written, and what its columns hold."""
     from sknn.inspection import summary
 
@@ -60,8 +67,6 @@ def _network_title(summary: Any, estimator: Any) -> str:
 
 
 def _levels_of_encoder(estimator: Any) -> dict[str, str]:
-    from sknn.cli.report import describe_levels
-
     encoder, names = estimator._features, estimator.feature_names_in_
     missing = {names[encoder.numeric_[k]]: "some are missing" for k in encoder.missing_}
     levels = zip(encoder.categorical_, encoder.levels_, strict=True)
@@ -83,7 +88,7 @@ def _versions(path: Path) -> dict[str, str]:
     return parse_json(unpack(path.read_bytes())[0])["written_by"]
 
 
-def _describe_onnx(path: Path, model: Any) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
+def _describe_onnx(path: Path, model: SavedModel) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
     """Return facts about an exported model, and what its columns hold."""
     metadata = model.predictor.metadata
     data = metadata.get("data") or {"columns": []}
@@ -100,16 +105,12 @@ def _describe_onnx(path: Path, model: Any) -> tuple[dict[str, str], dict[str, tu
 
 
 def _details_of_column(column: dict[str, Any]) -> str:
-    from sknn.cli.report import describe_levels, describe_range
-
     if column["kind"] == "category":
         return describe_levels(sorted(column["levels"]), column["n_levels"])
     return describe_range(column["deciles"][0], column["deciles"][-1]) if column["deciles"] else ""
 
 
 def _task(target: str | None, classes: list[Any] | None) -> str:
-    from sknn.cli.report import MAX_CLASSES, shorten
-
     task = "regression" if classes is None else "classification"
     of_target = f" of {target}" if target else ""
     if classes is None:

@@ -1,9 +1,9 @@
 """Run a command, and print its error as one line.
 
 A command is a module with two functions: `add_parser(commands)` adds its arguments, `run(options)` runs it. Importing
-it imports neither torch nor pandas, so that `--help` and `--version` answer at once. Exit codes: 0 for success; 1 for a
-failed command, with one line on stderr; 2 for invalid arguments; 130 for a command that Ctrl-C has ended. Warnings are
-lines on stderr, too.
+it imports neither torch, scikit-learn nor pandas, so that `--help` and `--version` answer at once. Exit codes: 0 for
+success, 2 for an error, with one line on stderr, and 130 for a command that Ctrl-C has ended. `run` may return another
+one, for a command whose answer is no. Warnings are lines on stderr, too.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0, 1 if the command failed, or 130 if Ctrl-C has ended it.
+        The exit code: 0, 2 if the command failed, 130 if Ctrl-C has ended it, or what the command returns.
 
     Raises
     ------
@@ -52,17 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: _print(options, "warning", message)
-            options.run(options)
+            code = options.run(options) or 0
             sys.stdout.flush()
+            return code
     except BrokenPipeError:  # the reader of the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 0
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # print every error as one line without a traceback
         _print(options, "error", _format_error(error))
-        return 1
-    return 0
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:

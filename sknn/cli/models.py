@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import sknn
-from sknn.cli.names import did_you_mean
 from sknn.cli.tables import CATEGORY, NUMBER, read_table
+from sknn.utils.text import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class SavedModel:
     def read(self, path: Path, target: str | None = None) -> Any:
         """Return a table whose columns are read as the model's columns, and its target as the model's classes."""
         kinds = dict(self.kinds)
-        if target is not None and self.classes is not None and all(isinstance(label, str) for label in self.classes):
-            kinds[target] = CATEGORY
+        if target is not None and (self.classes is None or all(isinstance(label, str) for label in self.classes)):
+            kinds[target] = NUMBER if self.classes is None else CATEGORY
         return read_table(path, kinds)
 
     def select(self, frame: Any, path: Path) -> Any:
@@ -61,14 +61,14 @@ def _load_onnx(path: Path) -> SavedModel:
     predictor = sknn.OnnxPredictor(path)
     metadata = predictor.metadata
     names = getattr(predictor, "feature_names_in_", None)
-    kinds = {
-        feature["name"]: CATEGORY if feature["type"] == "string" else NUMBER for feature in metadata.get("features", [])
-    }
-    classes = metadata.get("classes")
+    features = metadata["features"] if metadata.get("named") else []
     return SavedModel(
-        predictor, None if names is None else list(names), kinds if metadata.get("named") else {}, classes,
+        predictor,
+        None if names is None else list(names),
+        {feature["name"]: CATEGORY if feature["type"] == "string" else NUMBER for feature in features},
+        metadata.get("classes"),
         metadata.get("target"),
-    )  # fmt: skip
+    )
 
 
 def _load_estimator(path: Path) -> SavedModel:

@@ -5,17 +5,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sknn.cli.arguments import MODEL_HELP, TABLE_HELP, add_command, add_output
+import numpy as np
+
+from sknn.cli.arguments import MODEL_HELP, TABLE_HELP, add_command, add_output, prepare_output
 from sknn.cli.models import SavedModel, load_model
-from sknn.cli.tables import CATEGORY, check_table_path, read_table, require_column, write_table
+from sknn.cli.report import count
+from sknn.cli.tables import CATEGORY, check_suffix, read_table, require_column, write_table
 
 DETAILS = """\
-The result has a row for each row of the table, in its order, with the column "prediction". For classes it has the
-columns "probability_CLASS", too.
+The result has a row for each row of the table, in its order, with the column
+"prediction". For classes it has the columns "probability_CLASS", too.
 """
 EXAMPLES = """\
   sknn predict churn.sknn customers.csv -o predictions.csv
-  sknn predict churn.onnx customers.parquet --keep customer --keep city -o predictions.parquet
+  sknn predict churn.onnx customers.parquet --keep id -o predictions.parquet
   sknn predict churn.sknn customers.csv | head
 """
 
@@ -34,7 +37,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     if options.output is not None:
-        check_table_path(options.output)
+        check_suffix(options.output)
+        prepare_output(options.output, options.table)
     model = load_model(options.model)
     frame = model.read(options.table)
     kept = _kept_columns(options, list(frame.columns))
@@ -46,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
         result.to_csv(sys.stdout, index=False)
         return
     write_table(result, options.output)
-    print(f"{options.output}: {len(result):,} rows, columns {', '.join(map(str, result.columns))}")
+    print(f"{options.output}: {count(len(result), 'row')}, columns {', '.join(result.columns)}")
 
 
 def predict_table(model: SavedModel, X: Any) -> Any:
@@ -59,7 +63,7 @@ def predict_table(model: SavedModel, X: Any) -> Any:
     else:
         columns = {f"prediction_{j + 1}": column for j, column in enumerate(predicted.T)}
     if model.classes is not None:
-        shares = model.predictor.predict_proba(X).T
+        shares = model.predictor.predict_proba(X).astype(np.float32).T  # the precision of the network: short in CSV
         columns |= {f"probability_{label}": share for label, share in zip(model.classes, shares, strict=True)}
     return pd.DataFrame(columns)
 

@@ -27,12 +27,20 @@ def indent(lines: Sequence[str]) -> list[str]:
     return [f"  {line}" for line in lines]
 
 
-def count(n: int, singular: str, plural: str | None = None) -> str:
+def count(n: int, noun: str) -> str:
     """
-    >>> count(1, "row"), count(2000, "row"), count(2, "class", "classes")
-    ('1 row', '2,000 rows', '2 classes')
+    >>> count(1, "row"), count(2000, "row")
+    ('1 row', '2,000 rows')
     """
-    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def format_size(n_bytes: int) -> str:
+    """
+    >>> format_size(7_400), format_size(1_950_000)
+    ('7 kB', '1.9 MB')
+    """
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.0f} kB"
 
 
 # --- Columns ------------------------------------------------------------------------------------------------------
@@ -111,6 +119,11 @@ def confusion_lines(labels: Labels, predicted: Labels) -> list[str]:
     return ["the most frequent errors", *align([["class", "predicted", "rows"], *rows], 2)]
 
 
+def quantile_lines(quantiles: Mapping[str, float]) -> list[str]:
+    """Return the lines of the quantiles of true value - prediction."""
+    return ["true value - prediction", *align([[*quantiles], [f"{value:.4g}" for value in quantiles.values()]], 0)]
+
+
 # --- The learning curve -------------------------------------------------------------------------------------------
 
 
@@ -126,6 +139,7 @@ def learning_curve_lines(model: Any) -> list[str]:
         label: curves.curve(f"{part}_loss").mean for part, label in PARTS.items() if f"{part}_loss" in curves.names
     }
     n_networks = model.module_.n_members
-    title = "loss after each epoch" + (f", mean of {n_networks} networks" if n_networks > 1 else "")
+    mean = f", mean of {n_networks} networks" if n_networks > 1 else ""
+    best = " (the best epoch is kept)" if PARTS["valid"] in losses else ""
     width = max(20, min(CHART_WIDTH, shutil.get_terminal_size().columns - 28))
-    return [title, *draw_curves(losses, width=width, encoding=sys.stdout.encoding)]
+    return [f"loss after each epoch{mean}{best}", *draw_curves(losses, width=width, encoding=sys.stdout.encoding)]

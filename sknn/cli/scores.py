@@ -37,6 +37,23 @@ def encode_labels(values: Any, classes: list[Any]) -> Labels:
     return Labels(np.array([index.get(value, UNKNOWN) for value in plain], dtype=int), classes)
 
 
+def score_predictor(predictor: Any, classes: list[Any] | None, X: Any, y: Any) -> dict[str, float]:
+    """Return the scores of a model for rows X with the targets y; `classes` is None for a regressor."""
+    predicted = one_column(predictor.predict(X))
+    if classes is None:
+        return regression_scores(np.asarray(y, dtype=np.float64), predicted.astype(np.float64))
+    return classification_scores(
+        encode_labels(y, classes), encode_labels(predicted, classes), predictor.predict_proba(X)
+    )
+
+
+def one_column(predicted: np.ndarray) -> np.ndarray:
+    """Return predictions, or raise an error if there are several for each row."""
+    if predicted.ndim > 1:
+        raise ValueError(f"the model predicts {predicted.shape[1]} columns; only a single one can be evaluated")
+    return predicted
+
+
 def classification_scores(labels: Labels, predicted: Labels, probabilities: np.ndarray) -> dict[str, float]:
     """Return the scores of a classifier.
 

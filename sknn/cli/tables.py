@@ -9,16 +9,17 @@ import contextlib
 import mmap
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sknn.cli.names import did_you_mean
+from sknn.utils.text import did_you_mean
 
 OTHER_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 PADDED_NUMBER = r"[+-]?0\d"  # the start of 007
 PADDED_CELL = re.compile(rb'[,"\r\n]' + PADDED_NUMBER.encode())
 NUMBER, CATEGORY = "number", "category"
+N_SHOWN = 20  # columns in an error
 
 
 def read_table(path: Path, kinds: Mapping[str, str] | None = None) -> Any:
@@ -44,12 +45,12 @@ def read_table(path: Path, kinds: Mapping[str, str] | None = None) -> Any:
     ValueError
         If the file is not such a table, has no rows, or holds something else than a number in a column of numbers.
     """
-    read, kinds = READERS[_suffix(path)], kinds or {}
+    read, kinds = READERS[check_suffix(path)], kinds or {}
     pandas = _import_pandas()
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give a file in it")
     frame = read(pandas, path, kinds)
-    _check_names(path, [str(name) for name in frame.columns])
+    _check_names(path, list(frame.columns))
     if not len(frame):
         raise ValueError(f"{path} has the names of columns and no rows")
     for name in frame.columns:
@@ -59,29 +60,25 @@ def read_table(path: Path, kinds: Mapping[str, str] | None = None) -> Any:
 
 
 def write_table(frame: Any, path: Path) -> None:
-    """Write a pandas frame without its index to a .csv or .parquet file."""
-    getattr(frame, WRITERS[_suffix(path)])(path, index=False)
+    """Write a pandas frame without its index to a .csv or .parquet file, as a whole or not at all."""
+    from sknn.persistence.files import write_atomically
+
+    write_atomically(path, WRITERS[check_suffix(path)](frame))
 
 
-def check_table_path(path: Path) -> None:
-    """Raise an error unless a table can be written to a path; create the folder that it is in."""
-    _suffix(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; use the path of a file")
-    path.parent.mkdir(parents=True, exist_ok=True)
+def check_suffix(path: Path) -> str:
+    """Return the suffix of a table's path, or raise an error if it is another one than those of tables."""
+    suffix = path.suffix.lower()
+    if suffix not in READERS:
+        raise ValueError(f"{path}: the name of a table has to end in {' or '.join(READERS)}")
+    return suffix
 
 
 def require_column(path: Path, names: list[str], name: str) -> None:
     """Raise an error if a table has no column of this name."""
     if name not in names:
-        raise ValueError(f"{path} has no column {name!r}.{did_you_mean(name, names)} It has {', '.join(names)}")
-
-
-def _suffix(path: Path) -> str:
-    suffix = path.suffix.lower()
-    if suffix not in READERS:
-        raise ValueError(f"{path}: the name of a table has to end in {' or '.join(READERS)}")
-    return suffix
+        shown = ", ".join(names[:N_SHOWN]) + f" and {len(names) - N_SHOWN} more" * (len(names) > N_SHOWN)
+        raise ValueError(f"{path} has no column {name!r}.{did_you_mean(name, names)} It has {shown}")
 
 
 def _import_pandas() -> Any:
@@ -124,7 +121,7 @@ def _explained(pandas: Any, path: Path) -> Iterator[None]:
         raise ValueError(f"{path} is not a text file in UTF-8; save it as 'CSV UTF-8', or as Parquet") from None
     except pandas.errors.ParserError as error:
         reason = str(error).removeprefix("Error tokenizing data. C error: ").strip()
-        raise ValueError(f"{path} is not a CSV table: {reason[:1].lower()}{reason[1:]}") from None
+        raise ValueError(f"{path} is not a CSV table: {reason}") from None
 
 
 def _check_header(path: Path, names: list[str]) -> None:
@@ -159,7 +156,9 @@ def _read_parquet(pandas: Any, path: Path, kinds: Mapping[str, str]) -> Any:
         frame = pandas.read_parquet(path, engine="pyarrow")
     except pa.ArrowInvalid:
         raise ValueError(f"{path} is not a Parquet file, or it is damaged") from None
-    return frame.reset_index() if any(name is not None for name in frame.index.names) else frame
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()
+    return frame.set_axis(frame.columns.astype(str), axis=1)
 
 
 # --- Numbers ------------------------------------------------------------------------------------------------------
@@ -189,4 +188,7 @@ def _as_numbers(column: Any, path: Path) -> Any:
 
 
 READERS = {".csv": _read_csv, ".parquet": _read_parquet}
-WRITERS = {".csv": "to_csv", ".parquet": "to_parquet"}
+WRITERS: dict[str, Callable[[Any], bytes]] = {
+    ".csv": lambda frame: frame.to_csv(index=False).encode(),
+    ".parquet": lambda frame: frame.to_parquet(index=False),
+}

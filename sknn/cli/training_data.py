@@ -16,6 +16,17 @@ MIN_ROWS = 10
 MOSTLY = 0.9  # the share of a text column's cells that makes it look like numbers
 ID_NAME = re.compile(r"(^|[_\s.-])(id|uuid|key)$|[a-z]I[dD]$", re.IGNORECASE)
 N_SHOWN = 3
+# What pandas finds in a column that a network can't take.
+REFUSED = {
+    "mixed": "lists or objects",
+    "bytes": "bytes",
+    "date": "dates",
+    "datetime": "dates",
+    "datetime64": "dates",
+    "time": "times",
+    "timedelta": "durations",
+    "timedelta64": "durations",
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,9 @@ def prepare_target(column: Any, task: str | None) -> Target:
     ValueError
         If there are too few rows, if all have the same value, or if the values don't suit the task.
     """
+    refused = _refused(column)
+    if refused is not None:
+        raise ValueError(f"column {column.name!r} holds {refused}; a target has to hold numbers or classes")
     is_known = column.notna().to_numpy()
     values = _plain_values(column[is_known])
     if len(values) < MIN_ROWS:
@@ -46,7 +60,7 @@ def prepare_target(column: Any, task: str | None) -> Target:
             f"column {column.name!r} has a value in {len(values)} rows; a training needs {MIN_ROWS} at least"
         )
     if values.nunique() == 1:
-        raise ValueError(f"column {column.name!r} has the same value, {values.iloc[0]!r}, in every row")
+        raise ValueError(f"column {column.name!r} has the same value, {values.tolist()[0]!r}, in every row")
     chosen, reason = choose_task(values) if task is None else (task, "as --task says")
     return Target(CHECKS[chosen](values), is_known, chosen, reason)
 
@@ -81,23 +95,37 @@ def split_off_test_rows(target: Target, test_size: float, seed: int) -> tuple[np
     """
     from sklearn.model_selection import train_test_split
 
-    rows = np.arange(len(target.values))
-    n_test = round(test_size * len(rows))
-    if n_test == 0:
+    rows, strata = np.arange(len(target.values)), None
+    is_single = np.zeros(len(rows), dtype=bool)
+    if target.task == CLASSIFICATION:
+        codes, _ = target.values.factorize()
+        is_single = np.bincount(codes)[codes] == 1
+        strata = codes[~is_single]
+    n_split = int((~is_single).sum())
+    n_test = min(round(test_size * len(rows)), n_split - 1)
+    if n_test < 1:
         return rows, rows[:0]
-    if target.task == REGRESSION:
-        return train_test_split(rows, test_size=n_test, random_state=seed)
-    codes, classes = target.values.factorize()
-    single = np.bincount(codes)[codes] == 1
-    n_classes = len(classes) - single.sum()
-    strata = codes[~single] if min(n_test, (~single).sum() - n_test) >= n_classes else None
-    train, test = train_test_split(rows[~single], test_size=n_test, random_state=seed, stratify=strata)
-    return np.concatenate([train, rows[single]]), test
+    if strata is not None and min(n_test, n_split - n_test) < len(np.unique(strata)):
+        strata = None  # a part is too small for a row of each class
+    train, test = train_test_split(rows[~is_single], test_size=n_test, random_state=seed, stratify=strata)
+    return np.concatenate([train, rows[is_single]]), test
 
 
 def warn_of_columns(X: Any) -> None:
-    """Warn of columns that can't help, that identify rows, or that hold numbers and a few texts."""
+    """Warn of columns that can't help, that identify rows, or that hold numbers and a few texts.
+
+    Raises
+    ------
+    ValueError
+        If a column holds something else than numbers and categories.
+    """
     for name in X.columns:
+        refused = _refused(X[name])
+        if refused is not None:
+            raise ValueError(
+                f"column {name!r} holds {refused}, and a network takes numbers and categories; derive such columns "
+                f"from it, or leave it out: --drop {name!r}"
+            )
         advice = _advice(X[name])
         if advice is not None:
             warn(f"column {name!r} {advice}")
@@ -130,11 +158,20 @@ def _may_identify(values: Any) -> bool:
     )
 
 
+def _refused(column: Any) -> str | None:
+    """Return what a pandas column holds if that is neither numbers nor categories."""
+    import pandas as pd
+
+    return REFUSED.get(pd.api.types.infer_dtype(column.dropna()))
+
+
 def _plain_values(values: Any) -> Any:
     """Return values in their plain type: categories as what they are, and whole numbers beside missing ones as ints."""
+    import pandas as pd
+
     if hasattr(values, "cat"):
         values = values.astype(values.cat.categories.dtype)
-    values = values.infer_objects()
+    values = values.astype(np.float64) if pd.api.types.infer_dtype(values) == "decimal" else values.infer_objects()
     is_whole_float = values.dtype.kind == "f" and _are_whole(values) and values.abs().max() < 2**53
     return values.astype(np.int64) if is_whole_float else values
 
@@ -163,6 +200,8 @@ def _check_classes(values: Any) -> Any:
             f"column {values.name!r} holds {values.nunique()} different numbers with fractions, which are no classes; "
             "use --task regression"
         )
+    if values.nunique() == len(values):
+        raise ValueError(f"column {values.name!r} has another value in every row; a class has to occur in several rows")
     return values
 
 
@@ -174,7 +213,10 @@ def _check_amounts(values: Any) -> Any:
         raise ValueError(
             f"column {values.name!r} holds {values.iloc[row]!r}, which is not a number; use --task classification"
         )
-    return pd.to_numeric(values).astype(np.float64)
+    numbers = pd.to_numeric(values).astype(np.float64)
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"column {values.name!r} holds an infinite number; leave its cell empty")
+    return numbers
 
 
 def _some(values: list[Any]) -> str:

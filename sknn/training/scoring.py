@@ -1,6 +1,5 @@
 """Scores during a training: fast tensor metrics, and any scikit-learn scorer."""
 
-import difflib
 from inspect import signature
 from typing import Any
 
@@ -11,6 +10,7 @@ from sklearn.metrics import check_scoring, get_scorer_names
 from torch import Tensor
 
 from sknn.network.metrics import METRIC_NAMES, METRICS, Metric
+from sknn.utils.text import did_you_mean
 
 SMALLER_IS_BETTER = {"log_loss": "neg_log_loss", "rmse": "neg_root_mean_squared_error"}
 IN_UNITS_OF_Y = ("rmse",)
@@ -44,10 +44,9 @@ def estimator_metric(estimator: Any, scoring: Any) -> Metric:
         raise ValueError(f"{name!r} does not apply to this kind of target{ALTERNATIVES.get(name, '')}.")
     if name not in known:
         name_or_alias = ALIASES.get(name.lower(), name)
-        close = difflib.get_close_matches(name_or_alias, [*METRIC_NAMES, *known], 1)
         raise ValueError(
             f"{name!r} is not a valid scoring value; use one of {', '.join(METRIC_NAMES)}, or a name of "
-            f"sklearn.metrics.get_scorer_names().{f' Did you mean {close[0]!r}?' if close else ''}"
+            f"sklearn.metrics.get_scorer_names().{did_you_mean(name_or_alias, [*METRIC_NAMES, *known])}"
         )
     return ScorerMetric(estimator, name)
 

@@ -1,6 +1,7 @@
-"""Lay out text for a terminal."""
+"""Lay out text for a terminal, and find the name that a user meant."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 
 def align(lines: Sequence[Sequence[str]], n_texts: int = 1) -> list[str]:
@@ -17,3 +18,14 @@ def align(lines: Sequence[Sequence[str]], n_texts: int = 1) -> list[str]:
         ).rstrip()
         for line in lines
     ]
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return " Did you mean ...?" with the name that is most like this one, or "" if there is none.
+
+    >>> did_you_mean("Chrun", ["age", "churn"])
+    " Did you mean 'churn'?"
+    """
+    by_lower_case = {other.lower(): other for other in names}
+    nearest = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
+    return f" Did you mean {by_lower_case[nearest[0]]!r}?" if nearest else ""
