@@ -1,20 +1,35 @@
 """Run the code of README.md and the guides, and compare its output with the output shown there.
 
 The blocks of a page run in order, in one namespace. A text block directly after a python block shows that block's
-output; `...` matches anything, as in a doctest.
+output; `...` matches anything, as in a doctest. The commands of docs/command_line.md run after its python blocks. The
+numbers of a training and its curve depend on the machine, so only the other parts of their output are compared.
 """
 
 import contextlib
 import doctest
 import io
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from sknn.cli import main
+
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/user_guide.md", "docs/export.md", "docs/deploying.md", "docs/watching.md", "docs/saving.md"]
+PAGES = [
+    "README.md",
+    "docs/user_guide.md",
+    "docs/export.md",
+    "docs/deploying.md",
+    "docs/watching.md",
+    "docs/saving.md",
+    "docs/command_line.md",
+]
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
+CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+NUMBER = re.compile(r"\d[\w.,+]*")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -42,6 +57,36 @@ def test_the_code_of_a_page_prints_the_shown_output(page, tmp_path, monkeypatch)
             errors.append(f"{page}, line {line}: shows\n{shown or 'nothing'}\nbut prints\n{printed or 'nothing'}")
 
     assert errors == []
+
+
+def commands(page):
+    """Return the commands of the console blocks, and the output that is shown for each."""
+    text = "".join(CONSOLE.findall((ROOT / page).read_text()))
+    return [block.partition("\n")[::2] for block in text.removeprefix("$ ").split("\n$ ")]
+
+
+def run_command(command):
+    """Run a command, in this process if it is one of sknn; return what it prints on stdout and stderr."""
+    if not command.startswith("sknn "):
+        return subprocess.run(shlex.split(command), capture_output=True, text=True, check=True).stdout
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        main(shlex.split(command)[1:])
+    return out.buffer.getvalue().decode()
+
+
+def without_numbers(output):
+    """Return the words of each line, without the lines of a curve."""
+    return [NUMBER.sub("#", line).split() for line in output.splitlines() if not re.search("[┤│└]", line)]
+
+
+def test_the_commands_of_the_page_print_the_shown_output(tmp_path, monkeypatch):
+    page = "docs/command_line.md"
+    monkeypatch.chdir(tmp_path)
+    for line, code, _ in blocks(page):
+        run_block(page, line, code, {})
+    for command, shown in commands(page):
+        assert without_numbers(run_command(command)) == without_numbers(shown), command
 
 
 @pytest.mark.parametrize("page", PAGES)

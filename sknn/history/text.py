@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LOG_RATIO = 10  # curves whose largest value is more than this many times the smallest are drawn on a log scale
+WARM_UP = 0.1  # of the epochs: their values, often far above the others, do not count in a linear scale
 BRAILLE = 0x2800
 DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])  # the bits of a Braille character's dots
 
@@ -37,8 +38,9 @@ def draw_curves(
     Parameters
     ----------
     curves : mapping of str to sequence of float
-        The values of each curve by its label, one for each epoch; NaN is left out. The first curve is dashed, and each
-        label stands at the end of its curve.
+        The values of each curve by its label, one for each epoch; NaN is left out, and so are values of the first
+        tenth of the epochs above those of the others. The first curve is dashed, and each label stands at the end of
+        its curve.
     width, height : int
         Characters of the chart, without its labels.
     encoding : str, optional
@@ -65,6 +67,8 @@ def draw_curves(
     known = {label: np.asarray(values, dtype=float) for label, values in curves.items()}
     low, high = _limits(known)
     is_log = low > 0 and high > LOG_RATIO * low
+    if not is_log:
+        low, high = _limits(known, WARM_UP)
     rows, columns = height * style.dots[0], width * style.dots[1]
     canvases = [_trace(_heights(values, low, high, is_log), rows, columns) for values in known.values()]
     lines = _braille(canvases) if style is UNICODE else _characters(canvases)
@@ -90,17 +94,19 @@ def _can_print(encoding: str | None) -> bool:
     return True
 
 
-def _limits(curves: Mapping[str, np.ndarray]) -> tuple[float, float]:
-    values = np.concatenate(list(curves.values()))
+def _limits(curves: Mapping[str, np.ndarray], warm_up: float = 0) -> tuple[float, float]:
+    """Return the smallest and the largest value after the first share `warm_up` of the epochs."""
+    values = np.concatenate([values[round(warm_up * len(values)) :] for values in curves.values()])
     values = values[np.isfinite(values)]
     return (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
 
 
 def _heights(values: np.ndarray, low: float, high: float, is_log: bool) -> np.ndarray:
-    """Return values as shares of the height, from 0 at `low` to 1 at `high`."""
+    """Return values as shares of the height, from 0 at `low` to 1 at `high`, and NaN above."""
     if is_log:
         values, low, high = np.log(values), float(np.log(low)), float(np.log(high))
-    return (values - low) / (high - low) if high > low else np.where(np.isfinite(values), 0.5, np.nan)
+    shares = (values - low) / (high - low) if high > low else values * 0 + 0.5
+    return np.where(shares <= 1, shares, np.nan)
 
 
 def _trace(heights: np.ndarray, rows: int, columns: int) -> np.ndarray:

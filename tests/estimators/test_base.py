@@ -31,7 +31,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.fixes import parse_version
 
 from sknn import NeuralClassifier, NeuralRegressor
-from tests.common import QUICK
+from tests.common import QUICK, TINY
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,16 @@ def test_a_regressor_fits_a_raw_frame():
     X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
     reg = NeuralRegressor(hidden_layer_sizes=(64,), ensemble_size=4, random_state=0).fit(X_train, y_train)
     assert reg.score(X_test, y_test) > 0.7
+
+
+@pytest.mark.parametrize("series", [pd.Series, pl.Series])
+def test_the_name_of_the_target_is_remembered_until_the_next_fit(series):
+    X, y = np.arange(20.0)[:, None], [0, 1] * 10
+    named = series(y, name="churn") if series is pd.Series else series("churn", y)
+    clf = NeuralClassifier(**TINY).fit(X, named)
+
+    assert clf.target_name_ == "churn"
+    assert not hasattr(clf.fit(X, y), "target_name_")
 
 
 def test_pandas_polars_and_object_arrays_give_the_same_model():

@@ -23,6 +23,16 @@ def test_a_large_range_is_drawn_on_a_log_scale():
     assert draw_curves({"training": np.geomspace(1, 1e-3, 5)})[-1].endswith("log scale")
 
 
-@pytest.mark.parametrize("values", [[1.0, 1.0], [np.nan, 1.0, 2.0], [np.nan, np.nan], [1.0]])
+def test_large_first_values_do_not_flatten_the_rest():
+    lines = draw_curves({"training": [5.0, 4.0, *np.linspace(1, 0.8, 18)]}, width=40, height=5, encoding="ascii")
+
+    assert lines[0].startswith("   1 +")
+    assert lines[4].startswith(" 0.8 +")
+    assert all("...." in line for line in lines[:5])
+
+
+@pytest.mark.parametrize(
+    "values", [[1.0, 1.0], [np.inf, 1.0, 0.5], [3.0, -1.0], [np.nan, 1.0, 2.0], [np.nan, np.nan], [1.0]]
+)
 def test_equal_and_missing_values_are_drawn(values):
     assert len(draw_curves({"training": values}, height=4)) == 6

@@ -79,6 +79,7 @@ FORGED = [
     ("classifier", "n_features_in_", 5.0, "n_features_in_ of a NeuralClassifier has to be an integer above 0"),
     ("classifier", "n_features_in_", 4, "n_features_in_ of a NeuralClassifier has to be 5, the number of columns"),
     ("classifier", "feature_names_in_", np.array(list("uvwxx"), dtype=object), "feature_names_in_ .* 5 different"),
+    ("classifier", "target_name_", 5, "target_name_ of a NeuralClassifier has to be a string"),
     ("classifier", "_features", None, "_features of a NeuralClassifier has to be a FeatureEncoder"),
     ("classifier", "_target", MODELS["regressor"]._target, "_target of a NeuralClassifier has to be a ClassEncoder"),
     ("classifier", "_built_with", {"loss": "log_loss"}, "_built_with .* the parameters of its trained network"),
