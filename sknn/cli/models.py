@@ -35,8 +35,11 @@ class SavedModel:
     def read(self, path: Path, target: str | None = None) -> Any:
         """Return a table whose columns are read as the model's columns, and its target as the model's classes."""
         kinds = dict(self.kinds)
-        if target is not None and (self.classes is None or all(isinstance(label, str) for label in self.classes)):
-            kinds[target] = NUMBER if self.classes is None else CATEGORY
+        types = {type(label) for label in self.classes or [0.0]}
+        if target is not None and types == {str}:
+            kinds[target] = CATEGORY
+        elif target is not None and types <= {int, float}:  # True and False are read without help
+            kinds[target] = NUMBER
         return read_table(path, kinds)
 
     def select(self, frame: Any, path: Path) -> Any:

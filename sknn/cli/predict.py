@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
         prepare_output(options.output, options.table)
     model = load_model(options.model)
     frame = model.read(options.table)
-    kept = _kept_columns(options, list(frame.columns))
+    kept = _kept_columns(options, frame)
     predictions = predict_table(model, model.select(frame, options.table))
     for name in predictions.columns.intersection(kept.columns):
         raise ValueError(f"{options.table} has a column {name!r}, too; rename it, or do not keep it")
@@ -68,9 +68,10 @@ def predict_table(model: SavedModel, X: Any) -> Any:
     return pd.DataFrame(columns)
 
 
-def _kept_columns(options: argparse.Namespace, names: list[str]) -> Any:
+def _kept_columns(options: argparse.Namespace, frame: Any) -> Any:
     """Return the columns to copy, as they are written: 007 stays 007, and 3 beside a missing number is not 3.0."""
+    names = list(frame.columns)
     kept = names if options.keep_all else options.keep
     for name in kept:
         require_column(options.table, names, name)
-    return read_table(options.table, dict.fromkeys(kept, CATEGORY))[kept]
+    return read_table(options.table, dict.fromkeys(kept, CATEGORY))[kept] if kept else frame[[]]

@@ -156,8 +156,7 @@ def _read_parquet(pandas: Any, path: Path, kinds: Mapping[str, str]) -> Any:
         frame = pandas.read_parquet(path, engine="pyarrow")
     except pa.ArrowInvalid:
         raise ValueError(f"{path} is not a Parquet file, or it is damaged") from None
-    if any(name is not None for name in frame.index.names):
-        frame = frame.reset_index()
+    frame = frame.reset_index(drop=all(name is None for name in frame.index.names))
     return frame.set_axis(frame.columns.astype(str), axis=1)
 
 

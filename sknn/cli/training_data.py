@@ -138,6 +138,8 @@ def _advice(column: Any) -> str | None:
     n_distinct = present.nunique()
     if n_distinct == 1 and len(present) == len(column):
         return f"has the same value in every row; leave it out: --drop {column.name!r}"
+    if _has_decimal_commas(present):
+        return f"is a category, because it holds numbers such as {present.iloc[0]!r}; write them with points"
     if _looks_like_numbers(present):
         row = int(np.flatnonzero(column.notna())[first_that_is_no_number(present) or 0])
         return (
@@ -189,9 +191,12 @@ def _looks_like_numbers(values: Any) -> bool:
     """Return whether texts are numbers, but for a few of them; codes such as 007 are texts."""
     if _is_numeric(values) or values.dtype.kind == "b":
         return False
-    texts = values.astype(str)
-    is_number = texts.str.fullmatch(r"[+-]?(?!0\d)\d+([.,]\d+)?([eE][+-]?\d+)?")
+    is_number = values.astype(str).str.fullmatch(r"[+-]?(?!0\d)\d+(\.\d+)?([eE][+-]?\d+)?")
     return bool(MOSTLY < is_number.mean() < 1)
+
+
+def _has_decimal_commas(values: Any) -> bool:
+    return not _is_numeric(values) and bool(values.astype(str).str.fullmatch(r"[+-]?\d+,\d+").mean() > MOSTLY)
 
 
 def _check_classes(values: Any) -> Any:

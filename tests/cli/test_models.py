@@ -54,6 +54,14 @@ def test_a_target_of_codes_is_read_as_the_classes_are(tmp_path):
     assert frame["code"].tolist() == ["1", "10"]
 
 
+def test_a_target_of_numbers_names_the_row_of_a_text(tmp_path):
+    sknn.save(sknn.NeuralClassifier(**TINY).fit(CUSTOMERS[["age"]], CUSTOMERS.index % 3), tmp_path / "m.sknn")
+    (tmp_path / "t.csv").write_text("age,y\n30,1\n40,one\n")
+
+    with pytest.raises(ValueError, match=r"column 'y' of .* has to hold numbers, and holds 'one' in row 2"):
+        load_model(tmp_path / "m.sknn").read(tmp_path / "t.csv", "y")
+
+
 def test_only_the_columns_of_the_model_are_selected_in_their_order(customers):
     model = load_model(customers.folder / "m.sknn")
     frame = CUSTOMERS.assign(more=0)[["more", "spend", "zip", "age"]]

@@ -114,7 +114,9 @@ def test_a_mark_of_the_encoding_is_not_part_of_the_first_name(tmp_path):
     assert list(read_table(tmp_path / "t.csv", {"zip": "category"}).columns) == ["age", "zip"]
 
 
-def test_a_named_index_of_a_parquet_file_is_a_column(tmp_path):
-    FRAME.set_index("city").to_parquet(tmp_path / "t.parquet")
+def test_an_index_of_a_parquet_file_is_a_column_if_it_has_a_name(tmp_path):
+    FRAME.set_index("city").to_parquet(tmp_path / "named.parquet")
+    FRAME.iloc[[1, 0]].to_parquet(tmp_path / "order.parquet")
 
-    assert list(read_table(tmp_path / "t.parquet").columns) == ["city", "size", "shelf"]
+    assert list(read_table(tmp_path / "named.parquet").columns) == ["city", "size", "shelf"]
+    assert list(read_table(tmp_path / "order.parquet").index) == [0, 1]

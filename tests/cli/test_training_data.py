@@ -102,6 +102,10 @@ def test_without_a_test_part_every_row_trains():
         ([np.nan] * 20, "column 'x' is empty; leave it out: --drop 'x'"),
         (range(7, 27), "column 'x' has another value in every row"),
         ([f"name {i}" for i in range(20)], "column 'x' has another value in every row"),
+        (
+            ["0,5", "1,5"] * 10,
+            "column 'x' is a category, because it holds numbers such as '0,5'; write them with points",
+        ),
         (["1"] * 19 + ["?"], r"column 'x' is a category, because it holds '\?' \(row 20\) beside numbers"),
     ],
 )
