@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import sknn.inspection as inspection
     import sknn.model_selection as model_selection
     import sknn.persistence as persistence
+    import sknn.registry as registry
     from sknn.estimators.classifier import NeuralClassifier
     from sknn.estimators.from_sklearn import from_sklearn
     from sknn.estimators.regressor import NeuralRegressor
@@ -36,10 +37,11 @@ __all__ = [
     "load",
     "model_selection",
     "persistence",
+    "registry",
     "save",
 ]
 
-_SUBMODULES = ("callbacks", "export", "inspection", "model_selection", "persistence")
+_SUBMODULES = ("callbacks", "export", "inspection", "model_selection", "persistence", "registry")
 _MODULES = {
     "NeuralClassifier": "sknn.estimators.classifier",
     "NeuralRegressor": "sknn.estimators.regressor",

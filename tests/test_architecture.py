@@ -28,6 +28,7 @@ LAYERS = [
     "tracking",
     "callbacks",
     "onnx_predictor",
+    "registry",
     "export",
     "__init__",
     "cli",

@@ -1,0 +1,11 @@
+"""Versions of models in an MLflow registry: register, find, download, and promote the better one.
+
+Importing it imports neither MLflow nor torch: each function imports what it needs.
+"""
+
+from sknn.registry.digests import file_digest
+from sknn.registry.download import download
+from sknn.registry.register import register
+from sknn.registry.versions import ModelVersion, find_version
+
+__all__ = ["ModelVersion", "download", "file_digest", "find_version", "register"]
