@@ -19,8 +19,9 @@ import sknn.cli.export as export
 import sknn.cli.fit as fit
 import sknn.cli.info as info
 import sknn.cli.predict as predict
+import sknn.cli.promote as promote
 
-COMMANDS = (fit, evaluate, predict, info, export)
+COMMANDS = (fit, evaluate, predict, info, export, promote)
 EPILOG = """\
 Each command has examples: sknn fit --help
 
