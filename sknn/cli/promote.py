@@ -2,53 +2,53 @@
 
 import argparse
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from sknn.cli.tables import read_table
+from sknn.cli.arguments import add_command
+from sknn.cli.models import SavedModel, load_model
+from sknn.cli.tables import require_column
 
 NOT_BETTER = 3
-EPILOG = """\
-examples:
-  sknn promote churn --challenger 3 --data heldout.parquet --target left
-  sknn promote churn --challenger 3 --data heldout.parquet --target left --metric accuracy --alpha 0.01 --dry-run
-  sknn promote churn --rollback
+DETAILS = """\
+The version is compared with the version that has the alias 'champion' in an MLflow registry, on the rows that were
+held out when it was registered. The alias moves only if it is better. Rows without a target are left out.
 
-exit codes: 0 promoted or rolled back, 1 error, 2 invalid arguments, 3 the challenger is not shown to be better
+exit codes: 0 promoted or rolled back, 1 error, 2 invalid arguments, 3 not shown to be better
+"""
+EXAMPLES = """\
+  sknn promote churn --challenger 3 --data heldout.parquet
+  sknn promote churn --challenger 3 --data heldout.csv --target left --metric accuracy --alpha 0.01 --dry-run
+  sknn promote churn --rollback
 """
 
 
 def add_parser(commands: Any) -> None:
-    parser = commands.add_parser(
-        "promote",
-        help="make a registered version the champion if it is better",
-        description="Compare a version in an MLflow registry with the champion on held-out rows, and move the alias\n"
-        "'champion' to it only if it is better.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = add_command(
+        commands, "promote", run, "make a registered version the champion if it is better", DETAILS, EXAMPLES
     )
     parser.add_argument("name", help="the registered model")
     parser.add_argument("--challenger", type=int, metavar="VERSION", help="the version to promote")
     parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="FILE",
-        help="the held-out rows, the same file as at registration; .csv or .parquet",
+        "--data", type=Path, metavar="FILE", help="the held-out rows: the very file whose digest was registered"
     )
-    parser.add_argument("--target", metavar="COLUMN", help="the column of the held-out rows to predict")
     parser.add_argument(
-        "--metric", help="log_loss (default) or accuracy; for a regressor squared_error (default) or absolute_error"
+        "--target", metavar="COLUMN", help="the column with the true values; by default the one that the model knows"
+    )
+    parser.add_argument(
+        "--metric", help="log_loss (default) or accuracy; for numbers squared_error (default) or absolute_error"
     )
     parser.add_argument(
         "--alpha",
         type=float,
         default=0.05,
-        help="share of equal challengers that are promoted by chance (default 0.05)",
+        help="share of equally good versions that are promoted by chance (default 0.05)",
     )
     parser.add_argument("--tracking-uri", metavar="URI", help="the registry; by default $MLFLOW_TRACKING_URI")
     parser.add_argument("--dry-run", action="store_true", help="compare and leave the registry as it is")
     parser.add_argument("--rollback", action="store_true", help="make the former champion the champion again")
-    parser.set_defaults(run=run, usage_error=parser.error)
+    parser.set_defaults(usage_error=parser.error)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -69,18 +69,14 @@ def _roll_back(options: argparse.Namespace) -> int:
 def _promote(options: argparse.Namespace) -> int:
     from sknn.registry import file_digest, promote
 
-    missing = [f"--{name}" for name in ("challenger", "data", "target") if getattr(options, name) is None]
+    missing = [f"--{name}" for name in ("challenger", "data") if getattr(options, name) is None]
     if missing:
         options.usage_error(f"the following arguments are required without --rollback: {', '.join(missing)}")
-    frame = read_table(options.data)
-    if options.target not in frame:
-        raise ValueError(
-            f"--target {options.target} is not a column of {options.data}, which has {list(frame.columns)}"
-        )
+    rows, y = _read_rows(options, _load_challenger(options))
     decision = promote(
         options.name,
-        frame.drop(columns=options.target),
-        frame[options.target],
+        rows,
+        y,
         challenger=options.challenger,
         data_digest=file_digest(options.data),
         metric=options.metric,
@@ -90,3 +86,22 @@ def _promote(options: argparse.Namespace) -> int:
     )
     print(decision)
     return 0 if decision.promoted else NOT_BETTER
+
+
+def _load_challenger(options: argparse.Namespace) -> SavedModel:
+    from sknn.registry import download, find_version
+
+    version = find_version(f"models:/{options.name}/{options.challenger}", tracking_uri=options.tracking_uri)
+    with tempfile.TemporaryDirectory() as folder:
+        return load_model(download(version, folder))
+
+
+def _read_rows(options: argparse.Namespace, model: SavedModel) -> tuple[Any, Any]:
+    """Return the held-out rows, read as the model's columns, and their targets."""
+    name = options.target or model.target
+    if name is None:
+        raise ValueError("the model does not know the name of its target; name the column: --target COLUMN")
+    frame = model.read(options.data, name)
+    require_column(options.data, list(frame.columns), name)
+    frame = frame[frame[name].notna()]
+    return frame.drop(columns=name), frame[name]

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 
 from sknn.registry.comparison import Comparison
+from sknn.registry.digests import shorten
 from sknn.registry.losses import BASELINES
 
 
@@ -74,7 +75,7 @@ class Decision:
         low, high = self.comparison.interval
         rival = "baseline" if self.champion is None else f"version {self.champion}, champion"
         lines = [
-            (self.metric, "", f"{self.n_rows} rows, {self.data_digest[:19]}"),
+            (self.metric, "", f"{self.n_rows} rows, {shorten(self.data_digest)}"),
             (rival, f"{self.champion_value:.4f}", ""),
             (f"version {self.challenger}, challenger", f"{self.challenger_value:.4f}", ""),
             ("improvement", f"{self.comparison.improvement:+.4f}", f"from {low:+.4f} to {high:+.4f} ({self._level})"),

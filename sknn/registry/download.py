@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from sknn.registry.digests import file_digest, shorten
 from sknn.registry.store import open_client, registry_errors
 from sknn.registry.versions import ModelVersion
 
@@ -64,12 +65,10 @@ def _model_file(version: ModelVersion, root: Path) -> Path:
 
 
 def _check_digest(path: Path, version: ModelVersion) -> Path:
-    from sknn.registry.digests import file_digest
-
     if version.digest is not None and path.suffix == ".onnx" and file_digest(path) != version.digest:
         raise ValueError(
-            f"The file {path.name} of {version.uri} has the digest {file_digest(path)}, and was registered with "
-            f"{version.digest}: someone has changed it; register the model again."
+            f"The file {path.name} of {version.uri} has the digest {shorten(file_digest(path))}, and was registered "
+            f"with {shorten(version.digest)}: someone has changed it; register the model again."
         )
     return path
 

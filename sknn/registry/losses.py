@@ -96,7 +96,10 @@ def losses_of(metric: str, model: Any, label: str, X: Any, y: np.ndarray) -> np.
                 f"The target holds {unknown[:3]}, which {label} does not know; its classes are "
                 f"{np.asarray(model.classes_).tolist()}."
             )
-    losses = METRICS[metric].losses(model, X, y)
+    try:
+        losses = METRICS[metric].losses(model, X, y)
+    except ValueError as error:
+        raise ValueError(f"{label} can't predict the rows: {error}") from error
     if not np.isfinite(losses).all():
         raise ValueError(f"{label} has no finite {metric} for row {int(np.argmin(np.isfinite(losses)))}.")
     return losses

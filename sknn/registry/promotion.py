@@ -8,6 +8,7 @@ import numpy as np
 
 from sknn.registry.champion import champion_of, move_champion, now
 from sknn.registry.decision import Decision
+from sknn.registry.digests import shorten
 from sknn.registry.download import download
 from sknn.registry.losses import METRICS, choose_metric, losses_of
 from sknn.registry.store import open_client, registry_errors
@@ -25,7 +26,6 @@ def promote(
     data_digest: str,
     metric: str | None = None,
     alpha: float = 0.05,
-    random_state: int = 0,
     dry_run: bool = False,
     tracking_uri: str | None = None,
 ) -> Decision:
@@ -46,8 +46,6 @@ def promote(
         By default ``"log_loss"`` for a classifier, ``"squared_error"`` for a regressor.
     alpha : float, default=0.05
         The share of challengers that are no better, and are promoted nevertheless.
-    random_state : int, default=0
-        The seed of the bootstrap.
     dry_run : bool, default=False
         Whether to leave the registry as it is.
     tracking_uri : str, optional
@@ -84,13 +82,14 @@ def promote(
     target = _check_target(y)
     with registry_errors(f"{name!r} can't be promoted"):
         champion = champion_of(client, name)
-        if champion == version.version:
+        if champion == challenger:
             raise ValueError(f"{version.uri} is the champion already; give another version as challenger.")
-        decision = _compare(version, champion, X, target, metric, alpha, random_state, dry_run)
+        rival = None if champion is None else find_version(f"models:/{name}/{champion}", tracking_uri=tracking_uri)
+        decision = _compare(version, rival, X, target, metric, alpha, dry_run)
         if not dry_run:
             if decision.promoted:
-                move_champion(client, name, expected=champion, version=version.version)
-            client.set_model_version_tag(name, str(version.version), f"sknn.decision.{now()}", decision.to_json())
+                move_champion(client, name, expected=champion, version=challenger)
+            client.set_model_version_tag(name, str(challenger), f"sknn.decision.{now()}", decision.to_json())
     return decision
 
 
@@ -98,12 +97,12 @@ def _check_digest(version: ModelVersion, data_digest: str) -> None:
     if version.data_digest is None:
         raise ValueError(
             f"{version.uri} has no digest of held-out rows, so it may have been trained on these (digest "
-            f"{data_digest}); register it with sknn.registry.register."
+            f"{shorten(data_digest)}); register it with sknn.registry.register."
         )
     if version.data_digest != data_digest:
         raise ValueError(
-            f"The rows have the digest {data_digest}, and {version.uri} was registered with {version.data_digest}; "
-            "give the file that was held out from its training."
+            f"The rows have the digest {shorten(data_digest)}, and {version.uri} was registered with "
+            f"{shorten(version.data_digest)}; give the file that was held out from its training."
         )
 
 
@@ -118,28 +117,24 @@ def _check_target(y: Any) -> np.ndarray:
 
 
 def _compare(
-    version: ModelVersion,
-    champion: int | None,
+    challenger: ModelVersion,
+    champion: ModelVersion | None,
     X: Any,
     y: np.ndarray,
     metric: str | None,
     alpha: float,
-    random_state: int,
     dry_run: bool,
 ) -> Decision:
-    model = _load(version)
+    model = _load(challenger)
     metric = choose_metric(metric, model)
     kind = METRICS[metric]
-    losses = losses_of(metric, model, version.uri, X, y)
-    rival_uri = f"models:/{version.name}/{champion}"
-    rival = None if champion is None else find_version(rival_uri, tracking_uri=version.tracking_uri)
-    other = kind.constant(y) if rival is None else losses_of(metric, _load(rival), rival.uri, X, y)
-    settings = {} if metric == "accuracy" else {"random_state": random_state}
-    comparison = kind.compare(losses, other, alpha=alpha, **settings)
+    losses = losses_of(metric, model, challenger.uri, X, y)
+    other = kind.constant(y) if champion is None else losses_of(metric, _load(champion), champion.uri, X, y)
+    comparison = kind.compare(losses, other, alpha=alpha)
     return Decision(
-        name=version.name,
-        challenger=version.version,
-        champion=champion,
+        name=challenger.name,
+        challenger=challenger.version,
+        champion=None if champion is None else champion.version,
         promoted=comparison.p_value <= alpha,
         dry_run=dry_run,
         metric=metric,
@@ -148,8 +143,8 @@ def _compare(
         comparison=comparison,
         alpha=alpha,
         n_rows=len(y),
-        data_digest=version.data_digest or "",
-        same_data=rival is None or rival.data_digest == version.data_digest,
+        data_digest=challenger.data_digest or "",
+        same_data=champion is None or champion.data_digest == challenger.data_digest,
     )
 
 

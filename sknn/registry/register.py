@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,7 +56,7 @@ def register(
     Raises
     ------
     ImportError
-        If MLflow or onnx is not installed.
+        If MLflow, onnx or pandas is not installed.
     ValueError
         If the file is no ONNX graph; if the held-out rows are the training rows; if MLflow refuses the name.
     ConnectionError
@@ -88,16 +89,18 @@ def _tags(
     if training_digest is not None:
         digests[TRAINING_DIGEST] = training_digest
     values = {f"sknn.metric.{name}": repr(float(value)) for name, value in metrics.items()}
-    return {**tags, **digests, **values, "sknn.version": importlib.metadata.version("sknn")}
+    return {**tags, **digests, **values, "sknn.version": sys.modules["sknn"].__version__}
 
 
 def _write_mlflow_model(onnx_path: Any, sknn_path: Any, folder: Path) -> Path:
     """Write a folder in MLflow's ONNX format, with the graph's own bytes."""
     try:
-        import mlflow.onnx
+        import mlflow.onnx  # which imports pandas
         import onnx
     except ImportError as error:
-        raise ImportError("register needs onnx; install it with: pip install 'sknn[mlflow,onnx]'") from error
+        raise ImportError(
+            f"register needs {error.name}; install what it needs with: pip install 'sknn[mlflow,onnx,pandas]'"
+        ) from error
     try:
         graph = onnx.load(onnx_path)
     except Exception as error:  # protobuf has its own types of errors

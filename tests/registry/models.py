@@ -24,14 +24,14 @@ def new_store(folder):
 def rows(n=60, seed=0, labels=("no", "yes")):
     """Return a table of two columns, and labels that depend on the first."""
     rng = np.random.default_rng(seed)
-    table = pd.DataFrame({"age": rng.integers(20, 80, n).astype(float), "city": rng.choice(["Oslo", "Rome"], n)})
+    table = pd.DataFrame({"age": rng.integers(20, 80, n).astype(float), "postcode": rng.choice(["0150", "1187"], n)})
     return table, np.where(table["age"] > 50, *reversed(labels))
 
 
 def exported(folder, **parameters):
     """Return the paths of an ONNX file and of an estimator's file."""
     table, y = rows()
-    clf = quietly(NeuralClassifier(**TINY | parameters).fit, table, y)
+    clf = quietly(NeuralClassifier(**TINY | parameters).fit, table, pd.Series(y, name="left"))
     to_onnx(clf, table, path=folder / "model.onnx")
     save(clf, folder / "model.sknn")
     return folder / "model.onnx", folder / "model.sknn"

@@ -187,7 +187,7 @@ def test_a_champion_of_other_rows_is_noted(name, client, add, challenge):
         ),
         ({"y": pd.Series(HELD_OUT_Y).where(HELD_OUT.index != 7)}, "The target of row 7 is missing"),
         ({"y": np.where(HELD_OUT_Y == "no", 0, 1)}, r"The target holds \[0, 1\], which models:/.*/1 does not know"),
-        ({"X": HELD_OUT[["age"]]}, r"lacks columns .*\['city'\]"),
+        ({"X": HELD_OUT[["age"]]}, r"models:/.*/1 can't predict the rows: .*lacks columns .*\['postcode'\]"),
         ({"metric": "squared_error"}, r"does not suit a classifier; give one of \['log_loss', 'accuracy'\]"),
         ({"alpha": 5}, "alpha=5 has to be between 0 and 0.5"),
     ],

@@ -1,6 +1,7 @@
 """Registering a model: what the version holds, and what is refused."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_mlflow_itself_predicts_with_a_version(store, name, model_files):
     register(model_files[0], name, data_digest="d", tracking_uri=store)
     location = mlflow.MlflowClient(store, store).get_model_version_download_uri(name, "1")
     predicted = mlflow.pyfunc.load_model(location).predict(
-        {column: table[[column]].to_numpy(object if column == "city" else float) for column in table}
+        {column: table[[column]].to_numpy(object if column == "postcode" else float) for column in table}
     )
 
     np.testing.assert_array_equal(predicted["label"], sknn.OnnxPredictor(model_files[0]).predict(table))
@@ -100,3 +101,16 @@ def test_without_mlflow_the_error_names_the_extra(call, tmp_path):
     done = python("-c", f"from sknn.registry import *\n{call}", env=os.environ | {"PYTHONPATH": str(tmp_path)})
 
     assert "needs MLflow; install it with: pip install 'sknn[mlflow]'" in done.stderr
+
+
+@pytest.mark.parametrize("package", ["onnx", "pandas"])
+def test_without_what_mlflows_onnx_format_needs_the_error_names_the_extras(package, model_files, store, monkeypatch):
+    for module in [package, "mlflow.onnx"]:
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, package, None)  # importing it fails
+
+    with pytest.raises(ImportError) as error:
+        register(model_files[0], "unheard", data_digest="d", tracking_uri=store)
+    assert str(error.value) == (
+        f"register needs {package}; install what it needs with: pip install 'sknn[mlflow,onnx,pandas]'"
+    )
