@@ -16,9 +16,9 @@ OLDEST_VERSIONS := numpy==2.0.0 scipy==1.13.0 scikit-learn==1.7.0 skorch==1.1.0 
 	pytest-timeout==2.3.1 pytest-xdist==3.6.1 safetensors==0.4.3 tensorboard==2.18.0 pyparsing==3.1.2 joblib==1.4.0 threadpoolctl==3.1.0 \
 	dask==2025.1.0 distributed==2025.1.0 optuna==4.0.0 optuna-integration==4.0.0 flaml==2.3.0 lightgbm==4.5.0 \
 	tqdm==4.66.0 xgboost-cpu==2.1.3 onnx==1.20.1 onnxruntime==1.32.0 skl2onnx==1.20.0 onnxscript==0.6.2 skops==0.12.0 \
-	rich==13.7.0 wandb==0.22.3 mlflow-skinny==3.10.1 sqlalchemy==2.0.40 alembic==1.14.0 cloudpickle==3.0.0
+	rich==13.7.0 wandb==0.22.3 mlflow-skinny==3.10.1 sqlalchemy==2.0.40 alembic==1.14.0 cloudpickle==3.0.0 dvc==3.67.0
 
-.PHONY: demo test test-all lint bench test-oldest test-tensorflow clean
+.PHONY: demo mlops test test-all test-service lint bench test-oldest test-tensorflow clean
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
@@ -27,11 +27,17 @@ help:  ## List the commands
 demo: $(VENV)/.ready  ## Train on real data, compare with baselines, draw, save and load
 	@$(VENV)/bin/python examples/demo.py
 
+mlops: $(VENV)/.ready  ## Run the pipeline of examples/mlops in demo/mlops: data, training, export, registration
+	@$(VENV)/bin/python examples/mlops/run.py
+
 test: $(VENV)/.ready  ## Run the tests, and the examples in docstrings and documentation
 	@$(VENV)/bin/python $(PYTEST)
 
 test-all: $(VENV)/.ready  ## Run all tests, including the slow ones
-	@$(VENV)/bin/python $(PYTEST) -m 'not tensorflow'
+	@$(VENV)/bin/python $(PYTEST) -m 'not tensorflow and not service'
+
+test-service: $(VENV)/.ready  ## Run the tests that start real servers, browsers or pipelines
+	@$(VENV)/bin/python -m pytest -m service
 
 lint: $(VENV)/.ready  ## Check style and types
 	$(VENV)/bin/ruff check .
@@ -39,7 +45,7 @@ lint: $(VENV)/.ready  ## Check style and types
 	$(VENV)/bin/mypy
 
 test-oldest: $(OLDEST)/.ready  ## Run all tests with the oldest supported versions
-	@$(OLDEST)/bin/python $(PYTEST) -m 'not tensorflow'
+	@$(OLDEST)/bin/python $(PYTEST) -m 'not tensorflow and not service'
 
 test-tensorflow: $(TENSORFLOW)/.ready  ## Run the tests that need TensorFlow, in an environment of 1.4 GB
 	@$(TENSORFLOW)/bin/python -m pytest -m tensorflow tests/export tests/cli/test_export.py

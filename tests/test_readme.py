@@ -94,7 +94,9 @@ def test_every_python_block_of_a_page_is_run(page):
     assert len(blocks(page)) == (ROOT / page).read_text().count("```python") > 0
 
 
-@pytest.mark.parametrize("page", [*PAGES, "docs/design.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/tracking.md"])
+@pytest.mark.parametrize(
+    "page", [*PAGES, "docs/design.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/tracking.md", "docs/mlops.md"]
+)
 def test_linked_files_exist(page):
     path = ROOT / page
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text())
