@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import sknn.export as export
     import sknn.inspection as inspection
     import sknn.model_selection as model_selection
+    import sknn.monitoring as monitoring
     import sknn.persistence as persistence
     import sknn.registry as registry
     from sknn.estimators.classifier import NeuralClassifier
@@ -36,12 +37,13 @@ __all__ = [
     "inspection",
     "load",
     "model_selection",
+    "monitoring",
     "persistence",
     "registry",
     "save",
 ]
 
-_SUBMODULES = ("callbacks", "export", "inspection", "model_selection", "persistence", "registry")
+_SUBMODULES = ("callbacks", "export", "inspection", "model_selection", "monitoring", "persistence", "registry")
 _MODULES = {
     "NeuralClassifier": "sknn.estimators.classifier",
     "NeuralRegressor": "sknn.estimators.regressor",

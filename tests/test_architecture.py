@@ -28,6 +28,7 @@ LAYERS = [
     "tracking",
     "callbacks",
     "onnx_predictor",
+    "monitoring",
     "registry",
     "export",
     "__init__",

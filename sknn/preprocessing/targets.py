@@ -7,8 +7,8 @@ import scipy.sparse as sp
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
-from sknn.preprocessing.columns import as_float64
 from sknn.preprocessing.scaling import mean_and_std, power_of_two_unit
+from sknn.preprocessing.values import as_float64
 
 WEIGHT_RANGE = 1e-12, 1e12  # of the largest weight; beyond it, sums of weights may overflow single precision
 FLOAT32_RANGE = 1e-36, 1e36  # values that single precision holds with all of its digits

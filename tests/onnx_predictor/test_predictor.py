@@ -25,8 +25,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sknn import NeuralClassifier, NeuralRegressor, OnnxPredictor, export
-from sknn.preprocessing.columns import as_float64
 from sknn.preprocessing.levels import as_level, is_missing
+from sknn.preprocessing.values import as_float64
 from tests.common import printed, python
 
 rng = np.random.default_rng(0)

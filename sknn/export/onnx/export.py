@@ -12,7 +12,7 @@ from sknn.export.check import rows_to_check
 from sknn.export.onnx.categories import find_categories
 from sknn.export.onnx.conversion import convert_model
 from sknn.export.onnx.inputs import infer_inputs
-from sknn.export.onnx.metadata import describe_model, summarise_table
+from sknn.export.onnx.metadata import describe_model, describe_sample
 from sknn.export.onnx.steps import columns_of_fit, final_estimator, unwrap
 from sknn.export.synthetic import synthetic_table
 from sknn.onnx_predictor.predictor import METADATA_KEY
@@ -90,7 +90,7 @@ def to_onnx(
     rows, inputs = rows_to_check(X), infer_inputs(X, find_categories(model, X.shape[1]))
     program = convert_model(model, rows, inputs, target_opset, dict(options or {}))
     outputs = [output.name for output in program.graph.output]
-    data = None if X_sample is None else summarise_table(model, X, inputs)
+    data = None if X_sample is None else describe_sample(model, X, inputs)
     description = describe_model(model, final_estimator(model), X, inputs, outputs, data)
     program.metadata_props.add(key=METADATA_KEY, value=description)
     if file is not None:

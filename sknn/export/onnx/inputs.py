@@ -8,9 +8,9 @@ import numpy as np
 
 from sknn.export.onnx.columns import level_number
 from sknn.onnx_predictor.rows import is_utf8
-from sknn.preprocessing.columns import as_float64, column_values, is_categorical_dtype
 from sknn.preprocessing.levels import as_level, is_missing
 from sknn.preprocessing.tables import is_frame
+from sknn.preprocessing.values import as_float64, column_values, is_categorical_dtype
 
 NUMPY_TYPES: dict[str, Any] = {
     "float": np.float32,

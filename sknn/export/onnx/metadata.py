@@ -1,11 +1,10 @@
-"""The metadata of a graph: its columns, classes and task, and statistics of the table that it was exported with.
+"""The metadata of a graph: its columns, classes and task, and a description of the table that it was exported with.
 
 They are one JSON document, under the key "sknn" of the model's `metadata_props`; docs/export.md describes it.
 """
 
 import importlib.metadata
 import json
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,16 @@ from sklearn.base import is_classifier
 
 from sknn.estimators.base import BaseNeural
 from sknn.export.onnx.inputs import InputSpec, column_as_input
+from sknn.monitoring.reference import describe_table
 from sknn.preprocessing.tables import is_frame
 
-FORMAT = 1  # increase it when a name or a meaning changes, and describe the change in docs/export.md
-MAX_LEVELS = 100  # of a category: the most frequent ones are listed
+FORMAT = 2  # increase it when a name or a meaning changes, and describe the change in docs/export.md
 
 
 def describe_model(
     model: Any, final: Any, X: Any, inputs: list[InputSpec], outputs: list[str], data: dict[str, Any] | None
 ) -> str:
-    """Return the document as JSON. `data` is the summary of the table, or None if it is synthetic."""
+    """Return the document as JSON. `data` describes the table, or None if it is synthetic."""
     names = _feature_names(model, X)
     document = {
         "format": FORMAT,
@@ -44,29 +43,12 @@ def describe_model(
     return json.dumps(document, allow_nan=False)
 
 
-def summarise_table(model: Any, X: Any, inputs: list[InputSpec]) -> dict[str, Any]:
-    """Return statistics of the columns of a table."""
+def describe_sample(model: Any, X: Any, inputs: list[InputSpec]) -> dict[str, Any]:
+    """Return the reference of a monitor: what the columns of a table hold, and the predictions for its rows."""
     names = _feature_names(model, X)
-    columns = [{"name": name} | _summarise_column(column_as_input(X, j, inputs)) for j, name in enumerate(names)]
-    return {"n_rows": X.shape[0], "columns": columns}
-
-
-def _summarise_column(column: np.ndarray) -> dict[str, Any]:
-    """Return moments and deciles of numbers, or the shares of the most frequent strings. '' is a missing string."""
-    if column.dtype == object:
-        counts = Counter(column.tolist())
-        missing = counts.pop("", 0)
-        levels = {level: count / len(column) for level, count in counts.most_common(MAX_LEVELS)}
-        return {"kind": "category", "missing": missing / len(column), "n_levels": len(counts), "levels": levels}
-    present = column[np.isfinite(column)]
-    summary = {"kind": "number", "count": len(present), "missing": float(np.isnan(column).mean())}
-    if not len(present):
-        return summary | {"mean": None, "std": None, "deciles": None}
-    exponent = np.frexp(np.abs(present).max())[1]  # scaled by a power of two, squares and differences do not overflow
-    scaled = np.ldexp(present, -exponent)
-    statistics = scaled.mean(), scaled.std(), np.quantile(scaled, np.linspace(0, 1, 11))
-    mean, std, deciles = (np.ldexp(value, exponent) for value in statistics)
-    return summary | {"mean": float(mean), "std": float(std), "deciles": deciles.tolist()}
+    columns = {name: column_as_input(X, j, inputs) for j, name in enumerate(names)}
+    predict = getattr(model, "predict", None)
+    return describe_table(columns or X, None if predict is None else predict(X))
 
 
 def _feature_names(model: Any, X: Any) -> list[str]:

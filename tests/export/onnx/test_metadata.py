@@ -25,7 +25,7 @@ def document(model, X):
 def test_columns_outputs_and_classes():
     metadata = document(NeuralClassifier(**TINY).fit(FRAME, np.array(["no", "yes"])[(X[:, 0] > 0).astype(int)]), FRAME)
 
-    assert metadata["format"] == 1
+    assert metadata["format"] == 2
     assert metadata["sknn_version"] == sknn.__version__
     assert (metadata["estimator"], metadata["task"], metadata["classes"]) == (
         "NeuralClassifier",
@@ -63,6 +63,7 @@ def test_the_data_are_summarised():
         "missing": third,
         "n_levels": 2,
         "levels": {"Oslo": third, "Rome": third},
+        "other": 0.0,
     }
 
 
@@ -131,4 +132,27 @@ def test_rows_of_more_dimensions_have_no_columns():
     metadata = document(NeuralRegressor(module=param_buffer, ensemble_size=1, max_iter=1).fit(images, X[:, 0]), images)
 
     assert metadata["inputs"] == [{"name": "X", "type": "float", "shape": [None, 1, 2]}]
-    assert (metadata["features"], metadata["data"]) == ([], {"n_rows": 60, "columns": []})
+    assert (metadata["features"], metadata["data"]["n_rows"], metadata["data"]["columns"]) == ([], 60, [])
+
+
+@pytest.mark.parametrize(
+    ("model", "y", "names", "kind"),
+    [
+        (NeuralClassifier(**TINY), np.digitize(X[:, 0], [-0.5, 0.5]), ["prediction"], "category"),
+        (NeuralClassifier(**TINY), (X > 0).astype(int), ["prediction_0", "prediction_1"], "category"),
+        (NeuralRegressor(**TINY), X[:, 0], ["prediction"], "number"),
+    ],
+    ids=["classes", "several labels", "values"],
+)
+def test_the_predictions_for_the_sample_are_described(model, y, names, kind):
+    described = document(model.fit(X, y), X)["data"]["predictions"]
+    expected = pd.DataFrame(model.predict(X), columns=names)
+
+    assert [(column["name"], column["kind"]) for column in described] == [(name, kind) for name in names]
+    for column in described:
+        predicted = expected[column["name"]]
+        if kind == "category":
+            shares = predicted.astype(str).value_counts(normalize=True)
+            assert column["levels"] == pytest.approx(shares.to_dict())
+        else:
+            assert column["mean"] == pytest.approx(predicted.mean())
