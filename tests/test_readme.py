@@ -23,6 +23,7 @@ PAGES = [
     "docs/user_guide.md",
     "docs/export.md",
     "docs/deploying.md",
+    "docs/monitoring.md",
     "docs/watching.md",
     "docs/saving.md",
     "docs/command_line.md",

@@ -18,10 +18,11 @@ import sknn.cli.evaluate as evaluate
 import sknn.cli.export as export
 import sknn.cli.fit as fit
 import sknn.cli.info as info
+import sknn.cli.monitor as monitor
 import sknn.cli.predict as predict
 import sknn.cli.promote as promote
 
-COMMANDS = (fit, evaluate, predict, info, export, promote)
+COMMANDS = (fit, evaluate, predict, info, export, monitor, promote)
 EPILOG = """\
 Each command has examples: sknn fit --help
 

@@ -35,10 +35,13 @@ class NumberCells:
 
     def count(self, column: Any, name: str) -> np.ndarray:
         """Return the number of rows in each cell."""
-        values = numbers(column, name)
-        cells = np.searchsorted(self._edges, values, side="right")
-        cells[np.isnan(values)] = len(self._edges) + 1
-        return np.bincount(cells, minlength=len(self.names))
+        return np.bincount(self.indices(numbers(column, name)), minlength=len(self.names))
+
+    def indices(self, values: np.ndarray) -> np.ndarray:
+        """Return the index of each number's cell."""
+        indices = np.searchsorted(self._edges, values, side="right")
+        indices[np.isnan(values)] = len(self._edges) + 1
+        return indices
 
 
 class CategoryCells:
@@ -96,6 +99,15 @@ class MonitoredColumn:
     def cell_names(self) -> list[str]:
         return self.cells.names
 
+    @property
+    def positions(self) -> np.ndarray | None:
+        """Where the values of each bin are, in standard deviations from the mean; None if there are no such."""
+        if not self.description.get("std"):
+            return None
+        mean, std, centres = (np.array(self.description[key]) / 2 for key in ("mean", "std", "centres"))
+        with np.errstate(over="ignore"):  # halves, since the difference of the largest floats overflows
+            return (centres - mean) / std
+
     def count(self, values: Any) -> np.ndarray:
         """Return the number of rows in each cell."""
         return self.cells.count(values, self.name)
@@ -131,15 +143,21 @@ READERS: dict[str, Callable[[Mapping[str, Any]], tuple[Any, np.ndarray]]] = {
 def _bin_names(edges: Sequence[float]) -> list[str]:
     """Return the names of bins, with as few digits as tell the edges apart.
 
-    >>> _bin_names([1 / 3, 2.0]), _bin_names([1000001, 1000002])
-    (['-inf..0.333', '0.333..2', '2..inf'], ['-inf..1000001', '1000001..1000002', '1000002..inf'])
+    >>> _bin_names([1 / 3, 21234.0]), _bin_names([1000001, 1000002])
+    (['-inf..0.333', '0.333..21200', '21200..inf'], ['-inf..1000001', '1000001..1000002', '1000002..inf'])
     """
     for digits in range(3, 18):  # 17 digits tell all numbers apart
-        texts = [f"{edge:.{digits}g}" for edge in edges]
+        texts = [_number_text(edge, digits) for edge in edges]
         if len(set(texts)) == len(set(edges)):
             break
     ends = ["-inf", *texts, "inf"]
     return [low if low == high else f"{low}..{high}" for low, high in pairwise(ends)]
+
+
+def _number_text(number: float, digits: int) -> str:
+    """Return a number with some significant digits, and without an exponent unless it is very large or small."""
+    text = f"{number:.{digits}g}"
+    return f"{float(text):.0f}" if "e+" in text and abs(number) < 1e9 else text
 
 
 def _level_name(level: str, taken: Sequence[str], listed: Sequence[str]) -> str:

@@ -1,12 +1,13 @@
 """`DriftReport`: how far the counted rows are from those of the reference, column by column."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from sknn.monitoring.cells import MISSING, UNSEEN, MonitoredColumn
+from sknn.monitoring.changes import describe_changes
 from sknn.monitoring.statistics import (
     CORRECTIONS,
     chi_squared,
@@ -42,8 +43,8 @@ class ColumnDrift:
     kolmogorov_smirnov : float or None
         The largest difference of the cumulated shares of the bins; None for a category.
     wasserstein : float or None
-        How far the values have moved, in standard deviations of the reference, if each lies in the middle of its bin;
-        None for a category.
+        How far the values have moved, in standard deviations of the reference, if those of a bin lie at the mean that
+        the reference has there; None for a category. Values far outside of the reference have moved further than that.
     missing, reference_missing : float
         The share of missing values.
     unseen : float or None
@@ -54,6 +55,11 @@ class ColumnDrift:
         The p-value, adjusted for the number of columns.
     drifted : bool
         Whether `p_adjusted` is at most alpha, and `psi` at least 0.1.
+    changes : list of str
+        What has changed, in words: "higher by 0.5 standard deviations", "Rome 10 % → 25 %", "missing 0 % → 4 %". Empty
+        if `p_adjusted` is greater than alpha, since the changes may be chance then.
+    shares : dict of str to list of two floats
+        The share of the reference's and of the counted rows in each cell.
     """
 
     name: str
@@ -70,6 +76,8 @@ class ColumnDrift:
     p_value: float
     p_adjusted: float
     drifted: bool
+    changes: list[str]
+    shares: dict[str, list[float]]
 
 
 @dataclass(frozen=True)
@@ -170,6 +178,8 @@ def _column_drift(
         p_value=p_value,
         p_adjusted=p_adjusted,
         drifted=p_adjusted <= alpha and psi >= SOME_DRIFT,
+        changes=describe_changes(column, shares) if p_adjusted <= alpha else [],
+        shares=column.by_cell(np.stack([column.shares, shares], axis=1)),
     )
 
 
@@ -196,21 +206,9 @@ def _effects_on_numbers(column: MonitoredColumn, shares: np.ndarray) -> dict[str
         return effects
     p, q = p / p.sum(), q / q.sum()
     effects["kolmogorov_smirnov"] = kolmogorov_smirnov(p, q)
-    if column.description["std"]:
-        effects["wasserstein"] = wasserstein(p, q, bin_positions(column.description))
+    if column.positions is not None:
+        effects["wasserstein"] = wasserstein(p, q, column.positions)
     return effects
-
-
-def bin_positions(description: Mapping[str, Any]) -> np.ndarray:
-    """Return the middles of bins, in standard deviations from the mean. The outer bins end at the extreme values.
-
-    >>> bin_positions({"edges": [2.0, 4.0], "deciles": [0.0, 8.0], "mean": 3.0, "std": 2.0}).tolist()
-    [-1.0, 0.0, 1.5]
-    """
-    low, *_, high = description["deciles"]
-    ends = np.array([low, *description["edges"], high]) / 2  # halves, since sums of the largest floats overflow
-    with np.errstate(over="ignore"):
-        return (ends[:-1] + ends[1:] - description["mean"]) / description["std"]
 
 
 def _line(drift: ColumnDrift) -> list[str]:

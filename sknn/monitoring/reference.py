@@ -104,19 +104,27 @@ def _describe_category(distinct: list[str | None], indices: np.ndarray) -> dict[
 
 
 def _describe_numbers(values: np.ndarray, name: str) -> dict[str, Any]:
-    """Return moments, deciles and bins; the deciles are those of finite numbers."""
+    """Return moments, deciles and bins. Infinities are in the outer bins, and left out elsewhere."""
     present = values[np.isfinite(values)]
     edges = bin_edges(present)
-    *bins, missing = NumberCells(edges).count(values, name).tolist()
-    summary = {"count": len(present), "missing": missing / len(values)}
-    shares = {"edges": edges, "shares": [count / len(values) for count in bins]}
+    cells = NumberCells(edges)
+    *bins, missing = (cells.count(values, name) / len(values)).tolist()
+    summary = {"count": len(present), "missing": missing, "edges": edges, "shares": bins}
     if not len(present):
-        return summary | {"mean": None, "std": None, "deciles": None} | shares
+        return summary | dict.fromkeys(("mean", "std", "deciles", "centres"))
     exponent = np.frexp(np.abs(present).max())[1]  # scaled by a power of two, squares and differences do not overflow
     scaled = np.ldexp(present, -exponent)
-    statistics = scaled.mean(), scaled.std(), np.quantile(scaled, np.linspace(0, 1, 11))
-    mean, std, deciles = (np.ldexp(value, exponent) for value in statistics)
-    return summary | {"mean": float(mean), "std": float(std), "deciles": deciles.tolist()} | shares
+    centres = _centres(scaled, cells.indices(present), np.ldexp(edges, -exponent))
+    statistics = scaled.mean(), scaled.std(), np.quantile(scaled, np.linspace(0, 1, 11)), centres
+    mean, std, deciles, centres = (np.ldexp(value, exponent).tolist() for value in statistics)
+    return summary | {"mean": mean, "std": std, "deciles": deciles, "centres": centres}
+
+
+def _centres(values: np.ndarray, bins: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return the mean of the values in each bin; the middle of a bin without values."""
+    ends = np.array([values.min(), *edges, values.max()])
+    counts, sums = np.bincount(bins, minlength=len(ends) - 1), np.bincount(bins, values, minlength=len(ends) - 1)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), (ends[:-1] + ends[1:]) / 2)
 
 
 def bin_edges(values: np.ndarray) -> list[float]:

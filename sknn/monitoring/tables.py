@@ -1,23 +1,35 @@
 """Read tables of any kind by column: frames of pandas and polars, tables of pyarrow, dicts of columns, arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from sknn.preprocessing.levels import NUMBER_TYPES, distinct_levels, is_missing
 from sknn.preprocessing.values import as_float64, column_values, is_categorical_dtype, refuse_dates
+from sknn.utils.text import did_you_mean
 
 
-def read_columns(X: Any) -> dict[str, Any]:
-    """Return the columns of a table by name: arrays, or series of pandas or polars. Columns without names are x0, ...
+def read_columns(X: Any, names: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return the columns of a table by name: arrays, or series of pandas or polars.
 
-    Rows of more dimensions, such as images, have no columns.
+    Columns without names are x0, x1, ... Rows of more dimensions, such as images, have no columns.
 
+    Parameters
+    ----------
+    X : table
+    names : sequence of str, optional
+        Of the columns to return; others are not looked at. By default all.
+
+    Examples
+    --------
     >>> read_columns(np.array([[1, 2], [3, 4]]))
     {'x0': array([1, 3]), 'x1': array([2, 4])}
     """
-    columns = {name: _as_column(column) for name, column in _named_columns(X).items()}
+    columns = _named_columns(X)
+    if names is not None:
+        columns = _select(columns, names)
+    columns = {name: _as_column(column) for name, column in columns.items()}
     for name, column in columns.items():
         if len(column.shape) != 1:
             raise ValueError(f"Column {name!r} has the shape {column.shape}; give one value for each row.")
@@ -26,6 +38,14 @@ def read_columns(X: Any) -> dict[str, Any]:
     if len(set(lengths.values())) > 1:
         raise ValueError(f"The columns of the table have different lengths: {lengths}.")
     return columns
+
+
+def _select(columns: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    missing = [name for name in names if name not in columns]
+    if missing:
+        hint = did_you_mean(missing[0], [name for name in columns if name not in names])
+        raise ValueError(f"The table lacks columns of the reference: {', '.join(map(repr, missing))}.{hint}")
+    return {name: columns[name] for name in names}
 
 
 def is_category(column: Any) -> bool:

@@ -40,6 +40,13 @@ def test_a_value_that_holds_more_than_a_bin_has_a_bin_of_its_own():
     assert column.shares.tolist() == [0, 0.5, 0, 0.1, 0.1, 0.1, 0.1, 0.1, 0]
 
 
+def test_the_centres_of_bins_are_the_means_of_their_values():
+    values = pd.Series(np.random.default_rng(0).normal(size=1000))
+    expected = values.groupby(pd.qcut(values.rank(), 10)).mean()
+
+    assert described(values)["centres"] == pytest.approx(expected.tolist(), abs=1e-12)
+
+
 def test_whole_numbers_of_few_values_are_counted_one_by_one():
     values = np.repeat([1, 2, 3], [100, 200, 100])
     (column,) = monitored_columns(describe_table({"x": values})).values()
