@@ -6,6 +6,7 @@ Nothing here imports torch, scikit-learn, scipy or pandas, so that it runs besid
 from sknn.monitoring.drift_monitor import DriftMonitor
 from sknn.monitoring.drift_report import ColumnDrift, DriftReport
 from sknn.monitoring.html_report import html_report
+from sknn.monitoring.reference import member_spread
 from sknn.monitoring.rolling_monitor import RollingMonitor
 
-__all__ = ["ColumnDrift", "DriftMonitor", "DriftReport", "RollingMonitor", "html_report"]
+__all__ = ["ColumnDrift", "DriftMonitor", "DriftReport", "RollingMonitor", "html_report", "member_spread"]

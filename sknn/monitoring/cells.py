@@ -129,9 +129,10 @@ def _read_numbers(description: Mapping[str, Any]) -> tuple[NumberCells, np.ndarr
 
 
 def _read_category(description: Mapping[str, Any]) -> tuple[CategoryCells, np.ndarray]:
-    listed, rest = description["levels"], [description["missing"], description["other"]]
-    cells = CategoryCells(list(listed), is_complete=len(listed) == description["n_levels"])
-    return cells, np.array([*listed.values(), *rest])
+    # Sorted, since equal references may list equally frequent levels in another order.
+    listed = sorted(description["levels"].items(), key=lambda item: (-item[1], item[0]))
+    cells = CategoryCells([level for level, _ in listed], is_complete=len(listed) == description["n_levels"])
+    return cells, np.array([*(share for _, share in listed), description["missing"], description["other"]])
 
 
 READERS: dict[str, Callable[[Mapping[str, Any]], tuple[Any, np.ndarray]]] = {

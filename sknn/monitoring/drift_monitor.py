@@ -80,7 +80,7 @@ class DriftMonitor:
         predictions : array-like of shape (n_rows,) or (n_rows, n_outputs), optional
             The model's predictions for these rows: labels, or values as floats.
         spread : array-like of shape (n_rows,), optional
-            How far the members of an ensemble disagree about each row.
+            How far the members of an ensemble disagree about each row; see `member_spread`.
 
         Returns
         -------
@@ -136,9 +136,12 @@ class DriftMonitor:
                 "The model does not describe the rows that it was trained on; export it again with them: "
                 "to_onnx(model, X_train)."
             )
-        if metadata["format"] < 2:
+        if metadata.get("format", 1) < 2:
             raise ValueError("The model was exported by an sknn that did not describe bins; export it again.")
-        return cls(data)
+        try:
+            return cls(data)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"The model's description of its data is damaged ({error!r}); export it again.") from error
 
     # --- Counting -------------------------------------------------------------------------------------------------
 

@@ -155,8 +155,8 @@ def _explanation(report: DriftReport) -> list[str]:
             "The model has not learnt from data like these. Find out why they have changed, and compare its "
             "predictions with the true outcomes before you rely on them."
         )
-    elif report.n_rows < FEW_ROWS:
-        paragraphs.append(f"With {_count(report.n_rows, 'row')}, only large changes can be told from chance.")
+    elif (n_rows := min(report.n_rows, report.reference_rows)) < FEW_ROWS:
+        paragraphs.append(f"With {_count(n_rows, 'row')}, only large changes can be told from chance.")
     return paragraphs
 
 

@@ -55,6 +55,27 @@ def describe_table(X: Any, predictions: Any = None, spread: Any = None) -> dict[
     return description
 
 
+def member_spread(members: np.ndarray) -> np.ndarray:
+    """Return how far the members of an ensemble disagree about each row.
+
+    Parameters
+    ----------
+    members : ndarray of shape (n_rows, n_members) or (n_rows, n_members, n_outputs)
+        The values or probabilities that each member predicts.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+        The standard deviation over the members; the largest one if there are several outputs or classes.
+
+    Examples
+    --------
+    >>> member_spread(np.array([[1.0, 3.0], [2.0, 2.0]])).tolist()
+    [1.0, 0.0]
+    """
+    return np.std(members, axis=1).reshape(len(members), -1).max(axis=1)
+
+
 def count_rows(X: Any, columns: Mapping[str, Any]) -> int:
     """Return the number of rows of a table; it has no columns if its rows are images."""
     return len(next(iter(columns.values()))) if columns else len(X)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sknn import NeuralClassifier, NeuralRegressor, OnnxPredictor
 from sknn.export import to_onnx
-from sknn.monitoring import DriftMonitor
+from sknn.monitoring import DriftMonitor, member_spread
 from tests.common import TINY, printed
 
 TRAIN = pd.DataFrame(
@@ -160,6 +160,14 @@ def test_merging_a_monitor_with_itself_doubles_it():
     assert monitor.merge(monitor).n_rows == 200
 
 
+def test_monitors_of_equal_references_have_their_cells_in_the_same_order():
+    """Two tables with the same rows, in which other levels come first."""
+    first, second = (DriftMonitor.from_reference({"x": levels}) for levels in (["a", "b"], ["b", "a"]))
+    first.update({"x": ["a"]}).merge(second.update({"x": ["a"]}))
+
+    assert first.counts["x"] == {"a": 2, "b": 0, "missing": 0, "unseen": 0}
+
+
 def test_a_monitor_of_another_reference_is_refused():
     with pytest.raises(ValueError, match=r"^The monitors have different references: column 'size' differs.$"):
         new_monitor().merge(DriftMonitor.from_reference(TRAIN.assign(size=range(100)), LABELS))
@@ -261,6 +269,27 @@ def test_a_graph_of_an_older_format_is_refused():
     entry.value = json.dumps(json.loads(entry.value) | {"format": 1})
     with pytest.raises(ValueError, match="did not describe bins; export it again"):
         DriftMonitor.from_onnx(model.SerializeToString())
+
+
+def test_a_graph_whose_description_is_damaged_is_refused():
+    model = to_onnx(NeuralClassifier(**TINY).fit(TRAIN, LABELS), TRAIN)
+    (entry,) = model.metadata_props
+    document = json.loads(entry.value)
+    for damage in ({}, {"kind": "other"}, {"kind": "number", "edges": None}):
+        document["data"]["columns"] = [{"name": "size"} | damage]
+        entry.value = json.dumps(document)
+        with pytest.raises(ValueError, match="description of its data is damaged"):
+            DriftMonitor.from_onnx(model.SerializeToString())
+
+
+def test_the_spread_of_members_is_counted():
+    members = np.random.default_rng(0).normal(size=(100, 5, 3))
+    spread = member_spread(members)
+    monitor = DriftMonitor.from_reference(TRAIN, LABELS, spread).update(TRAIN, LABELS, member_spread(members * 3))
+
+    assert spread == pytest.approx(members.std(axis=1).max(axis=1))
+    assert monitor.report().drifted == ["spread"]
+    assert monitor.report().columns[0].part == "spread"
 
 
 def test_nothing_heavy_is_imported():

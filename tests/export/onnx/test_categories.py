@@ -63,7 +63,7 @@ def test_the_metadata_describe_it_as_a_category():
     described = predictor.metadata["data"]["columns"][1]
 
     assert predictor.metadata["features"][1] == {"name": "city", "type": "string"}
-    assert described == {"name": "city", "kind": "category", "missing": 1.0, "n_levels": 0, "levels": {}}
+    assert described == {"name": "city", "kind": "category", "missing": 1.0, "n_levels": 0, "levels": {}, "other": 0.0}
 
 
 def test_numeric_categories_stay_numeric():
