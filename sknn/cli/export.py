@@ -36,6 +36,11 @@ def add_parser(commands: Any) -> None:
         "the exported model is checked with them. Required for a pipeline. Without it, a single estimator takes "
         "numbers as float64 and categories as strings",
     )
+    parser.add_argument(
+        "--members",
+        action="store_true",
+        help="also write each member's prediction, as an output of its own (onnx only)",
+    )
     add_output(parser, "file or folder to write; by default beside the model, with another suffix")
 
 
@@ -43,11 +48,13 @@ def run(options: argparse.Namespace) -> None:
     from sknn.persistence.files import as_path
 
     write, suffix = FORMATS[options.to]
+    if options.members and options.to != "onnx":
+        raise ValueError(f"--members needs --to onnx; --to {options.to} has no such output")
     model = sknn.load(as_path(options.model), device="cpu")
     output = options.output or options.model.with_name(options.model.stem + suffix)
     prepare_output(output, options.model, is_folder=options.to == "savedmodel")
     sample = None if options.sample is None else _read_sample(options.sample, model)
-    write(model, sample, output)
+    write(model, sample, output, **{"members": True} if options.members else {})
     print(f"{output}: {type(model).__name__} with {model.n_features_in_} columns")
 
 
@@ -59,10 +66,10 @@ def _read_sample(path: Path, model: Any) -> Any:
     return columns_of_fit(model, frame) if hasattr(model, "feature_names_in_") else frame.to_numpy()
 
 
-def _to_onnx(model: Any, sample: Any, output: Path) -> None:
+def _to_onnx(model: Any, sample: Any, output: Path, members: bool = False) -> None:
     from sknn.export import to_onnx
 
-    to_onnx(model, sample, path=output)
+    to_onnx(model, sample, path=output, members=members)
 
 
 def _to_saved_model(model: Any, sample: Any, output: Path) -> None:
@@ -80,7 +87,7 @@ def _to_torch_program(model: Any, sample: Any, output: Path) -> None:
     to_torch_program(model, sample, output)
 
 
-FORMATS: dict[str, tuple[Callable[[Any, Any, Path], None], str]] = {
+FORMATS: dict[str, tuple[Callable[..., None], str]] = {
     "onnx": (_to_onnx, ".onnx"),
     "savedmodel": (_to_saved_model, "_savedmodel"),
     "pt2": (_to_torch_program, ".pt2"),

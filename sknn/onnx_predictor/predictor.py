@@ -8,6 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from sknn.onnx_predictor.outputs import (
+    MULTILABEL_THRESHOLD,
+    ModelOutput,
+    Outputs,
+    as_probabilities,
+    as_values,
+    describe_output,
+    find_outputs,
+)
 from sknn.onnx_predictor.rows import EXPORT_AGAIN, ModelInput, RowReader, describe_input, is_utf8
 
 METADATA_KEY = "sknn"
@@ -22,7 +31,7 @@ class _ClassifierMethod:
     def __get__(self, predictor: Any, owner: type | None = None) -> Callable:
         if predictor is None:
             return self.function
-        if not predictor._probability_outputs:
+        if not predictor._names.probabilities:
             name = self.function.__name__
             raise AttributeError(f"This {type(predictor).__name__!r} holds a regressor, which has no {name!r}")
         return MethodType(self.function, predictor)
@@ -102,12 +111,8 @@ class OnnxPredictor:
                 f"least; {EXPORT_AGAIN}"
             )
         self.metadata = _read_metadata(self._session)
-        self._value_output = outputs[0].name
-        # skl2onnx's name for labels. Probabilities are one output, or one for each class with zipmap="columns".
-        is_classifier = outputs[0].name.rstrip("_") in ("label", "output_label")
-        types = [(node.type, len(node.shape)) for node in outputs]
-        same_type = [node.name for node, node_type in zip(outputs[1:], types[1:], strict=True) if node_type == types[1]]
-        self._probability_outputs = same_type if is_classifier else []
+        self._names = find_outputs(outputs)
+        self._outputs = [describe_output(node) for node in outputs]
         model_inputs = [describe_input(node) for node in inputs]
         self._reader = RowReader(model_inputs, _column_names(model_inputs, self.metadata))
         self._set_attributes()
@@ -142,12 +147,8 @@ class OnnxPredictor:
         ValueError
             If columns are missing, or hold values that the model cannot take; if the graph fails on the rows.
         """
-        values = self._run([self._value_output], X)[0]
-        if not isinstance(values, np.ndarray):
-            raise ValueError(f"The model's output {self._value_output!r} is not a tensor; {EXPORT_AGAIN}")
-        if values.ndim == 2 and values.shape[1] == 1:
-            values = values[:, 0]
-        return values.astype(str) if values.dtype == object else values
+        name = self._names.values
+        return as_values(name, self._run([name], X)[0])
 
     @_ClassifierMethod
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -169,31 +170,137 @@ class OnnxPredictor:
         ValueError
             If columns are missing, or hold values that the model cannot take; if the graph fails on the rows.
         """
-        outputs = self._run(self._probability_outputs, X)
-        if isinstance(outputs[0], list):  # one dict for each row, the default of skl2onnx
-            p = np.array([list(row.values()) for row in outputs[0]], dtype=np.float32)
-        else:
-            p = outputs[0] if len(outputs) == 1 else np.column_stack(outputs)
-        if p.ndim != 2 or p.dtype.kind != "f" or p.shape[1] != len(getattr(self, "classes_", p[0])):
+        return self._as_probabilities(self._run(self._names.probabilities, X))
+
+    def predict_members(self, X: Any) -> np.ndarray:
+        """Return the labels or values that each member of the ensemble predicts.
+
+        The mean of a regressor's members is `predict`.
+
+        Parameters
+        ----------
+        X : pandas or polars frame, dict of columns, list of dicts, or array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_members), or (n_samples, n_members, n_outputs) if there are several
+
+        Raises
+        ------
+        ValueError
+            If the model was exported without `members=True`, and as in `predict`.
+        """
+        members = self._run([self._require_members()], X)[0]
+        if not self._names.probabilities:
+            return members[:, :, 0] if members.shape[2] == 1 else members
+        if self.metadata.get("task") == "multilabel":
+            return (members > MULTILABEL_THRESHOLD).astype(np.int64)
+        return self.classes_[members.argmax(axis=2)]
+
+    @_ClassifierMethod
+    def predict_proba_members(self, X: Any) -> np.ndarray:
+        """Return the probability of each class that each member of the ensemble predicts.
+
+        Their mean over the members is `predict_proba`.
+
+        Parameters
+        ----------
+        X : pandas or polars frame, dict of columns, list of dicts, or array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_members, n_classes)
+
+        Raises
+        ------
+        AttributeError
+            If the model is a regressor.
+        ValueError
+            If the model was exported without `members=True`, and as in `predict`.
+        """
+        return self._run([self._require_members()], X)[0]
+
+    def run(self, X: Any) -> Outputs:
+        """Return the values, the probabilities and the members' predictions, from one run of the graph.
+
+        Parameters
+        ----------
+        X : pandas or polars frame, dict of columns, list of dicts, or array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Outputs
+            `values` as from `predict`; `probabilities` as from `predict_proba`, or None for a regressor; `members` of
+            shape (n_samples, n_members, n_classes or n_outputs), or None if the graph has no such output.
+
+        Raises
+        ------
+        ValueError
+            As in `predict`.
+        """
+        names = self._names
+        values, *others = self._run(names.all(), X)
+        members = None if names.members is None else others.pop()
+        return Outputs(as_values(names.values, values), self._as_probabilities(others) if others else None, members)
+
+    def run_raw(self, X: Any) -> dict[str, Any]:
+        """Return all outputs by name, as the graph gives them.
+
+        Parameters
+        ----------
+        X : pandas or polars frame, dict of columns, list of dicts, or array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        dict of str to ndarray
+            Strings are arrays of objects. An output that is no tensor (`dtype` is None in `outputs`) is a list.
+
+        Raises
+        ------
+        ValueError
+            If columns are missing, or hold values that the model cannot take; if the graph fails on the rows.
+        """
+        names = [output.name for output in self._outputs]
+        return dict(zip(names, self._run_session(names, self._reader.read(X)), strict=True))
+
+    @property
+    def inputs(self) -> list[ModelInput]:
+        """The inputs of the graph, in its order."""
+        return self._reader.inputs
+
+    @property
+    def outputs(self) -> list[ModelOutput]:
+        """The outputs of the graph, in its order."""
+        return self._outputs
+
+    def _as_probabilities(self, outputs: list[Any]) -> np.ndarray:
+        classes = getattr(self, "classes_", None)
+        return as_probabilities(self._names.probabilities, outputs, None if classes is None else len(classes))
+
+    def _require_members(self) -> str:
+        if self._names.members is None:
             raise ValueError(
-                f"The model's output {self._probability_outputs} is not a table with a probability for each class; "
-                f"{EXPORT_AGAIN}"
+                "The model has no output with the predictions of its members; export it again with "
+                "sknn.export.to_onnx(..., members=True)."
             )
-        return p
+        return self._names.members
 
     def _run(self, names: list[str], X: Any) -> list[Any]:
         """Return these outputs, after checking that they have an entry for each row."""
         feed = self._reader.read(X)
         n_rows = len(next(iter(feed.values())))
-        try:
-            outputs = self._session.run(names, feed)
-        except Exception as error:  # ONNX Runtime has many exception types
-            raise ValueError(_explain_error(error, feed)) from error
+        outputs = self._run_session(names, feed)
         for name, output in zip(names, outputs, strict=True):
             n = len(output) if isinstance(output, list) or getattr(output, "ndim", 0) > 0 else 0
             if n != n_rows:
                 raise ValueError(f"The model's output {name!r} has {n} rows for {n_rows} rows of X; {EXPORT_AGAIN}")
         return outputs
+
+    def _run_session(self, names: list[str], feed: dict[str, np.ndarray]) -> list[Any]:
+        try:
+            return self._session.run(names, feed)
+        except Exception as error:  # ONNX Runtime has many exception types
+            raise ValueError(_explain_error(error, feed)) from error
 
 
 def _start_session(model: str | os.PathLike | bytes, n_threads: int) -> Any:

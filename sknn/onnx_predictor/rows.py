@@ -1,6 +1,7 @@
 """Convert the rows of a table to the tensors of a model's inputs."""
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -58,6 +59,8 @@ class RowReader:
         self.inputs, self.names = inputs, names
         widths = [target.width for target in inputs if target.width is not None]
         self.n_features = sum(widths) if len(widths) == len(inputs) else None
+        remaining = iter(names or ())
+        self._input_names = [list(itertools.islice(remaining, target.width)) for target in inputs]
 
     def read(self, X: Any) -> dict[str, np.ndarray]:
         """Return the tensors of a table's rows, by name of the input."""
@@ -105,9 +108,8 @@ class RowReader:
         missing = [name for name in names if name not in keys]
         if missing:
             raise ValueError(f"X lacks columns that the model was fitted with: {missing}. It has {list(keys)}.")
-        feed, remaining = {}, iter(names)
-        for target in self.inputs:
-            input_names = itertools.islice(remaining, target.width)
+        feed = {}
+        for target, input_names in zip(self.inputs, self._input_names, strict=True):
             columns = [_read_column(X[keys[name]], target.dtype, name) for name in input_names]
             if not columns:
                 raise ValueError(f"No column of X is left for the model's input {target.name!r}; {EXPORT_AGAIN}")
@@ -169,6 +171,8 @@ def _read_column(values: Any, dtype: Any, name: str) -> np.ndarray:
 
 def _column_values(values: Any, keep_integers: bool) -> np.ndarray:
     """Return a column as an array. With `keep_integers`, integers beside missing values do not become floats."""
+    if type(values) is np.ndarray:
+        return _as_array(values)
     if keep_integers and hasattr(values, "to_list") and str(values.dtype).lower().startswith(("int", "uint")):
         return np.array(values.to_list(), dtype=object)
     return values.to_numpy() if hasattr(values, "to_numpy") else _as_array(values)
@@ -178,12 +182,17 @@ def _as_tensor(values: np.ndarray, dtype: Any, name: str) -> np.ndarray:
     if dtype is np.object_:
         return _as_strings(values, name)
     tensor = values if values.dtype == dtype else _convert_numeric(values, dtype, name)
-    if tensor.dtype.kind == "f" and np.isinf(tensor).any():
+    if tensor.dtype.kind == "f" and _has_infinity(tensor):
         raise ValueError(
             f"Column {name!r} contains infinity or a value too large for {np.dtype(dtype)}; clip it, or give NaN if "
             "the model was fitted with missing values."
         )
     return tensor
+
+
+def _has_infinity(tensor: np.ndarray) -> bool:
+    """Return whether a tensor holds an infinity. The columns of a single row are tested without numpy, in less time."""
+    return math.isinf(tensor.item()) if tensor.size == 1 else bool(np.isinf(tensor).any())
 
 
 def _convert_numeric(values: np.ndarray, dtype: Any, name: str) -> np.ndarray:
@@ -217,7 +226,11 @@ def _as_strings(values: np.ndarray, name: str) -> np.ndarray:
     if values.dtype.kind in "mM":
         raise ValueError(f"Column {name!r} held categories in fit, and has the dtype {values.dtype} now.")
     try:
-        strings = ["" if is_missing(value) else as_level(value) for value in values.ravel().tolist()]
+        strings = [value if type(value) is str else _level(value) for value in values.ravel().tolist()]
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"Column {name!r} holds values that can't be categories: {error}.") from error
     return np.array(strings, dtype=object).reshape(values.shape)
+
+
+def _level(value: Any) -> str:
+    return "" if is_missing(value) else as_level(value)

@@ -82,6 +82,14 @@ def test_a_pipeline_is_exported_with_a_sample(models):
     np.testing.assert_allclose(predictor.predict_proba(known), model.predict_proba(known), atol=1e-5)
 
 
+def test_the_members_are_another_output(models, tmp_path):
+    arguments = ["export", str(models / "model.sknn"), "--to", "onnx", "-o", str(tmp_path / "members.onnx")]
+    assert main([*arguments, "--members"]) == 0
+
+    predictor = OnnxPredictor(tmp_path / "members.onnx")
+    assert [output.name for output in predictor.outputs] == ["label", "probabilities", "member_probabilities"]
+
+
 @pytest.mark.parametrize("sample", [[], ["--sample", "table.csv"]])
 def test_a_torch_program_has_the_suffix_pt2(models, sample, monkeypatch):
     monkeypatch.chdir(models)
@@ -125,6 +133,7 @@ def test_a_saved_model_is_a_folder(models, sample, tmp_path):
             ["model.sknn", "--to", "onnx", "--sample", "label.csv"],
             "lacks columns that the model was fitted with: ['size",
         ),
+        (["model.sknn", "--to", "pt2", "--members"], "--members needs --to onnx; --to pt2 has no such output"),
         (
             ["array.sknn", "--to", "onnx", "--sample", "table.csv"],
             "X has 4 features, but NeuralRegressor is expecting 2",

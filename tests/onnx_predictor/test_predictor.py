@@ -182,6 +182,118 @@ def test_labels_have_the_type_of_the_training_labels(labels):
     assert not hasattr(predictor, "feature_names_in_")
 
 
+# --- One run, and the members -------------------------------------------------------------------------------------
+
+CITIES = FRAME.assign(city=FRAME["city"].replace("", None))
+SMALL = {"hidden_layer_sizes": 4, "max_iter": 3, "ensemble_size": 3, "random_state": 0}
+
+
+def test_one_run_gives_the_labels_the_probabilities_and_the_members():
+    clf = NeuralClassifier(**SMALL).fit(CITIES, LABELS)
+    predictor = make_predictor(export.to_onnx(clf, CITIES, members=True))
+    values, probabilities, members = predictor.run(CITIES)
+
+    np.testing.assert_array_equal(values, clf.predict(CITIES))
+    np.testing.assert_array_equal(probabilities, predictor.predict_proba(CITIES))
+    np.testing.assert_array_equal(members, predictor.predict_proba_members(CITIES))
+    np.testing.assert_allclose(members.mean(1), clf.predict_proba(CITIES), atol=1e-6)
+    assert values.dtype.kind == "U"
+    np.testing.assert_array_equal(predictor.predict_members(CITIES), clf.classes_[members.argmax(2)])
+
+
+def test_one_run_of_a_regressor_has_no_probabilities():
+    reg = NeuralRegressor(**SMALL).fit(X, 1e5 * X[:, 0])
+    predictor = make_predictor(export.to_onnx(reg, X, members=True))
+    outputs = predictor.run(X)
+
+    np.testing.assert_allclose(outputs.values, reg.predict(X), rtol=1e-4)
+    assert outputs.probabilities is None
+    assert outputs.members.shape == (60, 3, 1)
+    np.testing.assert_allclose(predictor.predict_members(X).mean(1), reg.predict(X), rtol=1e-4)
+    assert not hasattr(predictor, "predict_proba_members")
+
+
+def test_members_of_several_outputs_keep_their_axis():
+    predictor = make_predictor(export.to_onnx(NeuralRegressor(**SMALL).fit(X, X[:, :2]), X, members=True))
+
+    assert predictor.predict_members(X).shape == (60, 3, 2)
+
+
+def test_members_of_a_multilabel_model_predict_each_label():
+    clf = NeuralClassifier(**SMALL).fit(X, (X[:, :2] > 0).astype(int))
+    predictor = make_predictor(export.to_onnx(clf, X, members=True))
+
+    labels = predictor.predict_members(X)
+    assert (labels.shape, labels.dtype) == ((60, 3, 2), np.int64)
+    np.testing.assert_array_equal(labels, predictor.predict_proba_members(X) > 0.5)
+
+
+def test_a_model_without_the_members_names_the_option():
+    predictor = make_predictor(export.to_onnx(NeuralClassifier(**SMALL).fit(X, LABELS), X))
+
+    assert predictor.run(X).members is None
+    for predict in (predictor.predict_members, predictor.predict_proba_members):
+        with pytest.raises(ValueError, match=re.escape("export it again with sknn.export.to_onnx(..., members=True)")):
+            predict(X)
+
+
+@pytest.mark.parametrize("zipmap", [True, False, "columns"])
+def test_one_run_understands_each_form_of_the_probabilities(zipmap):
+    clf = NeuralClassifier(**SMALL).fit(X, LABELS)
+    predictor = make_predictor(export.to_onnx(clf, X, members=True, options={"zipmap": zipmap}))
+    values, probabilities, members = predictor.run(X)
+
+    np.testing.assert_array_equal(values, clf.predict(X))
+    np.testing.assert_allclose(probabilities, clf.predict_proba(X), atol=1e-6)
+    assert members.shape == (60, 3, 2)
+
+
+def test_a_foreign_model_has_values_and_probabilities(frame_pipeline, frame_predictor):
+    values, probabilities, members = frame_predictor.run(FRAME)
+
+    np.testing.assert_array_equal(values, frame_pipeline.predict(FRAME))
+    np.testing.assert_allclose(probabilities, frame_pipeline.predict_proba(FRAME), atol=1e-6)
+    assert members is None
+
+
+def test_inputs_and_outputs_are_described():
+    predictor = make_predictor(export.to_onnx(NeuralClassifier(**SMALL).fit(CITIES, LABELS), CITIES, members=True))
+
+    assert [(i.name, i.dtype, i.shape) for i in predictor.inputs] == [
+        ("size", np.float64, (1,)),
+        ("shelf", np.int64, (1,)),
+        ("city", np.object_, (1,)),
+        ("new", np.bool_, (1,)),
+    ]
+    assert [(o.name, o.dtype, o.shape) for o in predictor.outputs] == [
+        ("label", np.object_, (None,)),
+        ("probabilities", np.float32, (None, 2)),
+        ("member_probabilities", np.float32, (None, 3, 2)),
+    ]
+
+
+def test_the_raw_outputs_are_those_of_the_graph():
+    clf = NeuralClassifier(**SMALL).fit(X, LABELS)
+    predictor = make_predictor(export.to_onnx(clf, X, options={"output_class_labels": True}))
+    raw = predictor.run_raw(X)
+
+    assert list(raw) == ["label", "probabilities", "class_labels"]
+    assert raw["label"].dtype == object
+    assert raw["class_labels"].tolist() == ["no", "yes"]
+    np.testing.assert_allclose(raw["probabilities"], clf.predict_proba(X), atol=1e-6)
+    zipped = make_predictor(export.to_onnx(clf, X, options={"zipmap": True}))
+    assert zipped.outputs[1].dtype is None
+    assert list(zipped.run_raw(X)["output_probability"][0]) == ["no", "yes"]
+
+
+@pytest.mark.parametrize("method", ["run", "run_raw"])
+def test_one_run_checks_the_rows_as_predict_does(frame_predictor, method):
+    with pytest.raises(ValueError, match="X lacks columns"):
+        getattr(frame_predictor, method)(FRAME[["size"]])
+    with pytest.raises(ValueError, match="Column 'size' contains infinity"):
+        getattr(frame_predictor, method)({name: FRAME[name].to_numpy()[:1] for name in FRAME} | {"size": [np.inf]})
+
+
 # --- Tables with names --------------------------------------------------------------------------------------------
 
 

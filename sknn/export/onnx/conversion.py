@@ -15,18 +15,22 @@ from sklearn.pipeline import Pipeline
 from sknn.estimators.base import BaseNeural
 from sknn.export.check import LOW_PRECISION, TOLERANCE, find_difference, run_graph
 from sknn.export.onnx.inputs import InputSpec, replace_inputs
-from sknn.export.onnx.skl2onnx_hooks import CUSTOM_FUNCTIONS
+from sknn.export.onnx.skl2onnx_hooks import CUSTOM_FUNCTIONS, OPTIONS
 from sknn.export.onnx.steps import final_estimator, leaf_steps
 
 # The type of all numeric inputs (None: unchanged), and whether they are one table.
 INPUT_FORMS = (("double", True), (None, False), ("double", False), ("float", False), ("float", True))
 
 
-def convert_model(model: Any, X: Any, inputs: list[InputSpec], opset: int, options: dict[str, Any]) -> Any:
+def convert_model(
+    model: Any, X: Any, inputs: list[InputSpec], opset: int, options: dict[str, Any], members: bool = False
+) -> Any:
     """Return a graph that agrees with the model on X. Raise ValueError, naming the step, if there is none."""
     check_steps(model)
     if is_classifier(model) and "zipmap" in _known_options(final_estimator(model)):
         options = {"zipmap": False} | options
+    if members:
+        options = _options_of_final({"members": True} | options, model)
     if isinstance(model, BaseNeural):
         program = _convert(model, inputs, opset, options)
         difference = _find_difference(model, X, inputs, program, options)
@@ -106,6 +110,15 @@ def _known_options(est: Any) -> dict[str, Any]:
     return get_converter(sklearn_operator_name_map[type(est)]).get_allowed_options() or {}
 
 
+def _options_of_final(options: dict[str, Any], model: Any) -> dict[str, Any]:
+    """Return options by the name of a step: skl2onnx gives a pipeline's last step only some of the pipeline's."""
+    steps = []
+    while isinstance(model, Pipeline):
+        name, model = model.steps[-1]
+        steps.append(name)
+    return {"__".join([*steps, name]) if name in OPTIONS else name: value for name, value in options.items()}
+
+
 def _tensor_type(spec: InputSpec) -> Any:
     from skl2onnx.common import data_types
 
@@ -115,7 +128,15 @@ def _tensor_type(spec: InputSpec) -> Any:
 
 def _find_difference(model: Any, X: Any, inputs: list[InputSpec], program: Any, options: dict[str, Any]) -> str | None:
     has_indices = any(name.endswith("nocl") and value for name, value in options.items())
-    return find_difference(model, X, run_graph(program, X, inputs), tolerance(model), has_indices)
+    has_members = any(name.endswith("members") and value for name, value in options.items())
+    outputs = run_graph(program, X, inputs)
+    members = outputs.pop() if has_members else None
+    found = find_difference(model, X, outputs, tolerance(model), has_indices)
+    if found is not None or members is None:
+        return found
+    means = [*outputs[:1], members.mean(1)] if is_classifier(model) else [members.mean(1)]
+    found = find_difference(model, X, means, tolerance(model), has_indices)
+    return found and f"the mean of the members differs: {found}"
 
 
 def tolerance(model: Any) -> float:

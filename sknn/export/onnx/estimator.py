@@ -44,19 +44,29 @@ def feature_names(est: Any) -> list[Any]:
     return list(getattr(est, "feature_names_in_", range(est.n_features_in_)))
 
 
-def write_predictions(graph: Graph, est: Any, variables: list[Any]) -> str:
-    """Write the probabilities (n, K) of the classes, or the values (n, K)."""
+def write_predictions(graph: Graph, est: Any, variables: list[Any], members_output: str | None = None) -> str:
+    """Write the probabilities (n, K) of the classes, or the values (n, K).
+
+    They are the mean of the members' probabilities or values (n, members, K), which are written to `members_output`.
+    """
     link, (weight, bias) = _link(est.net_.criterion_), _output_affine(est)
     decodes_in_double = needs_double_values(est) and not is_double(est)
     identity = np.eye(len(bias)), np.zeros(len(bias))
     z = _outputs(graph, est, variables, identity if decodes_in_double else (weight, bias))
     p = z if link is None else link(graph, z)
-    if est.net_.module_.n_members > 1:
+    n_members = est.net_.module_.n_members
+    if members_output is not None:
+        by_row = graph("Transpose", p, perm=[1, 0, 2]) if n_members > 1 else graph("Unsqueeze", p, [1])
+        graph.rename(_in_double(graph, est, by_row) if decodes_in_double else by_row, members_output)
+    if n_members > 1:
         p = graph.mean(p, 0)
-    if decodes_in_double:
-        scale, center = _target_scale(est)
-        return graph("Add", graph("Mul", graph.cast(p, np.float64), scale), center)
-    return p
+    return _in_double(graph, est, p) if decodes_in_double else p
+
+
+def _in_double(graph: Graph, est: Any, values: str) -> str:
+    """Write scaled values in the unit of y, as float64."""
+    scale, center = _target_scale(est)
+    return graph("Add", graph("Mul", graph.cast(values, np.float64), scale), center)
 
 
 def write_labels(graph: Graph, est: Any, p: str, classes: np.ndarray | None, output: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted
 
+from sknn.estimators.base import BaseNeural
 from sknn.export.check import rows_to_check
 from sknn.export.onnx.categories import find_categories
 from sknn.export.onnx.conversion import convert_model
@@ -31,6 +32,7 @@ def to_onnx(
     target_opset: int = DEFAULT_OPSET,
     options: Mapping[str, Any] | None = None,
     path: str | os.PathLike | None = None,
+    members: bool = False,
 ) -> Any:
     """Export a fitted estimator, or a whole pipeline, as one ONNX graph: raw columns in, predictions out.
 
@@ -53,6 +55,10 @@ def to_onnx(
         and `step__option` for a step.
     path : str or path-like, optional
         A file to write the graph to. If the export fails, an existing file stays as it was.
+    members : bool, default=False
+        Whether the graph has another output with each member's prediction, of shape (n, members, K):
+        `member_probabilities` for a classifier with K classes or labels, `member_values` for a regressor with K outputs
+        or quantiles. Their mean over the members is the prediction. The last step has to be one of sknn's estimators.
 
     Returns
     -------
@@ -65,9 +71,10 @@ def to_onnx(
     NotFittedError
         If the model is not fitted.
     ValueError
-        If the sample does not fit the model, is sparse or empty; if the opset is out of range; if skl2onnx has no
-        converter for a step; or if the graph's predictions differ from the model's. The message names the first step
-        that differs. Values may differ by 1e-5 times the sum of their size and the mean size of their column.
+        If the sample does not fit the model, is sparse or empty; if the opset is out of range; if `members` is given
+        for a model without members; if skl2onnx has no converter for a step; or if the graph's predictions differ from
+        the model's. The message names the first step that differs. Values may differ by 1e-5 times the sum of their
+        size and the mean size of their column.
 
     Examples
     --------
@@ -81,17 +88,19 @@ def to_onnx(
     """
     _require_packages()
     model = unwrap(model)
-    check_is_fitted(final_estimator(model))
+    final = final_estimator(model)
+    check_is_fitted(final)
+    _check_members(final, members)
     X = synthetic_table(model) if X_sample is None else X_sample
     _check_request(X, target_opset, options or {})
     file = None if path is None else as_path(path)
     (model.predict if hasattr(model, "predict") else model.transform)(rows_to_check(X))  # raises the model's errors
     X = columns_of_fit(model, X)
     rows, inputs = rows_to_check(X), infer_inputs(X, find_categories(model, X.shape[1]))
-    program = convert_model(model, rows, inputs, target_opset, dict(options or {}))
+    program = convert_model(model, rows, inputs, target_opset, dict(options or {}), members)
     outputs = [output.name for output in program.graph.output]
     data = None if X_sample is None else describe_sample(model, X, inputs)
-    description = describe_model(model, final_estimator(model), X, inputs, outputs, data)
+    description = describe_model(model, final, X, inputs, outputs, data)
     program.metadata_props.add(key=METADATA_KEY, value=description)
     if file is not None:
         write_atomically(file, program.SerializeToString())
@@ -102,6 +111,14 @@ def _require_packages() -> None:
     missing = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
     if missing:
         raise ImportError(f"to_onnx needs {', '.join(missing)}; install it with: pip install 'sknn[onnx]'")
+
+
+def _check_members(final: Any, members: bool) -> None:
+    if members and not isinstance(final, BaseNeural):
+        raise ValueError(
+            f"members=True, and the last step is a {type(final).__name__}, which has no members of sknn; only a "
+            "NeuralClassifier or NeuralRegressor has them, alone or as the last step of a pipeline."
+        )
 
 
 def _check_request(X: Any, opset: int, options: Mapping[str, Any]) -> None:

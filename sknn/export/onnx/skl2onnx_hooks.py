@@ -21,7 +21,12 @@ from sknn.export.onnx.graph import ML, Graph
 from sknn.export.onnx.steps import fitted_transformers, is_passthrough
 from sknn.preprocessing.levels import is_missing
 
-OPTIONS = {"zipmap": [True, False, "columns"], "nocl": [True, False], "output_class_labels": [False, True]}
+OPTIONS: dict[str, list[Any]] = {
+    "zipmap": [True, False, "columns"],
+    "nocl": [True, False],
+    "output_class_labels": [False, True],
+    "members": [False, True],
+}
 
 
 def register(cls: type[BaseNeural]) -> None:
@@ -35,7 +40,7 @@ def register(cls: type[BaseNeural]) -> None:
         _classifier_shapes if is_classifier else _regressor_shapes,
         _convert_classifier if is_classifier else _convert_regressor,
         parser=_parse_classifier if is_classifier else _parse_regressor,
-        options=OPTIONS if is_classifier else {},
+        options=OPTIONS if is_classifier else {"members": OPTIONS["members"]},
     )
     for derived in cls.__subclasses__():
         register(derived)
@@ -62,11 +67,12 @@ def _parse_classifier(scope: Any, model: Any, inputs: list, custom_parsers: Any 
     operator.inputs = inputs
     for name, tensor_type in outputs[: 3 if options["output_class_labels"] else 2]:
         operator.outputs.append(scope.declare_local_variable(name, tensor_type()))
-    if not options["zipmap"]:
-        return operator.outputs
-    if options["output_class_labels"]:
+    if options["zipmap"] and options["output_class_labels"]:
         raise ValueError("The options zipmap and output_class_labels exclude each other; choose one.")
-    return _apply_zipmap(options["zipmap"], scope, model, float_type(), operator.outputs)
+    outputs = list(operator.outputs)
+    if options["zipmap"]:
+        outputs = list(_apply_zipmap(options["zipmap"], scope, model, float_type(), outputs))
+    return outputs + _declare_members(scope, model, operator, "member_probabilities")
 
 
 def _parse_regressor(scope: Any, model: Any, inputs: list, custom_parsers: Any = None) -> list:
@@ -75,7 +81,28 @@ def _parse_regressor(scope: Any, model: Any, inputs: list, custom_parsers: Any =
     operator = scope.declare_local_operator("SknnRegressor", model)
     operator.inputs = inputs
     operator.outputs.append(scope.declare_local_variable("variable", FloatTensorType()))
-    return operator.outputs
+    return list(operator.outputs) + _declare_members(scope, model, operator, "member_values")
+
+
+def _declare_members(scope: Any, model: Any, operator: Any, name: str) -> list[Any]:
+    """Declare the output for the members' predictions, the last one, if the option `members` asks for it."""
+    from skl2onnx.common.data_types import FloatTensorType
+
+    if not scope.get_options(model, {"members": False})["members"]:
+        return []
+    operator.outputs.append(scope.declare_local_variable(name, FloatTensorType()))
+    return [operator.outputs[-1]]
+
+
+def _split_members(operator: Any) -> tuple[list[Any], Any]:
+    """Return the operator's outputs without that of the members, and that one, or None."""
+    outputs = list(operator.outputs)
+    has_members = operator.scope_inst.get_options(operator.raw_operator, {"members": False})["members"]
+    return (outputs[:-1], outputs[-1]) if has_members else (outputs, None)
+
+
+def _members_shape(operator: Any, k: int) -> list[int | None]:
+    return [operator.inputs[0].get_first_dimension(), operator.raw_operator.net_.module_.n_members, k]
 
 
 def _classifier_shapes(operator: Any) -> None:
@@ -89,8 +116,11 @@ def _classifier_shapes(operator: Any) -> None:
     is_multilabel = est._target.kind_ == "multilabel"
     float_type = types.DoubleTensorType if is_double(est) else types.FloatTensorType
     tensor_types = [label_type([n, k] if is_multilabel else [n]), float_type([n, k]), label_type([k])]
-    for variable, tensor_type in zip(operator.outputs, tensor_types, strict=False):
+    outputs, members = _split_members(operator)
+    for variable, tensor_type in zip(outputs, tensor_types, strict=False):
         variable.set_type(tensor_type)
+    if members is not None:
+        members.set_type(float_type(_members_shape(operator, k)))
 
 
 def _regressor_shapes(operator: Any) -> None:
@@ -99,13 +129,16 @@ def _regressor_shapes(operator: Any) -> None:
     est = operator.raw_operator
     check_is_fitted(est, "net_")
     float_type = DoubleTensorType if needs_double_values(est) else FloatTensorType
-    operator.outputs[0].set_type(float_type([operator.inputs[0].get_first_dimension(), est._network_outputs()]))
+    (values,), members = _split_members(operator)
+    values.set_type(float_type([operator.inputs[0].get_first_dimension(), est._network_outputs()]))
+    if members is not None:
+        members.set_type(float_type(_members_shape(operator, est._network_outputs())))
 
 
 def _convert_classifier(scope: Any, operator: Any, container: Any) -> None:
-    est, (label, probabilities, *rest) = operator.raw_operator, operator.outputs
+    est, ((label, probabilities, *rest), members) = operator.raw_operator, _split_members(operator)
     graph, classes = Graph(scope, container, np.float64 if is_double(est) else np.float32), _classes(scope, est)
-    p = write_predictions(graph, est, operator.inputs)
+    p = write_predictions(graph, est, operator.inputs, getattr(members, "full_name", None))
     write_labels(graph, est, p, classes, label.full_name)
     graph.rename(p, probabilities.full_name)
     for variable in rest:
@@ -113,9 +146,10 @@ def _convert_classifier(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _convert_regressor(scope: Any, operator: Any, container: Any) -> None:
-    est = operator.raw_operator
+    est, ((values,), members) = operator.raw_operator, _split_members(operator)
     graph = Graph(scope, container, np.float64 if is_double(est) else np.float32)
-    graph.rename(write_predictions(graph, est, operator.inputs), operator.outputs[0].full_name)
+    p = write_predictions(graph, est, operator.inputs, getattr(members, "full_name", None))
+    graph.rename(p, values.full_name)
 
 
 def _classes(scope: Any, est: Any) -> np.ndarray | None:
