@@ -14,6 +14,7 @@ from sknn.cli.tables import read_table
 DETAILS = "Its predictions are compared with those of the model first."
 EXAMPLES = """\
   sknn export churn.sknn --to onnx --sample customers.parquet
+  sknn export churn.sknn --to triton -o repository
   sknn export churn.sknn --to savedmodel -o serving/churn/1
 """
 
@@ -25,8 +26,9 @@ def add_parser(commands: Any) -> None:
         "--to",
         required=True,
         choices=list(FORMATS),
-        help="onnx: a file for ONNX Runtime and sknn.OnnxPredictor; savedmodel: a folder for TensorFlow; pt2: a "
-        "torch.export program (not for pipelines)",
+        help="onnx: a file for ONNX Runtime and sknn.OnnxPredictor; triton: a model repository of the Triton Inference "
+        "Server, where the model has the name of its file; savedmodel: a folder for TensorFlow; pt2: a torch.export "
+        "program (not for pipelines)",
     )
     parser.add_argument(
         "--sample",
@@ -48,14 +50,14 @@ def run(options: argparse.Namespace) -> None:
     from sknn.persistence.files import as_path
 
     write, suffix = FORMATS[options.to]
-    if options.members and options.to != "onnx":
-        raise ValueError(f"--members needs --to onnx; --to {options.to} has no such output")
+    if options.members and options.to not in ("onnx", "triton"):
+        raise ValueError(f"--members needs --to onnx or triton; --to {options.to} has no such output")
     model = sknn.load(as_path(options.model), device="cpu")
     output = options.output or options.model.with_name(options.model.stem + suffix)
-    prepare_output(output, options.model, is_folder=options.to == "savedmodel")
+    prepare_output(output, options.model, is_folder=options.to in FOLDERS)
     sample = None if options.sample is None else _read_sample(options.sample, model)
-    write(model, sample, output, **{"members": True} if options.members else {})
-    print(f"{output}: {type(model).__name__} with {model.n_features_in_} columns")
+    written = write(model, sample, output, options)
+    print(f"{written}: {type(model).__name__} with {model.n_features_in_} columns")
 
 
 def _read_sample(path: Path, model: Any) -> Any:
@@ -66,29 +68,41 @@ def _read_sample(path: Path, model: Any) -> Any:
     return columns_of_fit(model, frame) if hasattr(model, "feature_names_in_") else frame.to_numpy()
 
 
-def _to_onnx(model: Any, sample: Any, output: Path, members: bool = False) -> None:
+def _to_onnx(model: Any, sample: Any, output: Path, options: argparse.Namespace) -> Path:
     from sknn.export import to_onnx
 
-    to_onnx(model, sample, path=output, members=members)
+    to_onnx(model, sample, path=output, members=options.members)
+    return output
 
 
-def _to_saved_model(model: Any, sample: Any, output: Path) -> None:
+def _to_triton(model: Any, sample: Any, output: Path, options: argparse.Namespace) -> Path:
+    from sknn.export import to_triton
+
+    return to_triton(model, sample, output, name=options.model.stem, members=options.members)
+
+
+def _to_saved_model(model: Any, sample: Any, output: Path, options: argparse.Namespace) -> Path:
     # Silence TensorFlow's messages about processors. Only the command line may do so, because it owns the process.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     from sknn.export import to_saved_model
 
     to_saved_model(model, sample, output)
+    return output
 
 
-def _to_torch_program(model: Any, sample: Any, output: Path) -> None:
+def _to_torch_program(model: Any, sample: Any, output: Path, options: argparse.Namespace) -> Path:
     from sknn.export import to_torch_program
 
     to_torch_program(model, sample, output)
+    return output
 
 
-FORMATS: dict[str, tuple[Callable[..., None], str]] = {
+# A function takes the model, its sample, the output and the command's options, and returns what it has written.
+FORMATS: dict[str, tuple[Callable[[Any, Any, Path, argparse.Namespace], Path], str]] = {
     "onnx": (_to_onnx, ".onnx"),
+    "triton": (_to_triton, "_triton"),
     "savedmodel": (_to_saved_model, "_savedmodel"),
     "pt2": (_to_torch_program, ".pt2"),
 }
+FOLDERS = ("triton", "savedmodel")

@@ -102,6 +102,28 @@ def test_a_torch_program_has_the_suffix_pt2(models, sample, monkeypatch):
     assert json.loads(files["sknn.json"])["numbers"] == ["size", "shelf"]
 
 
+def test_a_model_repository_has_a_model_with_the_name_of_the_file(models, tmp_path, capsys):
+    arguments = ["export", str(models / "model.sknn"), "--to", "triton", "--sample", str(models / "table.csv")]
+    versions = [tmp_path / "repository" / "model" / version for version in ("1", "2")]
+
+    for version in versions:
+        assert main([*arguments, "-o", str(tmp_path / "repository")]) == 0
+        assert capsys.readouterr().out == f"{version}: NeuralClassifier with 3 columns\n"
+
+    model = sknn.load(models / "model.sknn")
+    for version in versions:
+        predicted = OnnxPredictor(version / "model.onnx").predict_proba(FRAME)
+        np.testing.assert_allclose(predicted, model.predict_proba(FRAME), atol=1e-6)
+    assert 'name: "model"\n' in (tmp_path / "repository" / "model" / "config.pbtxt").read_text()
+
+
+def test_a_model_repository_lies_beside_the_model_by_default(models, monkeypatch):
+    monkeypatch.chdir(models)
+    assert main(["export", "array.sknn", "--to", "triton"]) == 0
+
+    assert Path("array_triton", "array", "1", "model.onnx").is_file()
+
+
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("sample", [[], ["--sample", "table.csv"]])
 def test_a_saved_model_is_a_folder(models, sample, tmp_path):
@@ -135,6 +157,11 @@ def test_a_saved_model_is_a_folder(models, sample, tmp_path):
         ),
         (["model.sknn", "--to", "pt2", "--members"], "--members needs --to onnx; --to pt2 has no such output"),
         (
+            ["model.sknn", "--to", "triton", "-o", "taken"],
+            "'taken/model' exists, and is not a model of Triton with config",
+        ),
+        (["model.sknn", "--to", "triton", "-o", "label.csv"], "path='label.csv' is a file; give the folder of a model"),
+        (
             ["array.sknn", "--to", "onnx", "--sample", "table.csv"],
             "X has 4 features, but NeuralRegressor is expecting 2",
         ),
@@ -143,6 +170,7 @@ def test_a_saved_model_is_a_folder(models, sample, tmp_path):
 def test_export_errors_are_one_line(models, arguments, message, monkeypatch, capsys):
     monkeypatch.chdir(models)
     Path("label.csv").write_text("label\nu\n")
+    Path("taken", "model").mkdir(parents=True, exist_ok=True)
 
     assert main(["export", *arguments]) == 2
     out, err = capsys.readouterr()
