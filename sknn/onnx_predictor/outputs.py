@@ -41,11 +41,15 @@ class Outputs(NamedTuple):
         As `predict_proba` returns them; None for a regressor.
     members : ndarray of shape (n_samples, n_members, n_classes or n_outputs), or None
         Each member's probabilities or values; None if the model was exported without `members=True`.
+    raw : dict of str to ndarray
+        All outputs by name, as the graph gives them. Strings are arrays of objects. An output that is no tensor is a
+        list.
     """
 
     values: np.ndarray
     probabilities: np.ndarray | None
     members: np.ndarray | None
+    raw: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,10 @@ class OutputNames:
     probabilities: list[str]
     members: str | None
 
-    def all(self) -> list[str]:
-        """Return the names in the order of `Outputs`."""
-        return [self.values, *self.probabilities, *([] if self.members is None else [self.members])]
+    @property
+    def of_rows(self) -> set[str | None]:
+        """The names of the outputs that have an entry for each row; others may be constants, such as class labels."""
+        return {self.values, *self.probabilities, self.members}
 
 
 def describe_output(node: Any) -> ModelOutput:

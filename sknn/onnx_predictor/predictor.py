@@ -148,7 +148,7 @@ class OnnxPredictor:
             If columns are missing, or hold values that the model cannot take; if the graph fails on the rows.
         """
         name = self._names.values
-        return as_values(name, self._run([name], X)[0])
+        return as_values(name, self._run([name], X)[name])
 
     @_ClassifierMethod
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -190,7 +190,8 @@ class OnnxPredictor:
         ValueError
             If the model was exported without `members=True`, and as in `predict`.
         """
-        members = self._run([self._require_members()], X)[0]
+        name = self._require_members()
+        members = self._run([name], X)[name]
         if not self._names.probabilities:
             return members[:, :, 0] if members.shape[2] == 1 else members
         if self.metadata.get("task") == "multilabel":
@@ -218,10 +219,11 @@ class OnnxPredictor:
         ValueError
             If the model was exported without `members=True`, and as in `predict`.
         """
-        return self._run([self._require_members()], X)[0]
+        name = self._require_members()
+        return self._run([name], X)[name]
 
     def run(self, X: Any) -> Outputs:
-        """Return the values, the probabilities and the members' predictions, from one run of the graph.
+        """Return everything that the graph says about rows, from one run of it.
 
         Parameters
         ----------
@@ -231,7 +233,8 @@ class OnnxPredictor:
         -------
         Outputs
             `values` as from `predict`; `probabilities` as from `predict_proba`, or None for a regressor; `members` of
-            shape (n_samples, n_members, n_classes or n_outputs), or None if the graph has no such output.
+            shape (n_samples, n_members, n_classes or n_outputs), or None if the graph has no such output; `raw` with
+            all outputs by name, as the graph gives them.
 
         Raises
         ------
@@ -239,29 +242,9 @@ class OnnxPredictor:
             As in `predict`.
         """
         names = self._names
-        values, *others = self._run(names.all(), X)
-        members = None if names.members is None else others.pop()
-        return Outputs(as_values(names.values, values), self._as_probabilities(others) if others else None, members)
-
-    def run_raw(self, X: Any) -> dict[str, Any]:
-        """Return all outputs by name, as the graph gives them.
-
-        Parameters
-        ----------
-        X : pandas or polars frame, dict of columns, list of dicts, or array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        dict of str to ndarray
-            Strings are arrays of objects. An output that is no tensor (`dtype` is None in `outputs`) is a list.
-
-        Raises
-        ------
-        ValueError
-            If columns are missing, or hold values that the model cannot take; if the graph fails on the rows.
-        """
-        names = [output.name for output in self._outputs]
-        return dict(zip(names, self._run_session(names, self._reader.read(X)), strict=True))
+        raw = self._run([output.name for output in self._outputs], X)
+        p = self._as_probabilities(raw) if names.probabilities else None
+        return Outputs(as_values(names.values, raw[names.values]), p, raw.get(names.members), raw)
 
     @property
     def inputs(self) -> list[ModelInput]:
@@ -273,9 +256,9 @@ class OnnxPredictor:
         """The outputs of the graph, in its order."""
         return self._outputs
 
-    def _as_probabilities(self, outputs: list[Any]) -> np.ndarray:
-        classes = getattr(self, "classes_", None)
-        return as_probabilities(self._names.probabilities, outputs, None if classes is None else len(classes))
+    def _as_probabilities(self, outputs: dict[str, Any]) -> np.ndarray:
+        classes, names = getattr(self, "classes_", None), self._names.probabilities
+        return as_probabilities(names, [outputs[name] for name in names], None if classes is None else len(classes))
 
     def _require_members(self) -> str:
         if self._names.members is None:
@@ -285,22 +268,20 @@ class OnnxPredictor:
             )
         return self._names.members
 
-    def _run(self, names: list[str], X: Any) -> list[Any]:
-        """Return these outputs, after checking that they have an entry for each row."""
+    def _run(self, names: list[str], X: Any) -> dict[str, Any]:
+        """Return these outputs by name, after checking that they have an entry for each row."""
         feed = self._reader.read(X)
+        try:
+            outputs = dict(zip(names, self._session.run(names, feed), strict=True))
+        except Exception as error:  # ONNX Runtime has many exception types
+            raise ValueError(_explain_error(error, feed)) from error
         n_rows = len(next(iter(feed.values())))
-        outputs = self._run_session(names, feed)
-        for name, output in zip(names, outputs, strict=True):
+        for name in self._names.of_rows & outputs.keys():
+            output = outputs[name]
             n = len(output) if isinstance(output, list) or getattr(output, "ndim", 0) > 0 else 0
             if n != n_rows:
                 raise ValueError(f"The model's output {name!r} has {n} rows for {n_rows} rows of X; {EXPORT_AGAIN}")
         return outputs
-
-    def _run_session(self, names: list[str], feed: dict[str, np.ndarray]) -> list[Any]:
-        try:
-            return self._session.run(names, feed)
-        except Exception as error:  # ONNX Runtime has many exception types
-            raise ValueError(_explain_error(error, feed)) from error
 
 
 def _start_session(model: str | os.PathLike | bytes, n_threads: int) -> Any:

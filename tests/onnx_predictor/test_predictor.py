@@ -191,7 +191,7 @@ SMALL = {"hidden_layer_sizes": 4, "max_iter": 3, "ensemble_size": 3, "random_sta
 def test_one_run_gives_the_labels_the_probabilities_and_the_members():
     clf = NeuralClassifier(**SMALL).fit(CITIES, LABELS)
     predictor = make_predictor(export.to_onnx(clf, CITIES, members=True))
-    values, probabilities, members = predictor.run(CITIES)
+    values, probabilities, members, _ = predictor.run(CITIES)
 
     np.testing.assert_array_equal(values, clf.predict(CITIES))
     np.testing.assert_array_equal(probabilities, predictor.predict_proba(CITIES))
@@ -241,7 +241,7 @@ def test_a_model_without_the_members_names_the_option():
 def test_one_run_understands_each_form_of_the_probabilities(zipmap):
     clf = NeuralClassifier(**SMALL).fit(X, LABELS)
     predictor = make_predictor(export.to_onnx(clf, X, members=True, options={"zipmap": zipmap}))
-    values, probabilities, members = predictor.run(X)
+    values, probabilities, members, _ = predictor.run(X)
 
     np.testing.assert_array_equal(values, clf.predict(X))
     np.testing.assert_allclose(probabilities, clf.predict_proba(X), atol=1e-6)
@@ -249,7 +249,7 @@ def test_one_run_understands_each_form_of_the_probabilities(zipmap):
 
 
 def test_a_foreign_model_has_values_and_probabilities(frame_pipeline, frame_predictor):
-    values, probabilities, members = frame_predictor.run(FRAME)
+    values, probabilities, members, _ = frame_predictor.run(FRAME)
 
     np.testing.assert_array_equal(values, frame_pipeline.predict(FRAME))
     np.testing.assert_allclose(probabilities, frame_pipeline.predict_proba(FRAME), atol=1e-6)
@@ -275,7 +275,7 @@ def test_inputs_and_outputs_are_described():
 def test_the_raw_outputs_are_those_of_the_graph():
     clf = NeuralClassifier(**SMALL).fit(X, LABELS)
     predictor = make_predictor(export.to_onnx(clf, X, options={"output_class_labels": True}))
-    raw = predictor.run_raw(X)
+    raw = predictor.run(X).raw
 
     assert list(raw) == ["label", "probabilities", "class_labels"]
     assert raw["label"].dtype == object
@@ -283,15 +283,14 @@ def test_the_raw_outputs_are_those_of_the_graph():
     np.testing.assert_allclose(raw["probabilities"], clf.predict_proba(X), atol=1e-6)
     zipped = make_predictor(export.to_onnx(clf, X, options={"zipmap": True}))
     assert zipped.outputs[1].dtype is None
-    assert list(zipped.run_raw(X)["output_probability"][0]) == ["no", "yes"]
+    assert list(zipped.run(X).raw["output_probability"][0]) == ["no", "yes"]
 
 
-@pytest.mark.parametrize("method", ["run", "run_raw"])
-def test_one_run_checks_the_rows_as_predict_does(frame_predictor, method):
+def test_one_run_checks_the_rows_as_predict_does(frame_predictor):
     with pytest.raises(ValueError, match="X lacks columns"):
-        getattr(frame_predictor, method)(FRAME[["size"]])
+        frame_predictor.run(FRAME[["size"]])
     with pytest.raises(ValueError, match="Column 'size' contains infinity"):
-        getattr(frame_predictor, method)({name: FRAME[name].to_numpy()[:1] for name in FRAME} | {"size": [np.inf]})
+        frame_predictor.run({name: FRAME[name].to_numpy()[:1] for name in FRAME} | {"size": [np.inf]})
 
 
 # --- Tables with names --------------------------------------------------------------------------------------------
