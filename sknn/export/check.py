@@ -47,7 +47,7 @@ def find_difference(
             return _compare_labels(labels, actual, np.ones(labels.shape, bool))
         p = np.asarray(model.predict_proba(X))
         found = _compare_values("predict_proba", p, _probabilities(outputs), tolerance, SMALLEST_PROBABILITY)
-        return found or _compare_labels(labels, actual, _margin(p, labels) > 2 * tolerance)
+        return found or _compare_labels(labels, actual, margin(p, labels) > 2 * tolerance)
     name = "predict" if hasattr(model, "predict") else "transform"
     expected = getattr(model, name)(X)
     expected = expected.toarray() if sp.issparse(expected) else np.asarray(expected)
@@ -90,7 +90,7 @@ def _compare_labels(expected: np.ndarray, actual: np.ndarray, is_clear: np.ndarr
     return f"predict gives {expected[row]} in row {row[0]} of the checked ones, and the graph {actual[row]}."
 
 
-def _margin(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def margin(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return how clear each label is: the gap of the two largest probabilities, or of p and 1 - p if multilabel."""
     if labels.ndim == 2:
         return 2 * np.abs(p - 0.5)

@@ -18,6 +18,7 @@ from sknn.onnx_predictor.outputs import (
     find_outputs,
 )
 from sknn.onnx_predictor.rows import EXPORT_AGAIN, ModelInput, RowReader, describe_input, is_utf8
+from sknn.onnx_predictor.self_check import blank_row, check_finite, check_outputs
 
 METADATA_KEY = "sknn"
 
@@ -246,6 +247,31 @@ class OnnxPredictor:
         p = self._as_probabilities(raw) if names.probabilities else None
         return Outputs(as_values(names.values, raw[names.values]), p, raw.get(names.members), raw)
 
+    def self_check(self) -> None:
+        """Run the model's example, and compare the outputs with those that it gave when it was exported.
+
+        Numbers may differ by the metadata's `tolerance`: 1e-5 times the sum of their size and the mean size of the
+        output's column. A model without an example runs one row of zeros and empty strings, and its outputs have to be
+        finite.
+
+        Raises
+        ------
+        ValueError
+            If an output differs or is not finite, or if the graph fails.
+        """
+        names = [output.name for output in self._outputs]
+        example = self.metadata.get("example")
+        if example is None:
+            feed = blank_row(self._reader.inputs)
+            check_finite(dict(zip(names, self._run_session(names, feed), strict=True)))
+            return
+        outputs = self.run_raw(np.array([list(example.values())], dtype=object))
+        check_finite(outputs)
+        try:
+            check_outputs(outputs, self.metadata.get("expected") or {}, self.metadata.get("tolerance") or {})
+        except TypeError as error:
+            raise ValueError(f"The model's metadata 'expected' or 'tolerance' are damaged; {EXPORT_AGAIN}") from error
+
     @property
     def inputs(self) -> list[ModelInput]:
         """The inputs of the graph, in its order."""
@@ -345,10 +371,17 @@ def _are_features(features: Any) -> bool:
     )
 
 
+def _is_object(value: Any) -> bool:
+    return value is None or isinstance(value, dict)
+
+
 METADATA_CHECKS: dict[str, Callable[[Any], bool]] = {  # for the entries that are read here; each may be missing
     "named": lambda named: named is None or isinstance(named, bool),
     "features": _are_features,
     "classes": _are_labels,
+    "example": _is_object,
+    "expected": _is_object,
+    "tolerance": _is_object,
 }
 
 

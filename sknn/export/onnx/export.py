@@ -12,6 +12,7 @@ from sknn.estimators.base import BaseNeural
 from sknn.export.check import rows_to_check
 from sknn.export.onnx.categories import find_categories
 from sknn.export.onnx.conversion import convert_model
+from sknn.export.onnx.example import describe_example
 from sknn.export.onnx.inputs import infer_inputs
 from sknn.export.onnx.metadata import describe_model, describe_sample
 from sknn.export.onnx.steps import columns_of_fit, final_estimator, unwrap
@@ -100,7 +101,8 @@ def to_onnx(
     program = convert_model(model, rows, inputs, target_opset, dict(options or {}), members)
     outputs = [output.name for output in program.graph.output]
     data = None if X_sample is None else describe_sample(model, X, inputs)
-    description = describe_model(model, final, X, inputs, outputs, data)
+    example = describe_example(model, program, rows, inputs, data)
+    description = describe_model(model, final, X, inputs, outputs, data, example)
     program.metadata_props.add(key=METADATA_KEY, value=description)
     if file is not None:
         write_atomically(file, program.SerializeToString())

@@ -19,9 +19,15 @@ FORMAT = 2  # increase it when a name or a meaning changes, and describe the cha
 
 
 def describe_model(
-    model: Any, final: Any, X: Any, inputs: list[InputSpec], outputs: list[str], data: dict[str, Any] | None
+    model: Any,
+    final: Any,
+    X: Any,
+    inputs: list[InputSpec],
+    outputs: list[str],
+    data: dict[str, Any] | None,
+    others: dict[str, Any],
 ) -> str:
-    """Return the document as JSON. `data` describes the table, or None if it is synthetic."""
+    """Return the document as JSON. `data` describes the table, or None if it is synthetic; `others` are more entries."""
     names = _feature_names(model, X)
     document = {
         "format": FORMAT,
@@ -39,7 +45,7 @@ def describe_model(
         "classes": [_python_scalar(label) for label in final.classes_] if is_classifier(final) else None,
         "quantiles": list(final._quantiles()) or None if hasattr(final, "_quantiles") else None,
         "data": data,
-    }
+    } | others
     return json.dumps(document, allow_nan=False)
 
 
