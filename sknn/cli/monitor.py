@@ -18,7 +18,7 @@ of at least 0.1. The exit code is 0, or 3 if something has drifted and
 EXAMPLES = """\
   sknn monitor customers_2024.csv customers_2025.csv -o drift.html
   sknn monitor churn.onnx customers_2025.parquet --fail-on-drift
-  sknn monitor churn.onnx customers_2025.csv --ignore city --json
+  sknn monitor churn.onnx customers_2025.csv --drop city --json
 """
 DRIFT = 3  # the exit code
 
@@ -30,9 +30,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("live", type=Path, help=f"{TABLE_HELP}; a model predicts its rows, too")
     add_output(parser, "a page with pictures of both distributions, .html")
-    parser.add_argument(
-        "--ignore", action="append", default=[], metavar="COLUMN", help="leave a column out; repeatable"
-    )
+    parser.add_argument("--drop", action="append", default=[], metavar="COLUMN", help="leave a column out; repeatable")
     parser.add_argument("--alpha", type=float, default=0.05, help="share of false alarms (default: %(default)s)")
     parser.add_argument(
         "--correction",
@@ -68,14 +66,16 @@ def _compare_tables(options: argparse.Namespace) -> tuple[Any, list[str]]:
     from sknn.monitoring import DriftMonitor
 
     frame = read_table(options.reference)
-    for name in options.ignore:
+    for name in options.drop:
         require_column(options.reference, list(frame.columns), name)
-    monitor = DriftMonitor.from_reference(frame.drop(columns=options.ignore))
+    if set(frame.columns) == set(options.drop):
+        raise ValueError("--drop names all columns; leave at least one to compare")
+    monitor = DriftMonitor.from_reference(frame.drop(columns=options.drop))
     kinds = {column["name"]: column["kind"] for column in monitor.reference["columns"]}
     live = read_table(options.live, kinds)
     for name in kinds:
         require_column(options.live, list(live.columns), name)
-    return monitor.update(live), [name for name in live.columns if name not in [*kinds, *options.ignore]]
+    return monitor.update(live), [name for name in live.columns if name not in [*kinds, *options.drop]]
 
 
 def _compare_with_model(options: argparse.Namespace) -> tuple[Any, list[str]]:
@@ -85,8 +85,8 @@ def _compare_with_model(options: argparse.Namespace) -> tuple[Any, list[str]]:
     model = load_model(options.reference)
     reference = DriftMonitor.from_onnx(model.predictor).reference
     columns = {column["name"]: column for column in reference["columns"]}
-    for name in options.ignore:
+    for name in options.drop:
         require_column(options.reference, list(columns), name)
-    monitor = DriftMonitor(reference | {"columns": [columns[name] for name in columns if name not in options.ignore]})
+    monitor = DriftMonitor(reference | {"columns": [columns[name] for name in columns if name not in options.drop]})
     rows = model.select(model.read(options.live), options.live)
     return monitor.update(rows, model.predictor.predict(rows)), []

@@ -91,7 +91,9 @@ def _named_columns(X: Any) -> dict[str, Any]:
 
 
 def _as_column(column: Any) -> Any:
-    return column if hasattr(column, "dtype") else _as_array(column)
+    """Return a column with a shape and a dtype. The tensors of a graph have the shape (n, 1)."""
+    column = column if hasattr(column, "dtype") else _as_array(column)
+    return column[:, 0] if isinstance(column, np.ndarray) and column.shape[1:] == (1,) else column
 
 
 def _as_array(values: Any) -> np.ndarray:

@@ -21,6 +21,7 @@ TRAIN = pd.DataFrame(
         "zip": RNG.choice(["01067", "10115", "20095"], 600),
     }
 )
+ALL_DROPPED = ("--drop", "age", "--drop", "city", "--drop", "zip")
 LIVE = TRAIN[:300].assign(age=TRAIN["age"] + 10)
 
 
@@ -77,9 +78,9 @@ def test_a_page_is_written_and_drift_has_its_exit_code(files, tmp_path):
 
 
 @pytest.mark.parametrize("reference", ["train.csv", "model.onnx"])
-def test_ignored_columns_are_not_compared(files, capsys, reference):
+def test_dropped_columns_are_not_compared(files, capsys, reference):
     code, out, _ = monitor(
-        capsys, files / reference, files / "live.csv", "--ignore", "age", "--ignore", "zip", "--json", "--fail-on-drift"
+        capsys, files / reference, files / "live.csv", "--drop", "age", "--drop", "zip", "--json", "--fail-on-drift"
     )
     names = {column["name"] for column in json.loads(out)["columns"]}
 
@@ -87,13 +88,13 @@ def test_ignored_columns_are_not_compared(files, capsys, reference):
     assert (code == 3) == bool(json.loads(out)["drifted"])
 
 
-def test_dates_can_be_ignored(files, capsys):
+def test_dates_can_be_dropped(files, capsys):
     dated = files / "dated.parquet"
     code, _, err = monitor(capsys, dated, dated)
     assert (code, err.count("\n")) == (2, 1)
     assert "Column 'day' has the dtype datetime64" in err
 
-    assert monitor(capsys, dated, dated, "--ignore", "day", "--fail-on-drift")[0] == 0
+    assert monitor(capsys, dated, dated, "--drop", "day", "--fail-on-drift")[0] == 0
 
 
 def test_columns_without_a_reference_are_named(files, capsys):
@@ -116,11 +117,12 @@ def test_options_of_the_report(files, capsys):
         (("model.onnx", "short.csv"), "short.csv lacks columns of the model: 'city'."),
         (("train.csv", "words.csv"), "column 'age' of"),
         (("train.csv", "gone.csv"), "No such file or directory"),
-        (("train.csv", "live.csv", "--ignore", "Age"), "train.csv has no column 'Age'. Did you mean 'age'?"),
+        (("train.csv", "live.csv", "--drop", "Age"), "train.csv has no column 'Age'. Did you mean 'age'?"),
+        (("train.csv", "live.csv", *ALL_DROPPED), "--drop names all columns; leave at least one to compare"),
         (("train.csv", "live.csv", "--alpha", "2"), "alpha=2.0 has to be between 0 and 1."),
         (("train.csv", "live.csv", "-o", "live.csv"), "live.csv is the file that is read"),
     ],
-    ids=["column", "column of a model", "words", "file", "ignored", "alpha", "output"],
+    ids=["column", "column of a model", "words", "file", "dropped", "all dropped", "alpha", "output"],
 )
 def test_errors_are_one_line_that_names_the_column(files, capsys, monkeypatch, arguments, message):
     monkeypatch.chdir(files)

@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sknn import NeuralClassifier, NeuralRegressor, OnnxPredictor
@@ -25,6 +25,7 @@ TRAIN = pd.DataFrame(
     }
 )
 LABELS = np.array(["no", "yes"] * 50)
+quick = settings(max_examples=60, deadline=None, derandomize=True)
 ROWS = st.lists(
     st.tuples(
         st.floats() | st.sampled_from([0.0, 1.0, 10.0]),
@@ -132,6 +133,7 @@ def test_an_array_is_counted_by_position():
 # --- Sums ---------------------------------------------------------------------------------------------------------
 
 
+@quick
 @given(ROWS, st.data())
 def test_the_merge_of_parts_is_the_whole(rows, data):
     cut = data.draw(st.integers(0, len(rows)))
@@ -144,6 +146,7 @@ def test_the_merge_of_parts_is_the_whole(rows, data):
     assert merged.n_rows == len(rows)
 
 
+@quick
 @given(ROWS)
 def test_json_keeps_everything(rows):
     monitor = update(new_monitor(), rows)
@@ -253,8 +256,10 @@ def test_the_tensors_of_a_graph_are_counted_like_the_table():
     monitor = DriftMonitor.from_onnx(to_onnx(model, TRAIN).SerializeToString())
     tensors = {name: TRAIN[name].to_numpy(dtype=float) for name in ("size", "code")}
     tensors["city"] = TRAIN["city"].fillna("").to_numpy(dtype=object)
+    expected = monitor.empty().update(TRAIN).counts
 
-    assert monitor.empty().update(tensors).counts == monitor.empty().update(TRAIN).counts
+    assert monitor.empty().update(tensors).counts == expected
+    assert monitor.empty().update({name: tensor[:, None] for name, tensor in tensors.items()}).counts == expected
 
 
 def test_a_graph_without_a_table_is_refused():

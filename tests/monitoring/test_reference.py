@@ -7,7 +7,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sknn.monitoring.cells import NumberCells, monitored_columns
@@ -15,6 +15,8 @@ from sknn.monitoring.reference import MAX_LEVELS, N_BINS, bin_edges, describe_ta
 from sknn.monitoring.tables import read_columns
 
 FRAME = pd.DataFrame({"size": [1.0, 2.0, np.nan, 4.0], "city": ["Oslo", None, "Rome", "Rome"], "new": [True] * 4})
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(0, 3).map(float)
 
 
 def described(values, **kwargs):
@@ -55,9 +57,8 @@ def test_whole_numbers_of_few_values_are_counted_one_by_one():
     assert {name: share for name, share in shares.items() if share} == {"1": 0.25, "2": 0.5, "3": 0.25}
 
 
-@given(
-    st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers(0, 3).map(float), min_size=1, max_size=300)
-)
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.lists(NUMBERS, min_size=1, max_size=300))
 def test_bins_are_few_and_none_holds_more_rows_than_a_bin_should_unless_it_is_a_value(values):
     values = np.array(values)
     edges = bin_edges(values)

@@ -5,11 +5,12 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sknn.monitoring import DriftMonitor, RollingMonitor
 
+quick = settings(max_examples=60, deadline=None, derandomize=True)
 TOTAL = DriftMonitor.from_reference({"x": np.arange(100.0)})
 
 
@@ -27,6 +28,7 @@ def rolling_monitor(**kwargs):
     return RollingMonitor(TOTAL.empty(), **{"window_seconds": 60, "parts": 6, "clock": clock} | kwargs), clock
 
 
+@quick
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 5)), max_size=30))
 def test_the_window_holds_the_rows_of_its_last_parts(steps):
     rolling, clock = rolling_monitor()
