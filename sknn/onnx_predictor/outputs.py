@@ -61,9 +61,9 @@ class OutputNames:
     members: str | None
 
     @property
-    def of_rows(self) -> set[str | None]:
+    def of_rows(self) -> set[str]:
         """The names of the outputs that have an entry for each row; others may be constants, such as class labels."""
-        return {self.values, *self.probabilities, self.members}
+        return {self.values, *self.probabilities, *([] if self.members is None else [self.members])}
 
 
 def describe_output(node: Any) -> ModelOutput:

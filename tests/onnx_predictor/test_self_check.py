@@ -62,9 +62,9 @@ def test_another_expected_output_is_refused(program):
     expected = json.loads(program.metadata_props[0].value)["expected"]
     p = expected["probabilities"][0]
 
-    self_check(program, expected=expected | {"probabilities": [[p[0] + 1e-6, p[1]]]})
+    self_check(program, expected=expected | {"probabilities": [[p[0] + 1e-4, p[1]]]})
     message = r"The model's output 'probabilities' for its example is .*, and was .* when it was exported: the file"
-    for wrong in ([[p[0] + 1e-3, p[1]]], p, [[None, 1.0]]):
+    for wrong in ([[p[0] + 1e-2, p[1]]], p, [[None, 1.0]]):
         with pytest.raises(ValueError, match=message):
             self_check(program, expected=expected | {"probabilities": wrong})
     with pytest.raises(ValueError, match=r"output 'label' for its example is \['.*'\], and was \['maybe'\]"):

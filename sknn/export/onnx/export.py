@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,7 +18,8 @@ from sknn.export.onnx.inputs import infer_inputs
 from sknn.export.onnx.metadata import describe_model, describe_sample
 from sknn.export.onnx.steps import columns_of_fit, final_estimator, unwrap
 from sknn.export.synthetic import synthetic_table
-from sknn.onnx_predictor.predictor import METADATA_KEY
+from sknn.monitoring.reference import member_spread
+from sknn.onnx_predictor.predictor import METADATA_KEY, OnnxPredictor
 from sknn.persistence.files import as_path, write_atomically
 from sknn.preprocessing.tables import is_frame
 
@@ -100,7 +102,7 @@ def to_onnx(
     rows, inputs = rows_to_check(X), infer_inputs(X, find_categories(model, X.shape[1]))
     program = convert_model(model, rows, inputs, target_opset, dict(options or {}), members)
     outputs = [output.name for output in program.graph.output]
-    data = None if X_sample is None else describe_sample(model, X, inputs)
+    data = None if X_sample is None else describe_sample(model, X, inputs, _spread(program, X) if members else None)
     example = describe_example(model, program, rows, inputs, data)
     description = describe_model(model, final, X, inputs, outputs, data, example)
     program.metadata_props.add(key=METADATA_KEY, value=description)
@@ -113,6 +115,15 @@ def _require_packages() -> None:
     missing = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
     if missing:
         raise ImportError(f"to_onnx needs {', '.join(missing)}; install it with: pip install 'sknn[onnx]'")
+
+
+def _spread(program: Any, X: Any) -> np.ndarray | None:
+    """Return how far the members disagree about each row, as the graph has it; None if it fails on the rows."""
+    try:
+        members = OnnxPredictor(program.SerializeToString()).run(X).members
+    except ValueError:
+        return None
+    return None if members is None else member_spread(members)
 
 
 def _check_members(final: Any, members: bool) -> None:

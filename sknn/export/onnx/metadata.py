@@ -27,7 +27,7 @@ def describe_model(
     data: dict[str, Any] | None,
     others: dict[str, Any],
 ) -> str:
-    """Return the document as JSON. `data` describes the table, or None if it is synthetic; `others` are more entries."""
+    """Return the document as JSON. `data` describes the table, or is None; `others` are further entries."""
     names = _feature_names(model, X)
     document = {
         "format": FORMAT,
@@ -49,12 +49,12 @@ def describe_model(
     return json.dumps(document, allow_nan=False)
 
 
-def describe_sample(model: Any, X: Any, inputs: list[InputSpec]) -> dict[str, Any]:
-    """Return the reference of a monitor: what the columns of a table hold, and the predictions for its rows."""
+def describe_sample(model: Any, X: Any, inputs: list[InputSpec], spread: np.ndarray | None) -> dict[str, Any]:
+    """Return the reference of a monitor: the columns of a table, the predictions for its rows, and their spread."""
     names = _feature_names(model, X)
     columns = {name: column_as_input(X, j, inputs) for j, name in enumerate(names)}
     predict = getattr(model, "predict", None)
-    return describe_table(columns or X, None if predict is None else predict(X))
+    return describe_table(columns or X, None if predict is None else predict(X), spread)
 
 
 def _feature_names(model: Any, X: Any) -> list[str]:

@@ -66,13 +66,13 @@ def test_the_expected_outputs_are_those_of_onnx_runtime_and_of_the_estimator():
     np.testing.assert_allclose(expected["probabilities"], clf.predict_proba(row), atol=1e-6)
 
 
-def test_the_tolerance_is_that_of_the_export():
+def test_the_tolerance_is_a_thousandth_of_an_output_s_size():
     reg = NeuralRegressor(**SMALL).fit(X, X * [1, 1000])
     _, metadata = exported(reg, X)
     size = np.abs(metadata["expected"]["variable"][0]) + np.abs(reg.predict(X)).mean(axis=0)
 
     assert list(metadata["tolerance"]) == ["variable"]
-    np.testing.assert_allclose(metadata["tolerance"]["variable"], 1e-5 * size, rtol=1e-3)
+    np.testing.assert_allclose(metadata["tolerance"]["variable"], 1e-3 * size, rtol=1e-3)
 
 
 def test_a_label_that_rounding_can_change_is_not_expected():
@@ -86,7 +86,7 @@ def test_a_label_that_rounding_can_change_is_not_expected():
 
 @pytest.mark.parametrize("zipmap", [True, "columns"])
 def test_outputs_that_are_no_tensors_are_not_expected(zipmap):
-    _, metadata = exported(NeuralClassifier(**TINY).fit(X, LABELS), X, options={"zipmap": zipmap})
+    _, metadata = exported(LogisticRegression().fit(X, LABELS), X, options={"zipmap": zipmap})
 
     assert list(metadata["expected"]) == (["output_label"] if zipmap is True else ["output_label", "sno", "syes"])
 
