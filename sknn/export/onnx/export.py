@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sknn.estimators.base import BaseNeural
 from sknn.export.check import rows_to_check
+from sknn.export.onnx.card import describe_training
 from sknn.export.onnx.categories import find_categories
 from sknn.export.onnx.conversion import convert_model
 from sknn.export.onnx.example import describe_example
@@ -103,8 +104,9 @@ def to_onnx(
     program = convert_model(model, rows, inputs, target_opset, dict(options or {}), members)
     outputs = [output.name for output in program.graph.output]
     data = None if X_sample is None else describe_sample(model, X, inputs, _spread(program, X) if members else None)
-    example = describe_example(model, program, rows, inputs, data)
-    description = describe_model(model, final, X, inputs, outputs, data, example)
+    others = describe_example(model, program, rows, inputs, data)
+    others["card"] = describe_training(model, final, None if data is None else data["n_rows"])
+    description = describe_model(model, final, X, inputs, outputs, data, others)
     program.metadata_props.add(key=METADATA_KEY, value=description)
     if file is not None:
         write_atomically(file, program.SerializeToString())

@@ -31,9 +31,9 @@ def describe_model(
     names = _feature_names(model, X)
     document = {
         "format": FORMAT,
-        "sknn_version": _version(),
+        "sknn_version": sknn_version(),
         "estimator": type(final).__name__,
-        "task": _task(final),
+        "task": task_of(final),
         "inputs": [{"name": spec.name, "type": spec.type, "shape": [None, *spec.shape]} for spec in inputs],
         "outputs": outputs,
         "named": is_frame(X) or hasattr(model, "feature_names_in_"),
@@ -65,7 +65,8 @@ def _feature_names(model: Any, X: Any) -> list[str]:
     return [str(name) for name in names]
 
 
-def _task(final: Any) -> str:
+def task_of(final: Any) -> str:
+    """Return the kind of a model's target: binary, multiclass, multilabel, regression or quantiles."""
     if isinstance(final, BaseNeural):
         target_kind = getattr(final._target, "kind_", None)
         return target_kind or ("quantiles" if len(final._quantiles()) > 1 else "regression")  # type: ignore[attr-defined]
@@ -78,7 +79,8 @@ def _python_scalar(label: Any) -> Any:
     return label.item() if isinstance(label, np.generic) else label
 
 
-def _version() -> str:
+def sknn_version() -> str:
+    """Return the version of the installed package."""
     try:
         return importlib.metadata.version("sknn")
     except importlib.metadata.PackageNotFoundError:
