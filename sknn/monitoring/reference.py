@@ -73,7 +73,11 @@ def member_spread(members: np.ndarray) -> np.ndarray:
     >>> member_spread(np.array([[1.0, 3.0], [2.0, 2.0]])).tolist()
     [1.0, 0.0]
     """
-    return np.std(members, axis=1).reshape(len(members), -1).max(axis=1)
+    # np.std takes three times as long for one row, which is most of what a service asks for.
+    n_members = members.shape[1]
+    differences = members - np.add.reduce(members, axis=1, keepdims=True) / n_members
+    variances = np.add.reduce(differences * differences, axis=1) / n_members
+    return np.sqrt(variances.reshape(len(members), -1).max(axis=1))
 
 
 def count_rows(X: Any, columns: Mapping[str, Any]) -> int:
