@@ -37,7 +37,7 @@ test-all: $(VENV)/.ready  ## Run all tests, including the slow ones
 	@$(VENV)/bin/python $(PYTEST) -m 'not tensorflow and not service'
 
 test-service: $(VENV)/.ready  ## Run the tests that start real servers, browsers or pipelines
-	@$(VENV)/bin/python -m pytest -m service
+	@$(VENV)/bin/python $(PYTEST) -m service
 
 lint: $(VENV)/.ready  ## Check style and types
 	$(VENV)/bin/ruff check .

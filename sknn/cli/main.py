@@ -21,8 +21,9 @@ import sknn.cli.info as info
 import sknn.cli.monitor as monitor
 import sknn.cli.predict as predict
 import sknn.cli.promote as promote
+import sknn.cli.serve as serve
 
-COMMANDS = (fit, evaluate, predict, info, export, monitor, promote)
+COMMANDS = (fit, evaluate, predict, info, export, serve, monitor, promote)
 EPILOG = """\
 Each command has examples: sknn fit --help
 

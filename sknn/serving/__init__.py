@@ -1,0 +1,1 @@
+"""A prediction service: HTTP routes, a page and metrics for an exported model (`sknn serve`)."""
