@@ -18,7 +18,7 @@ OLDEST_VERSIONS := numpy==2.0.0 scipy==1.13.0 scikit-learn==1.7.0 skorch==1.1.0 
 	tqdm==4.66.0 xgboost-cpu==2.1.3 onnx==1.20.1 onnxruntime==1.32.0 skl2onnx==1.20.0 onnxscript==0.6.2 skops==0.12.0 \
 	rich==13.7.0 wandb==0.22.3 mlflow-skinny==3.10.1 sqlalchemy==2.0.40 alembic==1.14.0 cloudpickle==3.0.0 dvc==3.67.0
 
-.PHONY: demo mlops test test-all test-service lint bench test-oldest test-tensorflow clean
+.PHONY: demo mlops test test-all test-service lint bench test-oldest test-tensorflow clean serve
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
@@ -26,6 +26,9 @@ help:  ## List the commands
 
 demo: $(VENV)/.ready  ## Train on real data, compare with baselines, draw, save and load
 	@$(VENV)/bin/python examples/demo.py
+
+serve: $(VENV)/.ready  ## Train a model on real data and serve it: a page, an API and metrics; PORT=9000 changes the port
+	@$(VENV)/bin/python examples/serve.py --port $(or $(PORT),8080)
 
 mlops: $(VENV)/.ready  ## Run the pipeline of examples/mlops in demo/mlops: data, training, export, registration
 	@$(VENV)/bin/python examples/mlops/run.py

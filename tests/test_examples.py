@@ -189,3 +189,17 @@ def test_onnx_graph_predicts_the_same_as_the_model(tmp_path):
     assert float(printed.split("Largest difference from predict: ")[1].split()[0]) < 1e-3
     assert "12 levels, most frequent 'clinic 11'" in printed
     assert (tmp_path / "diabetes.onnx").stat().st_size > 10_000
+
+
+def test_serve_trains_a_model_that_can_be_served(tmp_path):
+    """tests/serving/test_server.py starts servers; here is the model."""
+    from sknn import OnnxPredictor
+
+    example = load("serve.py")
+    example["train"](tmp_path / "diabetes.onnx")
+    predictor = OnnxPredictor(tmp_path / "diabetes.onnx")
+    X, y = example["patients"]()
+
+    predictor.self_check()
+    assert (predictor.predict(X) == y).mean() > 0.5
+    assert predictor.predict_proba_members(X).shape == (len(X), 12, 3)

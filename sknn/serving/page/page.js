@@ -1,7 +1,8 @@
 // The page of a served model. It asks /model once, /predict when the form is sent, and /monitor every ten seconds.
 
 const REFRESH_SECONDS = 10;
-const MAX_DRIFT_ROWS = 8;
+const MAX_DRIFT_ROWS = 8; // of the table
+const MIN_DRIFT_ROWS = 100; // of the window; the index of a few rows is large by chance
 const MISSING = "missing", OTHER = "another value";
 const byId = (id) => document.getElementById(id);
 
@@ -204,9 +205,11 @@ async function refresh() {
 }
 
 function showDrift(drift) {
-  byId("verdict").textContent = drift.verdict;
-  byId("verdict").className = drift.columns.some((column) => column.drifted) ? "alarm" : "";
-  byId("drift").hidden = !drift.n_rows;
+  const isEnough = drift.n_rows >= MIN_DRIFT_ROWS;
+  const few = `${drift.n_rows} of the ${MIN_DRIFT_ROWS} rows from which drift can be seen.`;
+  byId("verdict").textContent = isEnough ? drift.verdict : few;
+  byId("verdict").className = isEnough && drift.columns.some((column) => column.drifted) ? "alarm" : "";
+  byId("drift").hidden = !isEnough;
   byId("drift").tBodies[0].replaceChildren(...drift.columns.slice(0, MAX_DRIFT_ROWS).map(driftRow));
 }
 
@@ -215,7 +218,7 @@ function driftRow(column) {
   const cell = (text) => element("td", { className: "number", textContent: text });
   return element("tr", { className: column.drifted ? "drifted" : "" },
     element("td", { textContent: column.name }),
-    element("td", {}, meter, column.psi.toFixed(2)),
+    element("td", { className: "drift" }, meter, column.psi.toFixed(2)),
     cell(formatShare(column.missing)),
     cell(column.unseen === null ? "" : formatShare(column.unseen)));
 }
