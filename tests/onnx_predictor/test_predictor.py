@@ -25,6 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sknn import NeuralClassifier, NeuralRegressor, OnnxPredictor, export
+from sknn.onnx_predictor.predictor import BLOCK_ROWS
 from sknn.preprocessing.levels import as_level, is_missing
 from sknn.preprocessing.values import as_float64
 from tests.common import printed, python
@@ -710,3 +711,30 @@ def test_probabilities_may_have_an_output_for_each_class(classifier):
     model = to_onnx(classifier, X[:1], options={"zipmap": "columns"})
 
     np.testing.assert_allclose(make_predictor(model).predict_proba(X), classifier.predict_proba(X), atol=1e-6)
+
+
+# --- Many rows ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_rows", [BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 3 * BLOCK_ROWS + 7])
+@pytest.mark.parametrize("options", [{}, {"zipmap": True}, {"zipmap": "columns"}, {"output_class_labels": True}])
+def test_blocks_of_rows_are_joined(n_rows, options):
+    clf = NeuralClassifier(**SMALL).fit(X, LABELS)
+    predictor = make_predictor(export.to_onnx(clf, X, options=options))
+    rows = np.random.default_rng(0).normal(size=(n_rows, X.shape[1]))
+
+    assert (predictor.predict(rows) == clf.predict(rows)).all()
+    np.testing.assert_allclose(predictor.predict_proba(rows), clf.predict_proba(rows), atol=1e-6)
+    outputs = predictor.run(rows)
+    assert len(outputs.values) == len(outputs.probabilities) == n_rows
+    if "output_class_labels" in options:
+        assert outputs.raw["class_labels"].tolist() == ["no", "yes"]
+
+
+def test_blocks_of_rows_have_the_members_of_all(tmp_path):
+    clf = NeuralClassifier(**SMALL).fit(X, LABELS)
+    predictor = make_predictor(export.to_onnx(clf, X, members=True))
+    rows = np.random.default_rng(0).normal(size=(2 * BLOCK_ROWS + 1, X.shape[1]))
+
+    members = predictor.predict_proba_members(rows)
+    np.testing.assert_allclose(members.mean(axis=1), clf.predict_proba(rows), atol=1e-6)
