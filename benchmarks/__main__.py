@@ -1,4 +1,7 @@
-"""Run each benchmark in a separate process, and write the results into docs/benchmarks.md."""
+"""Run each benchmark in a separate process, and write the results into docs/benchmarks.md.
+
+`python -m benchmarks serving` runs one of the two parts: training, with predictions and memory, or serving.
+"""
 
 import json
 import os
@@ -16,7 +19,7 @@ matplotlib.use("svg")
 from matplotlib import pyplot as plt
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+BLOCK = "<!-- {0} -->", "<!-- end of {0} -->"  # around what a part writes
 CODE = "import json, sys; from benchmarks import {0}; print(json.dumps({0}.measure()))"
 
 
@@ -98,14 +101,59 @@ def draw(growth, path):
     plt.close(fig)
 
 
-def main():
+def service_page(serving):
+    """Return the generated part of the page about the service."""
+    names = {"sknn": "`sknn serve`", "mlflow": "`mlflow models serve`"}
+    single = [
+        [
+            names[name],
+            f"{r['requests_per_second']:,.0f}",
+            f"{r['requests_per_cpu_second']:,.0f}",
+            f"{r['p50_ms']:.0f} ms",
+            f"{r['p99_ms']:.0f} ms",
+            r["errors"],
+        ]
+        for name, r in serving["single"].items()
+    ]
+    header = ["one row a request, 64 connections", "requests / s", "requests / CPU second", "p50", "p99", "errors"]
+    wide, narrow = serving["batches"]["wide"], serving["batches"]["narrow"]
+    batches = [[name, f"{wide[name]:,.0f}", f"{narrow[name]:,.0f}"] for name in wide]
+    endurance = serving["endurance"]
+    return f"""Measured on: {machine()}. One process and one thread each.
+
+{markdown_table(header, single)}
+
+{endurance["requests"]:,} more requests to `sknn serve`: {endurance["errors"]} errors, and {endurance["before_mb"]:.0f} MB
+of memory before and {endurance["after_mb"]:.0f} MB after.
+
+{markdown_table(["100,000 rows in one request, rows / s", "6 x (256, 256)", "6 x (64, 32)"], batches)}
+"""
+
+
+def training_part():
+    """Return the tables of training, watching, prediction and memory, and draw the picture."""
     results = {name: run(name) for name in ("training", "watching", "prediction", "growth")}
-    text = page(**results)
     draw(results["growth"], PAGE.with_name("benchmarks.svg"))
-    before, rest = PAGE.read_text().split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.split(END)[1]}")
-    print(text)
+    return page(**results)
+
+
+def serving_part():
+    """Return the tables of the service."""
+    return service_page(run("serving"))
+
+
+PARTS = {"training": ("results", training_part), "serving": ("results of the service", serving_part)}
+
+
+def main(names):
+    for name in names or PARTS:
+        title, make = PARTS[name]
+        begin, end = (mark.format(title) for mark in BLOCK)
+        text = make()
+        before, rest = PAGE.read_text().split(begin)
+        PAGE.write_text(f"{before}{begin}\n\n{text}\n{end}{rest.split(end)[1]}")
+        print(text)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

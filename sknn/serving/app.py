@@ -54,7 +54,7 @@ def create_app(service: PredictionService, lifespan: Any = None) -> FastAPI:
 class DirectRoute(Route):
     """A route to a function that reads the request itself.
 
-    FastAPI spends 170 microseconds on the parameters of a function, as long as a prediction takes. Its own route for
+    FastAPI spends 90 microseconds on the parameters of a function, as long as a prediction takes. Its own route for
     the same path comes after this one: it is not reached, and describes the path in the OpenAPI document.
     """
 
