@@ -38,8 +38,9 @@ class LiveMonitor:
 
     def __init__(self, model: ServedModel, window: float) -> None:
         self._digest, self._window = model.digest, window
-        self.classes: Counter[str] = Counter()
         self._has_few_classes = model.classes is not None and len(model.classes) <= MAX_CLASSES
+        # Each class has a zero from the start, because Prometheus can't see a growth from nothing.
+        self.classes: Counter[str] = Counter(dict.fromkeys(model.classes or (), 0) if self._has_few_classes else ())
         self._waiting: list[tuple[Columns, Predictions]] = []
         self._n_waiting = 0
         self._lock = threading.Lock()

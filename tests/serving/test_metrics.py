@@ -1,10 +1,13 @@
 """The metrics: in Prometheus' format, exact, and of the present model."""
 
+import re
+
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.serving.common import RECORD
+from tests.test_deploy_example import METRICS
 
 
 @pytest.fixture
@@ -50,6 +53,23 @@ def test_predictions_and_the_model_are_named(client, churn, metrics):
     values, model = metrics(), churn.deployment.model
     assert values["sknn_predictions_total", ("prediction", labels[0])] == 5
     assert values["sknn_model_info", ("digest", model.digest), ("model", "churn"), ("version", model.version)] == 1
+
+
+def test_every_class_is_counted_from_zero(metrics):
+    values = metrics()
+    assert values["sknn_predictions_total", ("prediction", "left")] == 0
+    assert values["sknn_predictions_total", ("prediction", "stayed")] == 0
+    assert values["sknn_feedback_total",] == 0
+
+
+def test_the_alerts_and_the_dashboard_find_what_they_read(client, metrics):
+    """examples/deploy has rules and panels for these names and labels."""
+    row = client.post("/predict", json=[RECORD]).json()["predictions"][0]
+    client.post("/predict", json=[])
+    client.post("/feedback", json=[{"id": row["id"], "label": row["prediction"]}])
+    found = {(name, *(label for label, _ in labels)) for name, *labels in metrics()}
+    for name, example in METRICS.items():
+        assert (name, *sorted(re.findall(r'(\w+)="', example))) in found
 
 
 def test_drift_is_that_of_the_window(client, metrics):
