@@ -5,7 +5,7 @@ import math
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, FailFast, TypeAdapter, ValidationError
 from pydantic import Field as Described
 from typing_extensions import TypedDict
 
@@ -40,8 +40,9 @@ class RecordSchema:
         self.fields = {field.name: field for field in fields}
         cells = {field.name: Annotated[_cell_type(field), _describe(field)] for field in fields}
         record = _typed_dict("Record", cells, example)
-        columns = {name: list[cell] for name, cell in cells.items()}  # type: ignore[valid-type]
-        self._records = TypeAdapter(list[record])  # type: ignore[valid-type]
+        # The first mistake is enough. pydantic would keep all of them, which takes gigabytes for a body of 2 MB.
+        columns = {name: Annotated[list[cell], FailFast()] for name, cell in cells.items()}  # type: ignore[valid-type]
+        self._records = TypeAdapter(Annotated[list[record], FailFast()])  # type: ignore[valid-type]
         self._columns = TypeAdapter(_typed_dict(COLUMNS, columns, {name: [value] for name, value in example.items()}))
 
     def read(self, body: bytes, max_rows: int) -> Columns:
@@ -57,8 +58,11 @@ class RecordSchema:
         if start == b"[":
             records = self._validate(self._records, body)
             check_n_rows(len(records), max_rows)
+            for row, record in enumerate(records):
+                self._check_names(record, row)
             return {name: _as_array([record[name] for record in records], self.fields[name]) for name in self.fields}
         lists = self._validate(self._columns, body)
+        self._check_names(lists)
         lengths = {len(values) for values in lists.values()}
         if len(lengths) > 1:
             raise RequestError(422, f"The columns have different lengths: {sorted(lengths)}")
@@ -71,6 +75,18 @@ class RecordSchema:
         records, columns = (adapter.json_schema(**options) for adapter in (self._records, self._columns))
         definitions = records.pop("$defs", {}) | {COLUMNS: columns}
         return {"oneOf": [records | {"minItems": 1}, {"$ref": ref_template.format(model=COLUMNS)}]}, definitions
+
+    def _check_names(self, record: dict[str, Any], row: int | None = None) -> None:
+        if record.keys() == self.fields.keys():
+            return
+        name = next((name for name in record if name not in self.fields), None)
+        if name is not None:
+            problem = f"is unknown; the model's fields are {', '.join(map(repr, self.fields))}"
+        else:
+            name = next(name for name in self.fields if name not in record)
+            advice = "; send null if its value is missing" if self.fields[name].may_be_missing else ""
+            problem = f"is absent{advice}"
+        raise RequestError(422, f"{_place(name, row)} {problem}", name, row)
 
     def _validate(self, adapter: TypeAdapter, body: bytes) -> Any:
         try:
@@ -88,13 +104,8 @@ class RecordSchema:
         name = next((part for part in place[:2] if isinstance(part, str)), None)
         if name is None:
             return RequestError(422, f"{BODY_FORMS}; got {_shorten(value)}", row=row)
-        where = f"Field {name!r}" + ("" if row is None else f" of row {row}")
-        if kind == "missing":
-            advice = "; send null if its value is missing" if self.fields[name].may_be_missing else ""
-            message = f"{where} is absent{advice}"
-        elif name not in self.fields:
-            message = f"{where} is unknown; the model's fields are {', '.join(map(repr, self.fields))}"
-        elif kind == "list_type":
+        where = _place(name, row)
+        if kind == "list_type":
             message = f"{where}: expected a list of values; for a single record send [{{...}}]; got {_shorten(value)}"
         else:
             message = f"{where}: expected {EXPECTED[self.fields[name].kind]}; got {_shorten(value)}"
@@ -118,11 +129,20 @@ def as_numbers(values: list[float | str | None]) -> np.ndarray:
 
 
 def _typed_dict(name: str, cells: dict[str, Any], example: dict[str, Any]) -> Any:
-    """Return a type of dicts with these items, all of them required, and no others."""
-    record = TypedDict(name, cells)  # type: ignore[misc]
-    settings = ConfigDict(extra="forbid", strict=True, json_schema_extra={"example": example})
+    """Return a type of dicts with these items.
+
+    `RecordSchema` checks that none is absent and that there are no others. pydantic would keep a copy of the record
+    with each such mistake, which takes gigabytes for a body of 2 MB.
+    """
+    record = TypedDict(name, cells, total=False)  # type: ignore[misc]
+    described: Any = {"example": example, "required": list(cells), "additionalProperties": False}
+    settings = ConfigDict(extra="allow", strict=True, json_schema_extra=described)
     record.__pydantic_config__ = settings  # type: ignore[attr-defined]
     return record
+
+
+def _place(name: str, row: int | None) -> str:
+    return f"Field {name!r}" + ("" if row is None else f" of row {row}")
 
 
 def _cell_type(field: Field) -> Any:

@@ -1,6 +1,7 @@
 """Rows as JSON: what is accepted, what is missing, and what is refused in which words."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -65,6 +66,33 @@ def test_a_missing_value_beside_others_keeps_them():
 @pytest.mark.parametrize(("name", "value"), [("floor", 2), ("floor", 2.5), ("smokes", True)])
 def test_numbers_and_booleans_are_categories_where_the_training_data_had_such(name, value):
     assert read([RECORD | {name: value}])[name].tolist() == [value]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[%b{}]" % (b"{}," * 100_000),
+        b"[%b1]" % (b"1," * 100_000),
+        b'{"age": [%b1]}' % (b"{}," * 100_000),
+        b"{%b}" % b",".join(b'"%d":1' % j for j in range(100_000)),
+        b"[{%b}]" % b",".join(b'"%d":1' % j for j in range(100_000)),
+    ],
+    ids=["records", "numbers", "cells", "columns", "fields"],
+)
+def test_many_mistakes_take_no_more_memory_than_one(body):
+    refusal(body)
+    tracemalloc.start()
+    try:
+        refusal(body)
+        assert tracemalloc.get_traced_memory()[1] < 60 * len(body)
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_first_mistake_is_told_although_an_absent_field_is_one_too():
+    assert refusal([{"color": 1}]).field == "color"
+    assert refusal({"color": 1}).field == "color"
+    assert refusal({}).field == "age"
 
 
 @pytest.mark.parametrize(
