@@ -33,7 +33,7 @@ def read_file(body: bytes, media_type: str, fields: list[Field], max_rows: int) 
         raise RequestError(415, INSTALL) from None
     try:
         table = READERS[media_type](body, fields, max_rows)
-    except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
+    except (pyarrow.ArrowException, csv.Error, UnicodeDecodeError, OSError) as error:
         what = "CSV" if media_type == CSV else "Parquet"
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise RequestError(400, f"The body is not a readable {what} file: {reason}") from None
@@ -77,17 +77,19 @@ def _read_csv(body: bytes, fields: list[Field], max_rows: int) -> Any:
             raise
         name = header[int(wrong["column"])]
         kind = next(field.kind for field in fields if field.name == name)
-        raise RequestError(422, f"Field {name!r}: expected {EXPECTED[kind]}; got {wrong['value']}", name) from None
+        raise RequestError(422, f"Field {name!r}: expected {EXPECTED[kind]}; got {wrong['value']:.80}", name) from None
 
 
 def _read_parquet(body: bytes, fields: list[Field], max_rows: int) -> Any:
     import pyarrow as pa
-    from pyarrow import parquet, types
+    from pyarrow import parquet
 
     schema = parquet.read_schema(pa.BufferReader(body))
     _check_names(schema.names, fields)
+    for field in fields:
+        _check_type(schema.field(field.name).type, field)
     # Strings stay in a dictionary, so that one long string in each of many rows takes the memory of one.
-    strings = [name for name in schema.names if types.is_string(schema.field(name).type)]
+    strings = [field.name for field in fields if field.kind == CATEGORY]
     file = parquet.ParquetFile(pa.BufferReader(body), read_dictionary=strings)
     check_n_rows(file.metadata.num_rows, max_rows)
     n_bytes = sum(file.metadata.row_group(j).total_byte_size for j in range(file.metadata.num_row_groups))
@@ -106,20 +108,33 @@ def _check_names(names: list[str], fields: list[Field]) -> None:
             raise RequestError(422, f"The file {problem} {field.name!r}; it has {names}", field.name)
 
 
+def _check_type(kind: Any, field: Field) -> None:
+    """Raise an error if a column of Parquet has not the type of a field. A category may be a number or a boolean."""
+    from pyarrow import types
+
+    value = kind.value_type if types.is_dictionary(kind) else kind
+    is_text = types.is_string(value) or types.is_large_string(value) or types.is_string_view(value)
+    is_number = types.is_integer(value) or types.is_floating(value) or types.is_decimal(value)
+    fits = {CATEGORY: is_text or is_number or types.is_boolean(value), BOOLEAN: types.is_boolean(value)}
+    if not (fits.get(field.kind, is_number) or types.is_null(value)):
+        raise RequestError(
+            422, f"Field {field.name!r}: expected {EXPECTED[field.kind]}; got the type {kind}", field.name
+        )
+
+
 def _as_array(column: Any, field: Field) -> np.ndarray:
     """Return a column as an array of numbers, or of Python strings with None for missing."""
     import pyarrow as pa
     from pyarrow import types
 
-    if types.is_dictionary(column.type):
-        column = column.unify_dictionaries().combine_chunks()
-        levels = np.array([*column.dictionary.to_pylist(), None], dtype=object)
-        return levels[column.indices.fill_null(len(levels) - 1).to_numpy(zero_copy_only=False)]
-    if field.kind == CATEGORY:
-        return np.array(column.to_pylist(), dtype=object)
-    is_number = types.is_integer(column.type) or types.is_floating(column.type) or types.is_decimal(column.type)
-    fits = types.is_boolean(column.type) if field.kind == BOOLEAN else is_number
-    if not fits or (column.null_count and not field.may_be_missing):
-        found = "missing values" if fits else f"the type {column.type}"
-        raise RequestError(422, f"Field {field.name!r}: expected {EXPECTED[field.kind]}; got {found}", field.name)
-    return (column.cast(pa.float64()) if field.kind == NUMBER else column).to_numpy()
+    if column.null_count and not field.may_be_missing:
+        raise RequestError(
+            422, f"Field {field.name!r}: expected {EXPECTED[field.kind]}; got missing values", field.name
+        )
+    if field.kind == NUMBER:
+        return column.cast(pa.float64(), safe=False).to_numpy()  # integers above 2^53 are rounded, as in JSON
+    if not types.is_dictionary(column.type):
+        return np.array(column.to_pylist(), dtype=object) if field.kind == CATEGORY else column.to_numpy()
+    column = column.unify_dictionaries().combine_chunks()
+    levels = np.array([*column.dictionary.to_pylist(), None], dtype=object)
+    return levels[column.indices.fill_null(len(levels) - 1).to_numpy(zero_copy_only=False)]

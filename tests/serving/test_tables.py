@@ -109,12 +109,66 @@ def test_a_damaged_parquet_file_is_refused(body):
     assert refusal(body, PARQUET).status == 400
 
 
-def test_a_small_file_of_long_strings_stays_small():
-    """One string of 10 MB in 1,000 rows is 10 GB as separate strings."""
-    cities = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int8()), ["x" * 10_000_000])
+def written(**columns):
     buffer = io.BytesIO()
-    pq.write_table(pa.table({"city": cities}), buffer, store_schema=False)
-    columns = read_file(buffer.getvalue(), PARQUET, FIELDS[1:2], 1000)
+    pq.write_table(pa.table(columns), buffer)
+    return buffer.getvalue()
+
+
+ONE = {"age": pa.array([1.0]), "city": pa.array(["x"]), "children": pa.array([1]), "owns": pa.array([True])}
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("age", pa.array(["a"])),
+        ("age", pa.array(["a"]).dictionary_encode()),
+        ("age", pa.array([0], pa.timestamp("s"))),
+        ("city", pa.array([2**55], pa.timestamp("ms"))),
+        ("city", pa.array([2**30], pa.date32())),
+        ("city", pa.array([b"x"])),
+        ("city", pa.array([["a"]])),
+        ("city", pa.array([{"a": 1}])),
+        ("children", pa.array(["1"])),
+        ("owns", pa.array([1])),
+    ],
+    ids=lambda value: value if isinstance(value, str) else str(value.type),
+)
+def test_another_type_of_column_is_refused(name, column):
+    error = refusal(written(**ONE | {name: column}), PARQUET)
+    assert (error.status, error.field) == (422, name)
+    assert f"Field {name!r}: expected" in error.message
+    assert "got the type" in error.message
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "expected"),
+    [
+        ("age", pa.array([2**60 + 1]), 2.0**60),
+        ("age", pa.array([2**64 - 1], pa.uint64()), 2.0**64),
+        ("age", pa.array([7]).dictionary_encode(), 7.0),
+        ("age", pa.nulls(1), np.nan),
+        ("city", pa.nulls(1), None),
+        ("city", pa.array([3]), 3),
+        ("city", pa.array(["x"], pa.string_view()), "x"),
+        ("children", pa.array([3]).dictionary_encode(), 3),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else str(value),
+)
+def test_types_that_hold_the_same_values_are_taken(name, column, expected):
+    values = read_file(written(**ONE | {name: column}), PARQUET, FIELDS, 5)[name]
+    np.testing.assert_array_equal(values, [expected])
+
+
+def test_a_csv_file_with_an_endless_name_is_refused():
+    assert refusal(b"x" * 200_000).status == 400
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()], ids=str)
+def test_a_small_file_of_long_strings_stays_small(kind):
+    """A file holds a string once, and rows share it: one of 10 MB in 1,000 rows would be 10 GB otherwise."""
+    cities = pa.array(["x" * 10_000] * 1000, kind)
+    columns = read_file(written(city=cities), PARQUET, FIELDS[1:2], 1000)
     assert len({id(city) for city in columns["city"]}) == 1
 
 
