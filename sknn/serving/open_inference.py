@@ -173,7 +173,7 @@ def write_inference(
 def _as_length(value: Any, available: int) -> int:
     try:
         length = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # OverflowError of an infinity
         length = -1
     if isinstance(value, bool) or not 0 <= length <= available:
         raise RequestError(400, f"The request announces {value!r} bytes of data where there are {available}")

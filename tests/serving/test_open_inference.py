@@ -121,6 +121,7 @@ def test_any_tensor_of_tritonclient_comes_back(dtype, n_rows, width, random, bin
         (changed("city", shape=[1, 1], data=["a"]), "different numbers of rows: [2, 1]"),
         (changed("age", parameters={"binary_data_size": 8}), "announces 8 bytes of data where there are 0"),
         (changed("age", parameters={"binary_data_size": True}), "announces True bytes"),
+        (changed("age", parameters={"binary_data_size": float("inf")}), "announces inf bytes"),
     ],
 )
 def test_a_bad_request_is_refused(request_, words):
