@@ -57,7 +57,7 @@ class Label(BaseModel):
     """What turned out to be true."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    id: str = Field(description="The id of the prediction.")
+    id: str = Field(description="The id of the prediction.", max_length=100)
     label: Value | list[float] = Field(description="The class, or the value; a list if the model has several outputs.")
 
 

@@ -1,5 +1,7 @@
 """The last predictions by their ids, to which true labels are added when they become known."""
 
+import math
+import reprlib
 import secrets
 import threading
 import time
@@ -119,10 +121,11 @@ class RecentPredictions:
             values = label if isinstance(label, list) else [label]
             if len(values) != n_outputs or not all(_is_finite(value) for value in values):
                 expected = "a finite number" if n_outputs == 1 else f"a list of {n_outputs} finite numbers"
-                raise ValueError(f"label={label!r} is not {expected}")
+                raise ValueError(f"label={reprlib.repr(label)} is not {expected}")
             return values
         if isinstance(label, list | dict) or str(label) not in self._codes:
-            raise ValueError(f"label={label!r} is no class of the model; its classes are {self._model.classes}")
+            classes = self._model.classes
+            raise ValueError(f"label={reprlib.repr(label)} is no class of the model; its classes are {classes}")
         return self._codes[str(label)]
 
     def _number(self, prediction_id: str) -> int | None:
@@ -136,7 +139,10 @@ class RecentPredictions:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(float(value)))
+    try:
+        return not isinstance(value, bool) and math.isfinite(value)
+    except (TypeError, OverflowError):  # no number, or an integer that no float holds
+        return False
 
 
 def _classification_scores(probabilities: np.ndarray, true: np.ndarray) -> dict[str, float]:

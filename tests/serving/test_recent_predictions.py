@@ -125,7 +125,7 @@ def test_a_label_that_is_no_class_is_refused(label):
         classifier().check_label(label)
 
 
-@pytest.mark.parametrize("label", ["1", True, float("nan"), float("inf"), [1, 2]])
+@pytest.mark.parametrize("label", ["1", True, None, float("nan"), float("inf"), 10**400, [1, 2]])
 def test_a_label_that_is_no_number_is_refused(label):
     with pytest.raises(ValueError, match="is not a finite number"):
         classifier(classes=None).check_label(label)

@@ -161,6 +161,9 @@ def test_labels_are_counted_and_scored(client):
         (b'[{"id": 1, "label": "left"}]', 422, "id"),
         (b'[{"id": "x", "label": "left", "more": 1}]', 422, "more"),
         (b'[{"id": "x", "label": "maybe"}]', 422, "label"),
+        (b'[{"id": "%b", "label": "left"}]' % (b"x" * 101), 422, "id"),
+        (rb'[{"id": "\ud800", "label": "left"}]', 422, "id"),
+        (rb'[{"id": "x", "label": "left", "\ud800": 1}]', 422, None),
     ],
 )
 def test_bad_labels_are_refused(client, body, status, field):
