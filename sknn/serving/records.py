@@ -42,7 +42,8 @@ class RecordSchema:
         record = _typed_dict("Record", cells, example)
         # The first mistake is enough. pydantic would keep all of them, which takes gigabytes for a body of 2 MB.
         columns = {name: Annotated[list[cell], FailFast()] for name, cell in cells.items()}  # type: ignore[valid-type]
-        self._records = TypeAdapter(Annotated[list[record], FailFast()])  # type: ignore[valid-type]
+        records: Any = Annotated[list[record], FailFast()]  # type: ignore[valid-type]
+        self._records = TypeAdapter(records)
         self._columns = TypeAdapter(_typed_dict(COLUMNS, columns, {name: [value] for name, value in example.items()}))
 
     def read(self, body: bytes, max_rows: int) -> Columns:
