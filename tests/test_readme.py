@@ -96,7 +96,16 @@ def test_every_python_block_of_a_page_is_run(page):
 
 
 @pytest.mark.parametrize(
-    "page", [*PAGES, "docs/design.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/tracking.md", "docs/mlops.md"]
+    "page",
+    [
+        *PAGES,
+        "docs/design.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs/tracking.md",
+        "docs/mlops.md",
+        "docs/serving.md",
+    ],
 )
 def test_linked_files_exist(page):
     path = ROOT / page
