@@ -15,7 +15,7 @@ DETAILS = """\
 The version is compared with the version that has the alias 'champion' in an MLflow registry, on the rows that were
 held out when it was registered. The alias moves only if it is better. Rows without a target are left out.
 
-exit codes: 0 promoted or rolled back, 1 error, 2 invalid arguments, 3 not shown to be better
+exit codes: 0 promoted or rolled back, 2 error, 3 not shown to be better
 """
 EXAMPLES = """\
   sknn promote churn --challenger 3 --data heldout.parquet
