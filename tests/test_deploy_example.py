@@ -257,6 +257,7 @@ def test_kserve_runs_the_image_as_its_user_and_asks_the_port_that_it_serves():
     (container,) = yaml.safe_load((DEPLOY / "kserve/service.yaml").read_text())["spec"]["predictor"]["containers"]
     port = container["ports"][0]["containerPort"]
 
+    assert container["args"][2:4] == ["--state", "/tmp/monitor.json"]  # the rest of the container is read-only
     assert container["args"][-2:] == ["--port", str(port)]
     assert container["readinessProbe"]["httpGet"] == {"path": "/v2/health/ready", "port": port}
     assert container["livenessProbe"]["httpGet"] == {"path": "/v2/health/live", "port": port}
@@ -288,7 +289,9 @@ def test_the_image_runs_the_service_as_another_user_than_root():
 
     assert user[-1] == "10001"
     assert f"--uid {user[-1]}" in " ".join(rest for name, rest in lines if name == "RUN")
-    assert command == ["serve", "/models/model.onnx", "--host", "0.0.0.0", "--port", "8080"]
+    assert command[:2] == ["serve", "/models/model.onnx"]
+    assert command[2:4] == ["--state", "/tmp/monitor.json"]  # the rest of the container is read-only
+    assert command[4:] == ["--host", "0.0.0.0", "--port", "8080"]
     assert json.loads(next(rest for name, rest in lines if name == "ENTRYPOINT")) == ["sknn"]
     assert "http://127.0.0.1:8080/v2/health/ready" in next(rest for name, rest in lines if name == "HEALTHCHECK")
 
