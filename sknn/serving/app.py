@@ -9,6 +9,7 @@ from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from sknn.serving.authorization import Authorization
@@ -64,7 +65,12 @@ class DirectRoute(Route):
 
 
 def _refuse_http(request: Any, error: HTTPException) -> Any:
-    """Pass on Starlette's refusals (404, 405) in the form of all others."""
+    """Pass on Starlette's refusals (404, 405) in the form of all others.
+
+    FastAPI makes a refusal of whatever goes wrong while it reads a body. Too long and too slow ones are no bad JSON.
+    """
+    if isinstance(error.__cause__, RequestError | ClientDisconnect):
+        raise error.__cause__
     raise RequestError(error.status_code, error.detail, headers=dict(error.headers or {}))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 
 from sknn.serving.app import create_app
-from sknn.serving.connections import protocol_with_timeout
+from sknn.serving.connections import protocol_with_limits
 from sknn.serving.options import ServingOptions
 from sknn.serving.service import PredictionService
 
@@ -39,7 +39,7 @@ def serve(options: ServingOptions, announce: Callable[[str, PredictionService], 
         address = _address(listener)
         config = uvicorn.Config(
             create_app(service, _lifespan(service, lambda: announce(address, service))),
-            http=protocol_with_timeout(options.timeout),
+            http=protocol_with_limits(options.timeout),
             ws="none",
             log_config=None,
             access_log=False,

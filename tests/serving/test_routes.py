@@ -171,6 +171,14 @@ def test_bad_labels_are_refused(client, body, status, field):
     assert (response.status_code, response.json().get("field")) == (status, field)
 
 
+def test_labels_that_are_too_long_are_said_to_be_so(client):
+    def chunks():
+        yield b"[" + b" " * 200_000
+
+    response = client.post("/feedback", content=chunks(), headers={"Content-Type": "application/json"})
+    assert response.status_code == 413
+
+
 def test_the_model_describes_itself(client, churn_file):
     model = client.get("/model").json()
     assert (model["name"], model["task"], model["classes"]) == ("churn", "binary", ["left", "stayed"])

@@ -169,6 +169,45 @@ def test_slow_clients_are_cut_off_and_others_are_served(folder):
         server.predict(RECORD)
 
 
+def test_a_client_that_drips_bytes_between_requests_is_cut_off(folder):
+    """An empty line, and the body of a request that is answered already, begin no new request."""
+    heads = {b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n": b"\n"}
+    for path in (b"/v2/health/live", b"/feedback", b"/unknown"):
+        heads[b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\n\r\n" % path] = b"x"
+    with serving("churn.onnx", "--timeout", "1", folder=folder) as server, contextlib.ExitStack() as stack:
+        for head, drip in heads.items():
+            connection = stack.enter_context(connect(server))
+            connection.sendall(head)
+            wait_until(lambda connection=connection, drip=drip: is_cut_off(connection, drip))
+        server.predict(RECORD)
+
+
+def is_cut_off(connection, data):
+    """Whether a connection takes no more data."""
+    try:
+        connection.sendall(data)
+    except ConnectionError:
+        return True
+    return False
+
+
+def test_an_endless_head_is_cut_off(folder):
+    with serving("churn.onnx", folder=folder) as server, connect(server) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX: ")
+        wait_until(lambda: is_cut_off(connection, b"x" * 10_000))
+        server.predict(RECORD)
+
+
+def test_clients_that_take_no_response_do_not_keep_others_out(folder):
+    request = b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
+    options = ("--timeout", "1", "--max-requests", "4")
+    with serving("churn.onnx", *options, folder=folder) as server, contextlib.ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(connect(server)).sendall(request * 10)
+        wait_until(lambda: server.client.get("/v2").status_code == 503)
+        wait_until(lambda: server.client.get("/v2").status_code == 200)
+
+
 def test_a_client_that_leaves_in_the_middle_does_no_harm(folder):
     with serving("churn.onnx", folder=folder) as server:
         for _ in range(20):
