@@ -12,14 +12,15 @@ from sknn.cli.tables import require_column
 
 NOT_BETTER = 3
 DETAILS = """\
-The version is compared with the version that has the alias 'champion' in an MLflow registry, on the rows that were
-held out when it was registered. The alias moves only if it is better. Rows without a target are left out.
+The version is compared with the version that has the alias 'champion' in an
+MLflow registry, on the rows that were held out when it was registered. The
+alias moves only if it is better. Rows without a target are left out.
 
 exit codes: 0 promoted or rolled back, 2 error, 3 not shown to be better
 """
 EXAMPLES = """\
   sknn promote churn --challenger 3 --data heldout.parquet
-  sknn promote churn --challenger 3 --data heldout.csv --target left --metric accuracy --alpha 0.01 --dry-run
+  sknn promote churn --challenger 3 --data heldout.csv --alpha 0.01 --dry-run
   sknn promote churn --rollback
 """
 

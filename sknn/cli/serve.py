@@ -18,7 +18,6 @@ EXAMPLES = """\
   sknn serve churn.onnx --host 0.0.0.0 --token-file token.txt
   sknn serve models:/churn@champion --port 9000
   curl localhost:8080/predict --json '[{"age": 41, "city": "Oslo"}]'
-  curl localhost:8080/predict -H 'Content-Type: text/csv' --data-binary @rows.csv
 """
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -33,21 +32,24 @@ def add_parser(commands: Any) -> None:
         "--state",
         type=Path,
         metavar="FILE",
-        help="where the counts of the rows are kept over a restart; by default MODEL.monitor.json beside a file",
+        help="where the counts of the rows are kept over a restart; by default "
+        "MODEL.monitor.json beside the file, or NAME.monitor.json in this folder",
     )
-    parser.add_argument("--max-rows", type=_positive, default=100_000, help="rows of a request (%(default)s)")
-    parser.add_argument("--max-bytes", type=_positive, default=64 * 2**20, help="bytes of a request (%(default)s)")
-    parser.add_argument("--max-requests", type=_positive, default=256, help="requests at one time (%(default)s)")
-    parser.add_argument(
-        "--timeout", type=_seconds, default=30.0, metavar="SECONDS", help="for sending a request (%(default)s)"
-    )
-    parser.add_argument(
-        "--window", type=_seconds, default=3600.0, metavar="SECONDS", help="of drift and live scores (%(default)s)"
-    )
-    parser.add_argument(
-        "--poll", type=_seconds, default=10.0, metavar="SECONDS", help="between looks at the alias (%(default)s)"
-    )
-    parser.add_argument("--threads", type=_positive, default=1, help="threads of one prediction (%(default)s)")
+    numbers = [
+        ("--max-rows", 100_000, "most rows of a request (100,000)"),
+        ("--max-bytes", 64 * 2**20, "most bytes of a request (64 MiB)"),
+        ("--max-requests", 256, "most requests at one time; more are told to come again (%(default)s)"),
+        ("--threads", 1, "threads of one prediction (%(default)s)"),
+    ]
+    for name, default, text in numbers:
+        parser.add_argument(name, type=_positive, default=default, metavar="N", help=text)
+    times = [
+        ("--timeout", 30.0, "seconds in which a client has to send its request (%(default)g)"),
+        ("--window", 3600.0, "seconds over which drift and live scores are computed (%(default)g)"),
+        ("--poll", 10.0, "seconds between two looks at the alias (%(default)g)"),
+    ]
+    for name, default, text in times:
+        parser.add_argument(name, type=_seconds, default=default, metavar="SECONDS", help=text)
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="info has a line per request (%(default)s)")
 
 

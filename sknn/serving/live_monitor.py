@@ -104,7 +104,7 @@ class LiveMonitor:
         OSError
             If the file can't be read.
         ValueError
-            If it is damaged.
+            If it is damaged. Damage of some kinds raises other errors.
         """
         if self._rolling is None or not path.exists():
             return False
@@ -112,6 +112,8 @@ class LiveMonitor:
         if document["digest"] != self._digest:
             return False
         rolling = RollingMonitor.from_json(document["monitor"])
+        if rolling.total.reference != self._rolling.total.reference:
+            raise ValueError("the counts were made with another description of the training data")
         if rolling.window_seconds == self._window:
             self._rolling = rolling
         else:

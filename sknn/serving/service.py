@@ -30,6 +30,7 @@ class PredictionService:
         self.deployment = deploy(options)
         self.metrics = Metrics(lambda: self.deployment)
         self._reload_lock = threading.Lock()
+        self._save_lock = threading.Lock()
         self._restore(self.deployment)
 
     def reload(self) -> bool:
@@ -58,17 +59,18 @@ class PredictionService:
         """Load the model again if the registry has another version under the alias now."""
         try:
             version = find_version_number(self.options.source)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # of MLflow or its database; the next call tries again
             log.warning("registry not reached", extra={"reason": f"{type(error).__name__}: {error}"})
             return False
         return version not in (None, self.deployment.model.version) and self.reload()
 
     def save(self) -> None:
-        """Write the monitor's counts to the file of the options."""
+        """Write the monitor's counts to the file of the options. After an error the next call tries again."""
         if self.options.state is not None:
             try:
-                self.deployment.monitor.save(self.options.state)
-            except OSError as error:
+                with self._save_lock:  # the last save at a stop may meet a periodic one
+                    self.deployment.monitor.save(self.options.state)
+            except Exception as error:
                 log.error("counts not saved", extra={"reason": f"{type(error).__name__}: {error}"})
 
     def _restore(self, deployment: Deployment) -> None:
@@ -77,5 +79,5 @@ class PredictionService:
             try:
                 if deployment.monitor.restore(self.options.state):
                     log.info("counts restored")
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except Exception as error:  # a damaged file may fail in any way
                 log.error("counts not restored", extra={"reason": f"{type(error).__name__}: {error}"})
