@@ -42,7 +42,7 @@ class LiveMonitor:
         # Each class has a zero from the start, because Prometheus can't see a growth from nothing.
         self.classes: Counter[str] = Counter(dict.fromkeys(model.classes or (), 0) if self._has_few_classes else ())
         self._waiting: list[tuple[Columns, Predictions]] = []
-        self._n_waiting = 0
+        self._n_waiting = self._n_rows = 0
         self._lock = threading.Lock()
         self._rolling: RollingMonitor | None = None  # of a model that does not describe its training data
         if model.predictor.metadata.get("data"):
@@ -64,13 +64,19 @@ class LiveMonitor:
         if not waiting:
             return
         values = np.concatenate([predictions.values for _, predictions in waiting])
-        if self._has_few_classes and values.ndim == 1:
-            with self._lock:
+        with self._lock:
+            self._n_rows += len(values)
+            if self._has_few_classes and values.ndim == 1:
                 self.classes.update(map(str, values.tolist()))
         if self._rolling is not None:
             columns = {name: np.concatenate([rows[name] for rows, _ in waiting]) for name in waiting[0][0]}
             spreads: list[Any] = [predictions.spread for _, predictions in waiting]
             self._rolling.update(columns, values, None if spreads[0] is None else np.concatenate(spreads))
+
+    def n_rows(self) -> int:
+        """Return how many rows were counted: all of them, or those since the start if the model has no monitor."""
+        total = self.total()
+        return self._n_rows if total is None else total.n_rows
 
     def total(self) -> DriftMonitor | None:
         """Return the counts of all rows, also of those before a restart."""

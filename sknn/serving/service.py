@@ -30,6 +30,7 @@ class PredictionService:
         self.deployment = deploy(options)
         self.metrics = Metrics(lambda: self.deployment)
         self._reload_lock = threading.Lock()
+        self._save_error: str | None = None
         self._save_lock = threading.Lock()
         self._restore(self.deployment)
 
@@ -66,12 +67,17 @@ class PredictionService:
 
     def save(self) -> None:
         """Write the monitor's counts to the file of the options. After an error the next call tries again."""
-        if self.options.state is not None:
+        if self.options.state is None:
+            return
+        with self._save_lock:  # the last save at a stop may meet a periodic one
             try:
-                with self._save_lock:  # the last save at a stop may meet a periodic one
-                    self.deployment.monitor.save(self.options.state)
+                self.deployment.monitor.save(self.options.state)
+                self._save_error = None
             except Exception as error:
-                log.error("counts not saved", extra={"reason": f"{type(error).__name__}: {error}"})
+                reason = f"{type(error).__name__}: {error}"
+                if reason != self._save_error:  # once, and not every few seconds
+                    log.error("counts not saved", extra={"reason": reason})
+                self._save_error = reason
 
     def _restore(self, deployment: Deployment) -> None:
         """Read the counts of an earlier process. A damaged file is no reason not to serve."""

@@ -108,11 +108,47 @@ def test_counts_are_restored_by_the_next_process(service, model_path, tmp_path):
     assert again.deployment.monitor.total().n_rows == 7
 
 
-def test_a_damaged_state_is_no_reason_not_to_serve(model_path, tmp_path, caplog):
-    (tmp_path / "state.json").write_text("{")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "{",
+        lambda text: "[" * 100_000,
+        lambda text: json.dumps(json.loads(text) | {"monitor": 5}),
+        lambda text: changed_monitor(text, total=None),
+        lambda text: changed_monitor(text, total={"counts": []}),
+        lambda text: changed_monitor(text, reference={}),
+        lambda text: changed_monitor(text, ring=[]),
+    ],
+)
+def test_a_damaged_state_is_no_reason_not_to_serve(service, model_path, tmp_path, caplog, damage):
+    service.save()
+    (tmp_path / "state.json").write_text(damage((tmp_path / "state.json").read_text()))
     service = PredictionService(ServingOptions(str(model_path), state=tmp_path / "state.json"))
     assert predict(service).values.shape == (1,)
     assert "counts not restored" in caplog.text
+    assert service.deployment.monitor.report().n_rows == 1
+
+
+def changed_monitor(text, **entries):
+    """The state with other entries of the monitor."""
+    state = json.loads(text)
+    return json.dumps(state | {"monitor": json.dumps(json.loads(state["monitor"]) | entries)})
+
+
+def test_a_save_that_fails_in_any_way_is_tried_again(service, monkeypatch, caplog):
+    """An exception would end the task that saves every few seconds."""
+    with monkeypatch.context() as patch:
+        patch.setattr("sknn.serving.live_monitor.json.dumps", lambda *arguments: 1 / 0)
+        service.save()
+    assert "counts not saved" in caplog.text
+    service.save()
+    assert service.options.state.exists()
+
+
+def test_a_registry_that_fails_in_any_way_is_asked_again(service, monkeypatch, caplog):
+    monkeypatch.setattr("sknn.serving.service.find_version_number", lambda source: 1 / 0)
+    assert not service.reload_if_alias_moved()
+    assert "registry not reached" in caplog.text
 
 
 def test_a_state_that_can_not_be_written_is_logged(model_path, tmp_path, caplog):
