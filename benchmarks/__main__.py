@@ -119,12 +119,12 @@ def service_page(serving):
     wide, narrow = serving["batches"]["wide"], serving["batches"]["narrow"]
     batches = [[name, f"{wide[name]:,.0f}", f"{narrow[name]:,.0f}"] for name in wide]
     endurance = serving["endurance"]
+    memory = f"{endurance['before_mb']:.0f} MB of memory before and {endurance['after_mb']:.0f} MB"
     return f"""Measured on: {machine()}. One process and one thread each.
 
 {markdown_table(header, single)}
 
-{endurance["requests"]:,} more requests to `sknn serve`: {endurance["errors"]} errors, and {endurance["before_mb"]:.0f} MB
-of memory before and {endurance["after_mb"]:.0f} MB after.
+{endurance["requests"]:,} more requests to `sknn serve`: {endurance["errors"]} errors, and {memory} after.
 
 {markdown_table(["100,000 rows in one request, rows / s", "6 x (256, 256)", "6 x (64, 32)"], batches)}
 """

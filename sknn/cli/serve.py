@@ -48,8 +48,8 @@ def add_parser(commands: Any) -> None:
         ("--window", 3600.0, "seconds over which drift and live scores are computed (%(default)g)"),
         ("--poll", 10.0, "seconds between two looks at the alias (%(default)g)"),
     ]
-    for name, default, text in times:
-        parser.add_argument(name, type=_seconds, default=default, metavar="SECONDS", help=text)
+    for name, seconds, text in times:
+        parser.add_argument(name, type=_seconds, default=seconds, metavar="SECONDS", help=text)
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="info has a line per request (%(default)s)")
 
 

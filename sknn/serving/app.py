@@ -34,6 +34,7 @@ def create_app(service: PredictionService, lifespan: Any = None) -> FastAPI:
     """
     app = FastAPIOffline(
         redoc_url=None,
+        swagger_ui_parameters={"defaultModelsExpandDepth": -1},  # the list of all schemas is long
         lifespan=lifespan,
         exception_handlers={HTTPException: _refuse_http, RequestValidationError: _refuse_invalid},
         middleware=[  # the first is the outermost

@@ -15,7 +15,7 @@ from pydantic_core import to_json
 from sknn.onnx_predictor import ModelInput
 from sknn.serving.errors import RequestError
 from sknn.serving.fields import BOOLEAN, CATEGORY, INTEGER, NUMBER
-from sknn.serving.records import as_numbers
+from sknn.serving.records import MissingNumber, as_numbers
 
 JSON_LENGTH = "inference-header-content-length"  # the header that says where the binary data begin
 BINARY_TYPE = "application/octet-stream"  # of a response with binary data
@@ -32,7 +32,7 @@ CELLS: dict[str, TypeAdapter] = {  # what the elements of JSON data may be; null
     NUMBER: TypeAdapter(list[float | Annotated[str, Described(max_length=0)] | None]),
     INTEGER: TypeAdapter(list[int]),
     BOOLEAN: TypeAdapter(list[bool]),
-    CATEGORY: TypeAdapter(list[str | None]),
+    CATEGORY: TypeAdapter(list[str | MissingNumber | None]),
 }
 MAX_DIMENSIONS = 3  # of JSON data that are nested
 

@@ -149,7 +149,10 @@ def answer_inference(
     inference = read_inference(body, json_length, model.predictor.inputs)
     columns = model.columns(inference.tensors)
     check_n_rows(len(next(iter(columns.values()))), service.options.max_rows)
-    predictions = deployment.predict(columns)
+    try:
+        predictions = deployment.predict(columns)
+    except RequestError as error:
+        raise RequestError(400, error.message, error.field, error.row) from None
     service.metrics.count_rows(len(predictions.values))
     content, headers = write_inference(inference.request, predictions.raw, model.name, model.version)
     return Response(content, headers=headers)

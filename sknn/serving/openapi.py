@@ -47,6 +47,8 @@ def openapi_document(app: FastAPI, service: PredictionService) -> dict[str, Any]
     components, paths = document["components"], document["paths"]
     rows, row_schemas = model.schema.json_schema(REFERENCE)
     tensors = TypeAdapter(InferenceRequest).json_schema(ref_template=REFERENCE)
+    for unused in ("HTTPValidationError", "ValidationError"):  # FastAPI's own refusal, instead of which ours is sent
+        components["schemas"].pop(unused, None)
     components["schemas"] |= row_schemas | tensors.pop("$defs")
     components["schemas"]["Label"]["properties"]["label"] |= _label_schema(model)
     _set_body(paths["/predict"]["post"], {JSON: {"schema": rows}, **FILES})

@@ -5,8 +5,9 @@ import math
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import ConfigDict, FailFast, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, FailFast, TypeAdapter, ValidationError
 from pydantic import Field as Described
+from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import TypedDict
 
 from sknn.serving.errors import RequestError
@@ -23,6 +24,15 @@ BODY_FORMS = (
 )
 COLUMNS = "Columns"  # the name of the second form in the OpenAPI document
 Columns = dict[str, np.ndarray]
+
+
+def _require_nan(value: float) -> float:
+    if not math.isnan(value):
+        raise ValueError("only NaN is a missing category")
+    return value
+
+
+MissingNumber = Annotated[float, AfterValidator(_require_nan)]  # pandas writes a missing category as NaN
 
 
 class RecordSchema:
@@ -150,7 +160,7 @@ def _cell_type(field: Field) -> Any:
     if field.kind == NUMBER:
         return float | Literal[""] | None
     if field.kind == CATEGORY:
-        return _level_type(field.levels) | None
+        return _level_type(field.levels) | SkipJsonSchema[MissingNumber] | None
     return bool if field.kind == BOOLEAN else Annotated[int, Described(ge=-(2**63), lt=2**63)]
 
 

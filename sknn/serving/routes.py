@@ -173,9 +173,9 @@ def describe_model(deployment: Deployment) -> ModelResponse:
 def describe_monitor(service: PredictionService) -> MonitorResponse:
     """Return the drift of the window, the live scores, and the times of the last predictions."""
     deployment = service.deployment
-    total, report = deployment.monitor.total(), deployment.monitor.report()
+    report = deployment.monitor.report()
     return MonitorResponse(
-        rows=0 if total is None else total.n_rows,
+        rows=deployment.monitor.n_rows(),
         window_seconds=service.options.window,
         drift=None if report is None else report.to_dict(),
         scores=deployment.recent.scores(),

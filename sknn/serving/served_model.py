@@ -8,10 +8,11 @@ import numpy as np
 from sknn.monitoring import member_spread
 from sknn.onnx_predictor import OnnxPredictor
 from sknn.serving.errors import RequestError
-from sknn.serving.fields import CATEGORY, INTEGER, Field, describe_fields
+from sknn.serving.fields import BOOLEAN, CATEGORY, INTEGER, NUMBER, Field, describe_fields
 from sknn.serving.records import Columns, RecordSchema
 from sknn.serving.sources import ModelFile, read_model
 
+BLANKS = {NUMBER: 0.0, INTEGER: 0, BOOLEAN: False, CATEGORY: ""}
 MEMBER_OUTPUTS = ("member_probabilities", "member_values")
 
 
@@ -144,12 +145,14 @@ def _in_words(value: Any) -> str:
         return ", ".join(f"{name}={item}" for name, item in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, int | float):
+        return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return str(value)
 
 
 def _typical_value(field: Field) -> Any:
-    if field.kind == CATEGORY:
-        return field.levels[0] if field.levels else ""
+    if field.levels:
+        return field.levels[0]
     if field.middle is None:
-        return field.kind == INTEGER and 0
+        return BLANKS[field.kind]
     return round(field.middle) if field.kind == INTEGER else field.middle

@@ -1,7 +1,7 @@
 // The page of a served model. It asks /model once, /predict when the form is sent, and /monitor every ten seconds.
 
 const REFRESH_SECONDS = 10;
-const MAX_DRIFT_ROWS = 8; // of the table
+const MAX_DRIFT_ROWS = 12; // of the table
 const MIN_DRIFT_ROWS = 100; // of the window; the index of a few rows is large by chance
 const MISSING = "missing", OTHER = "another value";
 const byId = (id) => document.getElementById(id);
@@ -137,6 +137,7 @@ function showPrediction({ id, prediction, probabilities, spread, members }) {
   byId("prediction").replaceChildren(...shown);
   lastId = id;
   byId("label").hidden = Array.isArray(prediction);
+  byId("label").reset();
   byId("label-answer").textContent = "";
 }
 
@@ -174,8 +175,8 @@ function strip(prediction, members) {
 
 function makeLabelForm() {
   const input = model.classes
-    ? element("select", { id: "true-label" }, ...model.classes.map((name) => element("option", { textContent: name })))
-    : element("input", { id: "true-label", type: "text", inputMode: "decimal" });
+    ? element("select", { id: "true-label", required: true }, element("option", { value: "", textContent: "choose" }), ...model.classes.map((name) => element("option", { textContent: name })))
+    : element("input", { id: "true-label", type: "text", inputMode: "decimal", required: true });
   byId("true-label-box").replaceChildren(input);
   byId("label").addEventListener("submit", async (event) => {
     event.preventDefault();
