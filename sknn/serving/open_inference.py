@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, TypeAdapter, ValidationError
 from pydantic import Field as Described
 from pydantic_core import to_json
 
@@ -29,10 +29,10 @@ DATATYPES = {  # name, numpy's type, kind of field
     "BYTES": (np.object_, CATEGORY),
 }
 CELLS: dict[str, TypeAdapter] = {  # what the elements of JSON data may be; null, NaN and "" are missing, as in records
-    NUMBER: TypeAdapter(list[float | Annotated[str, Described(max_length=0)] | None]),
-    INTEGER: TypeAdapter(list[int]),
-    BOOLEAN: TypeAdapter(list[bool]),
-    CATEGORY: TypeAdapter(list[str | MissingNumber | None]),
+    NUMBER: TypeAdapter(Annotated[list[float | Annotated[str, Described(max_length=0)] | None], FailFast()]),
+    INTEGER: TypeAdapter(Annotated[list[int], FailFast()]),
+    BOOLEAN: TypeAdapter(Annotated[list[bool], FailFast()]),
+    CATEGORY: TypeAdapter(Annotated[list[str | MissingNumber | None], FailFast()]),
 }
 MAX_DIMENSIONS = 3  # of JSON data that are nested
 
@@ -48,7 +48,7 @@ class RequestInput(_Message):
     """An input tensor."""
 
     name: str
-    shape: list[Annotated[int, Described(ge=0)]]
+    shape: Annotated[list[Annotated[int, Described(ge=0)]], FailFast()]
     datatype: str
     data: list[Any] | None = None
 
@@ -63,8 +63,8 @@ class InferenceRequest(_Message):
     """The JSON of a request."""
 
     id: str | None = None
-    inputs: Annotated[list[RequestInput], Described(min_length=1)]
-    outputs: list[RequestOutput] = []
+    inputs: Annotated[list[RequestInput], Described(min_length=1), FailFast()]
+    outputs: Annotated[list[RequestOutput], FailFast()] = []
 
 
 class ResponseOutput(_Message):

@@ -1,6 +1,7 @@
 """Tensors of the Open Inference Protocol, in JSON and binary, against tritonclient's own encoding."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -146,6 +147,21 @@ def test_bad_binary_data_are_refused(name, block, words):
     request = changed(name, data=None, parameters={"binary_data_size": len(block)})
     text = json.dumps(request).encode()
     assert words in refusal(text + block, str(len(text)))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"inputs": [%b{}]}' % (b"{}," * 100_000), b'{"inputs": [], "outputs": [%b{}]}' % (b"{}," * 100_000)],
+    ids=["inputs", "outputs"],
+)
+def test_many_mistakes_take_no_more_memory_than_one(body):
+    refusal(body)
+    tracemalloc.start()
+    try:
+        refusal(body)
+        assert tracemalloc.get_traced_memory()[1] < 60 * len(body)
+    finally:
+        tracemalloc.stop()
 
 
 def test_integers_that_are_too_large_are_refused():
