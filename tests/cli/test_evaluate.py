@@ -32,6 +32,7 @@ def test_the_scores_of_a_classifier_are_those_of_scikit_learn(customers, model, 
     assert result["confusion"]["counts"] == confusion_matrix(known["churn"], predicted).tolist()
 
 
+@pytest.mark.service
 def test_the_process_prints_scores_and_errors(customers):
     done = sknn_command("evaluate", "m.onnx", "t.csv", folder=customers.folder)
 

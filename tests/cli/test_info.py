@@ -11,6 +11,7 @@ from tests.cli.common import CUSTOMERS, sknn_command
 from tests.common import TINY
 
 
+@pytest.mark.service
 def test_a_saved_model_shows_its_task_network_parameters_versions_and_columns(customers):
     done = sknn_command("info", "m.sknn", folder=customers.folder)
 

@@ -66,6 +66,7 @@ def test_a_model_is_a_reference_and_predicts_the_rows(files, capsys):
     assert {column["name"]: column["part"] for column in report["columns"]}["prediction"] == "predictions"
 
 
+@pytest.mark.service
 def test_a_page_is_written_and_drift_has_its_exit_code(files, tmp_path):
     """In a process of its own, as a pipeline calls it."""
     page = tmp_path / "new" / "drift.html"

@@ -25,6 +25,7 @@ def test_codes_are_read_as_in_fit_and_columns_are_copied_as_written(customers, m
     np.testing.assert_allclose(result[["probability_no", "probability_yes"]], expected, atol=1e-6)
 
 
+@pytest.mark.service
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_the_process_writes_a_file_with_a_row_for_each_row(customers, suffix, tmp_path):
     output = tmp_path / "new" / f"p{suffix}"
@@ -70,6 +71,7 @@ def test_a_model_without_column_names_takes_all_columns(tmp_path, capsys):
     np.testing.assert_allclose(printed["prediction"], reg.predict(X))
 
 
+@pytest.mark.service
 def test_a_reader_that_has_seen_enough_is_no_error(customers):
     import subprocess
     import sys

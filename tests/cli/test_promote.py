@@ -9,7 +9,7 @@ from tests.cli.common import sknn_command
 from tests.common import python
 from tests.registry.models import MLFLOW_WARNINGS, exported, new_store, rows
 
-pytestmark = [pytest.mark.filterwarnings(warning) for warning in MLFLOW_WARNINGS]
+pytestmark = [pytest.mark.service, *(pytest.mark.filterwarnings(warning) for warning in MLFLOW_WARNINGS)]
 
 
 @pytest.fixture(scope="module")

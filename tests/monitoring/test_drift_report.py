@@ -61,6 +61,7 @@ def mixed(rng, n):
     return columns | {"city": cities(rng, n)["x"], "rare": rare, "flag": rng.random(n) < 0.02}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_rows", [40, 150, 1000])
 def test_without_drift_the_share_of_false_alarms_is_at_most_alpha(n_rows):
     """Over 500 windows, each with a reference of its own. A column alarms if it is significant, whatever its effect."""

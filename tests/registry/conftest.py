@@ -7,9 +7,12 @@ import pytest
 from tests.registry.models import MLFLOW_WARNINGS, exported, new_store
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by markers
 def pytest_collection_modifyitems(items):
     for item in items:
         if "registry" in item.path.parts:
+            if "store" in item.fixturenames:  # MLflow takes seconds to make one
+                item.add_marker(pytest.mark.service)
             for warning in MLFLOW_WARNINGS:
                 item.add_marker(pytest.mark.filterwarnings(warning))
 

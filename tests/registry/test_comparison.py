@@ -76,6 +76,7 @@ def equal_losses(kind, rng, n):
     return rng.lognormal(0, 1.5, (2, n)) if kind == "long tails" else rng.normal(size=(2, n)) ** 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["log loss", "long tails", "squared error"])
 @pytest.mark.parametrize("n", [20, 80])
 def test_equal_models_are_promoted_at_most_at_the_level_asked_for(kind, n):
@@ -154,6 +155,7 @@ def test_mcnemars_interval_and_p_value_agree(alpha):
         assert (result.interval[0] > 0) == (result.p_value < alpha)
 
 
+@pytest.mark.slow
 def test_mcnemar_promotes_equal_models_at_most_at_the_level_asked_for():
     rng = np.random.default_rng(0)
     n_promoted = sum(mcnemar(*(rng.random((2, 80)) < 0.2)).p_value <= 0.05 for _ in range(500))
