@@ -1,5 +1,6 @@
 """The service as a FastAPI application."""
 
+import functools
 from typing import Any
 
 from fastapi import FastAPI
@@ -49,7 +50,8 @@ def create_app(service: PredictionService, lifespan: Any = None) -> FastAPI:
                 app.router.routes.append(DirectRoute(route.path, route.endpoint, methods=["POST"]))
         app.include_router(router)
     app.mount("/page", StaticFiles(directory=PAGE))
-    app.openapi = lambda: openapi_document(app, service)  # type: ignore[method-assign]
+    document = functools.lru_cache(maxsize=1)(functools.partial(openapi_document, app, service.options))
+    app.openapi = lambda: document(service.deployment)  # type: ignore[method-assign]
     return app
 
 

@@ -36,5 +36,5 @@ class Deployment:
 
 def deploy(options: ServingOptions) -> Deployment:
     """Load the model, and check it; see `load_served_model` for the errors."""
-    model = load_served_model(options.source, options.n_threads)
+    model = load_served_model(options.source, options.n_threads, options.max_rows)
     return Deployment(model, LiveMonitor(model, options.window), RecentPredictions(model, options.window))

@@ -29,18 +29,13 @@ class LiveMonitor:
     model : ServedModel
     window : float
         Drift is that of the last so many seconds.
-
-    Attributes
-    ----------
-    classes : Counter
-        The predicted rows of each class since the start; empty for a regressor, and beyond 100 classes.
     """
 
     def __init__(self, model: ServedModel, window: float) -> None:
         self._digest, self._window = model.digest, window
         self._has_few_classes = model.classes is not None and len(model.classes) <= MAX_CLASSES
         # Each class has a zero from the start, because Prometheus can't see a growth from nothing.
-        self.classes: Counter[str] = Counter(dict.fromkeys(model.classes or (), 0) if self._has_few_classes else ())
+        self._classes: Counter[str] = Counter(dict.fromkeys(model.classes or (), 0) if self._has_few_classes else ())
         self._waiting: list[tuple[Columns, Predictions]] = []
         self._n_waiting = self._n_rows = 0
         self._lock = threading.Lock()
@@ -67,11 +62,17 @@ class LiveMonitor:
         with self._lock:
             self._n_rows += len(values)
             if self._has_few_classes and values.ndim == 1:
-                self.classes.update(map(str, values.tolist()))
+                self._classes.update(map(str, values.tolist()))
         if self._rolling is not None:
             columns = {name: np.concatenate([rows[name] for rows, _ in waiting]) for name in waiting[0][0]}
             spreads: list[Any] = [predictions.spread for _, predictions in waiting]
             self._rolling.update(columns, values, None if spreads[0] is None else np.concatenate(spreads))
+
+    def count_by_class(self) -> dict[str, int]:
+        """Return the predicted rows of each class since the start; empty for a regressor, and beyond 100 classes."""
+        self.count()
+        with self._lock:
+            return dict(self._classes)
 
     def n_rows(self) -> int:
         """Return how many rows were counted: all of them, or those since the start if the model has no monitor."""

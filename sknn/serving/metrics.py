@@ -104,7 +104,7 @@ class _DeploymentCollector(Collector):
 def _monitor_metrics(deployment: Deployment) -> Iterator[Metric]:
     total, report = deployment.monitor.total(), deployment.monitor.report()
     predictions = CounterMetricFamily("sknn_predictions", "Predicted rows, by class", labels=["prediction"])
-    for label, count in deployment.monitor.classes.items():
+    for label, count in deployment.monitor.count_by_class().items():
         predictions.add_metric([label], count)
     yield predictions
     if total is None or report is None:

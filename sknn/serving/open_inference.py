@@ -163,7 +163,7 @@ def write_inference(
         else:
             described.append(description | {"data": values.ravel().tolist()})
     message = {"model_name": name, "model_version": version, "outputs": described}
-    text = to_json(message if request.id is None else message | {"id": request.id})
+    text = to_json(message if request.id is None else message | {"id": request.id}, inf_nan_mode="null")
     if not blocks:
         return text, {"content-type": "application/json"}
     headers = {"content-type": BINARY_TYPE, JSON_LENGTH: str(len(text))}

@@ -148,11 +148,12 @@ def answer_inference(
     model = deployment.model
     inference = read_inference(body, json_length, model.predictor.inputs)
     columns = model.columns(inference.tensors)
-    check_n_rows(len(next(iter(columns.values()))), service.options.max_rows)
     try:
+        check_n_rows(len(next(iter(columns.values()))), service.options.max_rows)
         predictions = deployment.predict(columns)
     except RequestError as error:
-        raise RequestError(400, error.message, error.field, error.row) from None
+        error.status = 400 if error.status == 422 else error.status  # the protocol's status for a bad request
+        raise
     service.metrics.count_rows(len(predictions.values))
     content, headers = write_inference(inference.request, predictions.raw, model.name, model.version)
     return Response(content, headers=headers)

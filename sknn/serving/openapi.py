@@ -6,11 +6,12 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
+from sknn.serving.deployment import Deployment
 from sknn.serving.limits import HEALTH
 from sknn.serving.messages import Refusal
 from sknn.serving.open_inference import InferenceRequest
+from sknn.serving.options import ServingOptions
 from sknn.serving.served_model import ServedModel
-from sknn.serving.service import PredictionService
 from sknn.serving.tables import CSV, PARQUET
 
 JSON = "application/json"
@@ -35,9 +36,9 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Refusal, "description": REFUSALS[status]} for status in statuses}
 
 
-def openapi_document(app: FastAPI, service: PredictionService) -> dict[str, Any]:
-    """Return the document for the present model."""
-    model = service.deployment.model
+def openapi_document(app: FastAPI, options: ServingOptions, deployment: Deployment) -> dict[str, Any]:
+    """Return the document for a model."""
+    model = deployment.model
     document = get_openapi(
         title=f"Predictions of {model.name}",
         version=model.version,
@@ -60,7 +61,7 @@ def openapi_document(app: FastAPI, service: PredictionService) -> dict[str, Any]
             for parameter in operation.get("parameters", ()):
                 if parameter["in"] == "path":
                     parameter["schema"] = {"type": "string", "enum": [getattr(model, parameter["name"])]}
-    if service.options.token is not None:
+    if options.token is not None:
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         for path, methods in paths.items():
             for operation in methods.values():

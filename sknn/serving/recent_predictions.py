@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sknn.preprocessing.levels import as_level
 from sknn.serving.served_model import Predictions, ServedModel
 
 MAX_PREDICTIONS = 100_000  # that wait for their labels
@@ -123,10 +124,14 @@ class RecentPredictions:
                 expected = "a finite number" if n_outputs == 1 else f"a list of {n_outputs} finite numbers"
                 raise ValueError(f"label={reprlib.repr(label)} is not {expected}")
             return values
-        if isinstance(label, list | dict) or str(label) not in self._codes:
+        if self._model.task == "multilabel":
+            raise ValueError("the model gives several labels to a row, and the service can't score those")
+        names = () if isinstance(label, list | dict) else (str(label), as_level(label))  # 1, 1.0 and "1" are the same
+        code = next((self._codes[name] for name in names if name in self._codes), None)
+        if code is None:
             classes = self._model.classes
             raise ValueError(f"label={reprlib.repr(label)} is no class of the model; its classes are {classes}")
-        return self._codes[str(label)]
+        return code
 
     def _number(self, prediction_id: str) -> int | None:
         """Return the number of a prediction that is still kept."""

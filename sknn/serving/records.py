@@ -44,19 +44,23 @@ class RecordSchema:
         The model's columns.
     example : dict
         A record for the documentation.
+    max_rows : int
+        The most rows of a body.
     """
 
-    def __init__(self, fields: list[Field], example: dict[str, Any]) -> None:
+    def __init__(self, fields: list[Field], example: dict[str, Any], max_rows: int) -> None:
+        self.max_rows = max_rows
         self.fields = {field.name: field for field in fields}
         cells = {field.name: Annotated[_cell_type(field), _describe(field)] for field in fields}
         record = _typed_dict("Record", cells, example)
         # The first mistake is enough. pydantic would keep all of them, which takes gigabytes for a body of 2 MB.
-        columns = {name: Annotated[list[cell], FailFast()] for name, cell in cells.items()}  # type: ignore[valid-type]
-        records: Any = Annotated[list[record], FailFast()]  # type: ignore[valid-type]
+        limits = FailFast(), Described(max_length=max_rows)
+        columns: Any = {name: Annotated[list[cell], *limits] for name, cell in cells.items()}  # type: ignore[valid-type]
+        records: Any = Annotated[list[record], *limits]  # type: ignore[valid-type]
         self._records = TypeAdapter(records)
         self._columns = TypeAdapter(_typed_dict(COLUMNS, columns, {name: [value] for name, value in example.items()}))
 
-    def read(self, body: bytes, max_rows: int) -> Columns:
+    def read(self, body: bytes) -> Columns:
         """Return the columns of a JSON body.
 
         Raises
@@ -68,7 +72,7 @@ class RecordSchema:
         start = body.lstrip(b" \t\r\n")[:1]
         if start == b"[":
             records = self._validate(self._records, body)
-            check_n_rows(len(records), max_rows)
+            check_n_rows(len(records), self.max_rows)
             for row, record in enumerate(records):
                 self._check_names(record, row)
             return {name: _as_array([record[name] for record in records], self.fields[name]) for name in self.fields}
@@ -77,7 +81,7 @@ class RecordSchema:
         lengths = {len(values) for values in lists.values()}
         if len(lengths) > 1:
             raise RequestError(422, f"The columns have different lengths: {sorted(lengths)}")
-        check_n_rows(lengths.pop(), max_rows)
+        check_n_rows(lengths.pop(), self.max_rows)
         return {name: _as_array(lists[name], field) for name, field in self.fields.items()}
 
     def json_schema(self, ref_template: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -111,6 +115,8 @@ class RecordSchema:
         kind, place, value = mistake["type"], mistake["loc"], mistake["input"]
         if kind == "json_invalid":
             return RequestError(400, f"The body is not valid JSON: {mistake['msg'].removeprefix('Invalid JSON: ')}")
+        if kind == "too_long":
+            return RequestError(413, f"There are too many rows for one request; send at most {self.max_rows:,} at once")
         row = next((part for part in place[:2] if isinstance(part, int)), None)
         name = next((part for part in place[:2] if isinstance(part, str)), None)
         if name is None:

@@ -27,6 +27,7 @@ from sknn.serving.served_model import Predictions
 from sknn.serving.service import PredictionService
 from sknn.serving.tables import CSV, PARQUET, read_file, write_file
 
+MEDIA_TYPES = (JSON, CSV, PARQUET)
 PAGE = Path(__file__).parent / "page"
 SMALL_BODY = 16 * 1024  # bytes; larger ones are answered in a thread, so that they do not hold up the small ones
 MEMBERS = {
@@ -58,13 +59,18 @@ def make_router(service: PredictionService) -> APIRouter:
     async def predict(request: Request) -> Response:
         """Predict rows: a list of records, an object of columns, or a CSV or Parquet file."""
         media_type = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
-        answer = ANSWERS.get(media_type)
-        if answer is None:
-            raise RequestError(415, f"The content type {media_type!r} is unknown; send {', '.join(ANSWERS)}")
+        encoding = request.headers.get("content-encoding", "identity")
+        if media_type not in MEDIA_TYPES or encoding != "identity":
+            known = ", ".join(MEDIA_TYPES)
+            message = f"Content of type {media_type!r}, encoded as {encoding!r}, can't be read; send {known}, unencoded"
+            raise RequestError(415, message)
         members = request.query_params.get("members", "false")
         if members not in ("false", "true"):
             raise RequestError(422, f"The parameter members={members!r} has to be true or false", "members")
-        return await answer(service, await request.body(), media_type, members == "true")
+        body = await request.body()
+        if media_type == JSON:
+            return await answer_json(service, body, members == "true")
+        return await asyncio.to_thread(answer_file, service, body, media_type)
 
     @router.post("/feedback", tags=["predictions"], responses=refusals(*OF_BODIES))
     async def feedback(labels: Annotated[list[Label], Field(min_length=1, max_length=MAX_LABELS)]) -> FeedbackResponse:
@@ -93,20 +99,20 @@ def make_router(service: PredictionService) -> APIRouter:
     return router
 
 
-async def answer_json(service: PredictionService, body: bytes, media_type: str, with_members: bool) -> Response:
+async def answer_json(service: PredictionService, body: bytes, with_members: bool) -> Response:
     """Answer records with records, and columns with columns."""
     deployment = service.deployment
     if with_members and not deployment.model.has_members:
         raise RequestError(422, "The graph does not have the members; export it with members=True", "members")
     if len(body) > SMALL_BODY:
         return await asyncio.to_thread(_answer_large_json, service, deployment, body, with_members)
-    columns = deployment.model.schema.read(body, service.options.max_rows)
+    columns = deployment.model.schema.read(body)
     predictions = await deployment.batcher.predict(columns)
     return _write_json(service, deployment, body, predictions, with_members)
 
 
 def _answer_large_json(service: PredictionService, deployment: Deployment, body: bytes, with_members: bool) -> Response:
-    columns = deployment.model.schema.read(body, service.options.max_rows)
+    columns = deployment.model.schema.read(body)
     return _write_json(service, deployment, body, deployment.predict(columns), with_members)
 
 
@@ -119,24 +125,17 @@ def _write_json(
         response = as_records(deployment.model, predictions, ids, with_members)
     else:
         response = as_columns(deployment.model, predictions, ids)
-    return Response(to_json(response), media_type=JSON)
+    return Response(to_json(response, inf_nan_mode="null"), media_type=JSON)
 
 
-async def answer_file(service: PredictionService, body: bytes, media_type: str, with_members: bool) -> Response:
+def answer_file(service: PredictionService, body: bytes, media_type: str) -> Response:
     """Answer a file with a file of the same type."""
-    return await asyncio.to_thread(_answer_file, service, body, media_type)
-
-
-def _answer_file(service: PredictionService, body: bytes, media_type: str) -> Response:
     deployment = service.deployment
     columns = read_file(body, media_type, deployment.model.fields, service.options.max_rows)
     predictions = deployment.predict(columns)
     service.metrics.count_rows(len(predictions.values))
     table = as_table(deployment.model, predictions, deployment.recent.add(predictions))
     return Response(write_file(table, media_type), media_type=media_type)
-
-
-ANSWERS = {JSON: answer_json, CSV: answer_file, PARQUET: answer_file}
 
 
 def add_labels(service: PredictionService, labels: list[Label]) -> FeedbackResponse:
@@ -161,7 +160,7 @@ def describe_model(deployment: Deployment) -> ModelResponse:
         name=model.name,
         version=model.version,
         digest=model.digest,
-        task=model.predictor.metadata.get("task"),
+        task=model.task,
         classes=model.classes,
         fields=[asdict(field) | {"may_be_missing": field.may_be_missing} for field in model.fields],
         example=model.example,

@@ -55,6 +55,8 @@ class ServedModel:
     file : ModelFile
     n_threads : int
         Threads of one prediction.
+    max_rows : int
+        The most rows of a request.
 
     Attributes
     ----------
@@ -73,7 +75,7 @@ class ServedModel:
         If ONNX Runtime can't run the graph, if its self-check fails, or if it does not take rows of a table.
     """
 
-    def __init__(self, file: ModelFile, n_threads: int = 1) -> None:
+    def __init__(self, file: ModelFile, n_threads: int = 1, max_rows: int = 100_000) -> None:
         self.name, self.version, self.digest = file.name, file.version, file.digest
         self.predictor = OnnxPredictor(file.graph, n_threads)
         self.predictor.self_check()
@@ -81,7 +83,12 @@ class ServedModel:
         classes = getattr(self.predictor, "classes_", None)
         self.classes = None if classes is None else [str(label) for label in classes.tolist()]
         self.example = {field.name: _typical_value(field) for field in self.fields} | self._stored_example()
-        self.schema = RecordSchema(self.fields, self.example)
+        self.schema = RecordSchema(self.fields, self.example, max_rows)
+
+    @property
+    def task(self) -> str | None:
+        """Return what the model does, such as "binary"; None if its exporter has not written it."""
+        return self.predictor.metadata.get("task")
 
     @property
     def has_members(self) -> bool:
@@ -91,7 +98,7 @@ class ServedModel:
     @property
     def card(self) -> dict[str, str]:
         """Return what the model was trained on and how, in words; little if its exporter has not written it."""
-        card = self.predictor.metadata.get("card") or {"Task": self.predictor.metadata.get("task") or "unknown"}
+        card = self.predictor.metadata.get("card") or {"Task": self.task or "unknown"}
         return {title: _in_words(value) for title, value in card.items()}
 
     def predict(self, columns: Columns) -> Predictions:
@@ -123,8 +130,10 @@ class ServedModel:
 
     def _explain(self, error: ValueError, columns: Columns) -> RequestError:
         """Return the first infinity with its row, or else the error as it is."""
-        for name, values in columns.items():
-            rows = np.flatnonzero(np.isinf(values) if values.dtype.kind == "f" else False)
+        types = [target.dtype for target in self.predictor.inputs for _ in range(target.width or 0)]
+        for (name, values), dtype in zip(columns.items(), types, strict=True):
+            with np.errstate(over="ignore"):  # a number may be too large for the graph's type
+                rows = np.flatnonzero(np.isinf(values.astype(dtype)) if values.dtype.kind == "f" else False)
             if len(rows):
                 message = f"Field {name!r} of row {rows[0]}: expected a finite number; got {values[rows[0]]}"
                 return RequestError(422, message, name, int(rows[0]))
@@ -134,9 +143,9 @@ class ServedModel:
         return dict(self.predictor.metadata.get("example") or {})
 
 
-def load_served_model(source: str, n_threads: int = 1) -> ServedModel:
+def load_served_model(source: str, n_threads: int = 1, max_rows: int = 100_000) -> ServedModel:
     """Return the model of a file or a registry; see `read_model` and `ServedModel` for the errors."""
-    return ServedModel(read_model(source), n_threads)
+    return ServedModel(read_model(source), n_threads, max_rows)
 
 
 def _in_words(value: Any) -> str:

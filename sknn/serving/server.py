@@ -34,6 +34,7 @@ def serve(options: ServingOptions, announce: Callable[[str, PredictionService], 
     OSError
         If the model can't be read, or the port is taken.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it would end the process while the model is loaded
     service = PredictionService(options)
     with _listen(options.host, options.port) as listener:
         address = _address(listener)

@@ -13,8 +13,8 @@ from sknn.serving.served_model import Predictions
 CLASSES = ["no", "yes"]
 
 
-def classifier(window=60.0, clock=lambda: 0.0, classes=CLASSES):
-    return RecentPredictions(SimpleNamespace(classes=classes), window, clock)
+def classifier(window=60.0, clock=lambda: 0.0, classes=CLASSES, task="binary"):
+    return RecentPredictions(SimpleNamespace(classes=classes, task=task), window, clock)
 
 
 def predicted(*probabilities):
@@ -133,6 +133,11 @@ def test_a_label_that_is_no_number_is_refused(label):
 
 def test_classes_that_are_numbers_are_found():
     recent = classifier(classes=["0", "1"])
-    ids = recent.add(predicted(0.9, 0.9))
-    assert [recent.add_label(ids[0], 1), recent.add_label(ids[1], "1")] == [None, None]
-    assert recent.n_correct == 2
+    ids = recent.add(predicted(0.9, 0.9, 0.9))
+    assert [recent.add_label(ids[j], label) for j, label in enumerate([1, "1", 1.0])] == [None, None, None]
+    assert recent.n_correct == 3
+
+
+def test_several_labels_of_a_row_are_refused():
+    with pytest.raises(ValueError, match="several labels to a row"):
+        classifier(task="multilabel").check_label("yes")

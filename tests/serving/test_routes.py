@@ -128,6 +128,7 @@ def test_a_regressor_without_names_is_served(price_client, price_file):
         (b"PAR1", PARQUET, 400, None),
         (b"a=1", "application/x-www-form-urlencoded", 415, None),
         (b"", "", 415, None),
+        (b'[{"age": 1e300, "income": 1, "city": "Oslo"}', "application/json", 400, None),
     ],
 )
 def test_bad_input_is_refused_and_the_service_goes_on(client, body, media_type, status, field):

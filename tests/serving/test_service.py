@@ -22,7 +22,7 @@ def service(model_path, tmp_path):
 
 def predict(service, n=1):
     deployment = service.deployment
-    columns = deployment.model.schema.read(json.dumps([RECORD] * n).encode(), 1000)
+    columns = deployment.model.schema.read(json.dumps([RECORD] * n).encode())
     return deployment.predict(columns)
 
 
@@ -41,7 +41,7 @@ def test_a_reload_puts_another_model_into_service(service, model_path):
     assert service.deployment.model.version != before.model.version
     assert service.deployment.monitor.total().n_rows == 0
     assert predict(service).values.shape == (1,)
-    assert before.model.predict(before.model.schema.read(json.dumps([RECORD]).encode(), 1)).values.shape == (1,)
+    assert before.model.predict(before.model.schema.read(json.dumps([RECORD]).encode())).values.shape == (1,)
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense"])
