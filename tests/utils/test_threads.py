@@ -217,6 +217,9 @@ def blas_threads():
 
 @pytest.fixture
 def two_blas_threads():
+    # A Ctrl-C of an earlier test, in the middle of entering a context, may have lost the exit: it is counted for ever.
+    one_blas_thread._reset()
+    one_blas_thread._before.clear()
     with threadpool_limits(2, user_api="blas"):
         yield
 
