@@ -47,7 +47,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from sknn.persistence.files import as_path
+    from sknn.utils.files import as_path
 
     write, suffix = FORMATS[options.to]
     if options.members and options.to not in ("onnx", "triton"):

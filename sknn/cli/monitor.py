@@ -45,7 +45,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from sknn.monitoring import html_report
-    from sknn.persistence.files import write_atomically
+    from sknn.utils.files import write_atomically
 
     if options.output is not None:
         prepare_output(options.output, options.live)

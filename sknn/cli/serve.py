@@ -1,10 +1,12 @@
 """`sknn serve`: answer requests for predictions over HTTP."""
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from sknn.cli.arguments import add_command
+from sknn.serving.options import ServingOptions
 
 DETAILS = """\
 MODEL is an .onnx file, which needs neither torch nor scikit-learn, a .sknn
@@ -24,9 +26,10 @@ LEVELS = ("debug", "info", "warning", "error")
 
 def add_parser(commands: Any) -> None:
     parser = add_command(commands, "serve", run, "answer requests for predictions over HTTP", DETAILS, EXAMPLES)
-    parser.add_argument("model", metavar="MODEL", help="an .onnx file, a .sknn file, or models:/NAME@ALIAS")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 for all (%(default)s)")
-    parser.add_argument("--port", type=int, default=8080, help="port to listen at; 0 for a free one (%(default)s)")
+    parser.set_defaults(**{field.name: field.default for field in fields(ServingOptions) if field.name != "source"})
+    parser.add_argument("source", metavar="MODEL", help="an .onnx file, a .sknn file, or models:/NAME@ALIAS")
+    parser.add_argument("--host", help="address to listen at; 0.0.0.0 for all (%(default)s)")
+    parser.add_argument("--port", type=int, help="port to listen at; 0 for a free one (%(default)s)")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="a file with the token that clients send")
     parser.add_argument(
         "--state",
@@ -35,21 +38,23 @@ def add_parser(commands: Any) -> None:
         help="where the counts of the rows are kept over a restart; by default "
         "MODEL.monitor.json beside the file, or NAME.monitor.json in this folder",
     )
-    numbers = [
-        ("--max-rows", 100_000, "most rows of a request (100,000)"),
-        ("--max-bytes", 64 * 2**20, "most bytes of a request (64 MiB)"),
-        ("--max-requests", 256, "most requests at one time; more are told to come again (%(default)s)"),
-        ("--threads", 1, "threads of one prediction (%(default)s)"),
-    ]
-    for name, default, text in numbers:
-        parser.add_argument(name, type=_positive, default=default, metavar="N", help=text)
-    times = [
-        ("--timeout", 30.0, "seconds in which a client has to send its request (%(default)g)"),
-        ("--window", 3600.0, "seconds over which drift and live scores are computed (%(default)g)"),
-        ("--poll", 10.0, "seconds between two looks at the alias (%(default)g)"),
-    ]
-    for name, seconds, text in times:
-        parser.add_argument(name, type=_seconds, default=seconds, metavar="SECONDS", help=text)
+    counts = {
+        "max-rows": "most rows of a request (%(default)s)",
+        "max-bytes": "most bytes of a request (%(default)s, 64 MiB)",
+        "max-requests": "most requests at one time; more are told to come again (%(default)s)",
+    }
+    for name, text in counts.items():
+        parser.add_argument(f"--{name}", type=_positive, metavar="N", help=text)
+    parser.add_argument(
+        "--threads", dest="n_threads", type=_positive, metavar="N", help="threads of one prediction (%(default)s)"
+    )
+    times = {
+        "timeout": "seconds in which a client has to send its request (%(default)g)",
+        "window": "seconds over which drift and live scores are computed (%(default)g)",
+        "poll": "seconds between two looks at the alias (%(default)g)",
+    }
+    for name, text in times.items():
+        parser.add_argument(f"--{name}", type=_seconds, metavar="SECONDS", help=text)
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="info has a line per request (%(default)s)")
 
 
@@ -57,27 +62,14 @@ def run(options: argparse.Namespace) -> None:
     try:
         from sknn.serving.authorization import read_token
         from sknn.serving.logs import start_logging
-        from sknn.serving.options import ServingOptions
         from sknn.serving.server import serve
     except ImportError as error:
         raise ImportError(f"sknn serve needs {error.name}; install it with: pip install 'sknn[serve]'") from error
     start_logging(options.log_level)
-    token = None if options.token_file is None else read_token(options.token_file)
-    settings = ServingOptions(
-        source=options.model,
-        host=options.host,
-        port=options.port,
-        token=token,
-        state=options.state or _state_file(options.model),
-        max_rows=options.max_rows,
-        max_bytes=options.max_bytes,
-        max_requests=options.max_requests,
-        timeout=options.timeout,
-        window=options.window,
-        poll=options.poll,
-        n_threads=options.threads,
-    )
-    serve(settings, _announce)
+    if options.token_file is not None:
+        options.token = read_token(options.token_file)
+    options.state = options.state or _state_file(options.source)
+    serve(ServingOptions(**{field.name: getattr(options, field.name) for field in fields(ServingOptions)}), _announce)
 
 
 def _announce(address: str, service: Any) -> None:

@@ -61,7 +61,7 @@ def read_table(path: Path, kinds: Mapping[str, str] | None = None) -> Any:
 
 def write_table(frame: Any, path: Path) -> None:
     """Write a pandas frame without its index to a .csv or .parquet file, as a whole or not at all."""
-    from sknn.persistence.files import write_atomically
+    from sknn.utils.files import write_atomically
 
     write_atomically(path, WRITERS[check_suffix(path)](frame))
 

@@ -17,9 +17,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from sknn.persistence.codec import Decoder, Encoder
 from sknn.persistence.container import InvalidFileError, pack, parse_json, unpack
-from sknn.persistence.files import as_path, write_atomically
 from sknn.training.state import move_net
 from sknn.utils.device import resolve_device
+from sknn.utils.files import as_path, write_atomically
 
 __all__ = ["FORMAT_VERSION", "TRUSTED_TYPES", "InvalidFileError", "load", "save"]
 

@@ -29,8 +29,8 @@ class Authorization:
         self._token = None if token is None else token.encode()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        is_open = self._token is None or scope["type"] == "lifespan" or scope["path"].startswith(HEALTH)
-        if not is_open and not self._is_authorized(scope):
+        needs_token = self._token is not None and scope["type"] != "lifespan" and not scope["path"].startswith(HEALTH)
+        if needs_token and not self._is_authorized(scope):
             message = "A token is needed: send the header Authorization: Bearer TOKEN"
             raise RequestError(401, message, headers=CHALLENGE)
         await self._app(scope, receive, send)

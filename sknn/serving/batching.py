@@ -24,7 +24,7 @@ class Request:
 class Batcher:
     """Collects the rows of the requests that the event loop has read, and predicts them in one run of the graph.
 
-    Nobody waits for others to come: the run begins as soon as the loop has gone through the requests that are there.
+    The run begins as soon as the loop has gone through the requests that are there: none waits for later ones.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Batcher:
             asyncio.get_running_loop().call_soon(self._run)
         batch = [request for request in batch if not request.answer.done()]  # a client may have left
         if not self._answer(batch):
-            for request in batch:  # one of them is at fault, and the others need not suffer
+            for request in batch:  # one of them is at fault, and the others can be answered
                 self._answer([request])
 
     def _answer(self, batch: Sequence[Request]) -> bool:

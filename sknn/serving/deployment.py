@@ -24,7 +24,7 @@ class Deployment:
 
     @cached_property
     def batcher(self) -> Batcher:
-        """Return what predicts small requests together."""
+        """Return the batcher of small requests."""
         return Batcher(self.predict)
 
     def predict(self, columns: Columns) -> Predictions:
@@ -36,5 +36,5 @@ class Deployment:
 
 def deploy(options: ServingOptions) -> Deployment:
     """Load the model, and check it; see `load_served_model` for the errors."""
-    model = load_served_model(options.source, options.n_threads, options.max_rows)
+    model = load_served_model(options)
     return Deployment(model, LiveMonitor(model, options.window), RecentPredictions(model, options.window))

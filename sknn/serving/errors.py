@@ -34,10 +34,5 @@ class RequestError(Exception):
 
     def body(self) -> dict[str, Any]:
         """Return the response's JSON object."""
-        return error_body(self.message, self.field, self.row)
-
-
-def error_body(message: str, field: str | None = None, row: int | None = None) -> dict[str, Any]:
-    """Return the JSON object that every refused request is answered with."""
-    where = {"field": field, "row": row}
-    return {"error": message} | {key: value for key, value in where.items() if value is not None}
+        where = {"field": self.field, "row": self.row}
+        return {"error": self.message} | {key: value for key, value in where.items() if value is not None}

@@ -3,9 +3,7 @@
 Counting a row alone costs as much as predicting it, so rows are collected, and counted many at once.
 """
 
-import contextlib
 import json
-import os
 import threading
 from collections import Counter
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 from sknn.monitoring import DriftMonitor, DriftReport, RollingMonitor
 from sknn.serving.records import Columns
 from sknn.serving.served_model import Predictions, ServedModel
+from sknn.utils.files import write_atomically
 
 MAX_WAITING = 1000  # rows
 MAX_CLASSES = 100  # that are counted
@@ -95,13 +94,7 @@ class LiveMonitor:
         if self._rolling is None:
             return
         text = json.dumps({"digest": self._digest, "monitor": self._rolling.to_json()})
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                temporary.unlink()
+        write_atomically(path, text.encode())
 
     def restore(self, path: Path) -> bool:
         """Read the counts, and return whether they are this model's.

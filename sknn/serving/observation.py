@@ -8,11 +8,11 @@ from typing import Any
 from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 
-from sknn.serving.errors import RequestError, error_body
+from sknn.serving.errors import RequestError
 from sknn.serving.metrics import CLIENT_LEFT, Metrics
 
 log = logging.getLogger("sknn.serving.requests")
-UNKNOWN = "other"  # the route of pages, and of paths that there are not
+UNKNOWN = "other"  # the route of the page, its files and unknown paths
 
 
 class Observation:
@@ -71,7 +71,7 @@ def _internal_error(error: Exception) -> RequestError:
 
 
 async def _respond(error: RequestError, send: Any) -> None:
-    body = to_json(error_body(error.message, error.field, error.row), inf_nan_mode="constants")
+    body = to_json(error.body())
     headers = {"content-type": "application/json", "content-length": str(len(body)), **error.headers}
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": error.status, "headers": raw})

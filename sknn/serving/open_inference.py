@@ -176,7 +176,7 @@ def _as_length(value: Any, available: int) -> int:
     except (TypeError, ValueError, OverflowError):  # OverflowError of an infinity
         length = -1
     if isinstance(value, bool) or not 0 <= length <= available:
-        raise RequestError(400, f"The request announces {value!r} bytes of data where there are {available}")
+        raise RequestError(400, f"The request announces {value!r} bytes of data, and has {available}")
     return length
 
 
@@ -209,7 +209,8 @@ def _read_binary(tensor: RequestInput, target: ModelInput, block: bytes) -> np.n
         return _reshape(np.array(_split_strings(block, tensor.name), dtype=object), tensor, target)
     if len(block) % np.dtype(dtype).itemsize:
         raise RequestError(
-            400, f"The input {tensor.name!r} has {len(block)} bytes, which are no whole {tensor.datatype}"
+            400,
+            f"The input {tensor.name!r} has {len(block)} bytes, no multiple of the size of {tensor.datatype}",
         )
     return _reshape(np.frombuffer(block, dtype=np.dtype(dtype).newbyteorder("<")).astype(dtype), tensor, target)
 

@@ -9,6 +9,7 @@ from sknn.monitoring import member_spread
 from sknn.onnx_predictor import OnnxPredictor
 from sknn.serving.errors import RequestError
 from sknn.serving.fields import BOOLEAN, CATEGORY, INTEGER, NUMBER, Field, describe_fields
+from sknn.serving.options import ServingOptions
 from sknn.serving.records import Columns, RecordSchema
 from sknn.serving.sources import ModelFile, read_model
 
@@ -75,7 +76,7 @@ class ServedModel:
         If ONNX Runtime can't run the graph, if its self-check fails, or if it does not take rows of a table.
     """
 
-    def __init__(self, file: ModelFile, n_threads: int = 1, max_rows: int = 100_000) -> None:
+    def __init__(self, file: ModelFile, n_threads: int, max_rows: int) -> None:
         self.name, self.version, self.digest = file.name, file.version, file.digest
         self.predictor = OnnxPredictor(file.graph, n_threads)
         self.predictor.self_check()
@@ -143,9 +144,9 @@ class ServedModel:
         return dict(self.predictor.metadata.get("example") or {})
 
 
-def load_served_model(source: str, n_threads: int = 1, max_rows: int = 100_000) -> ServedModel:
+def load_served_model(options: ServingOptions) -> ServedModel:
     """Return the model of a file or a registry; see `read_model` and `ServedModel` for the errors."""
-    return ServedModel(read_model(source), n_threads, max_rows)
+    return ServedModel(read_model(options.source), options.n_threads, options.max_rows)
 
 
 def _in_words(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import signal
 import socket
@@ -11,7 +12,7 @@ from typing import Any
 import uvicorn
 
 from sknn.serving.app import create_app
-from sknn.serving.connections import protocol_with_limits
+from sknn.serving.connections import LimitedProtocol
 from sknn.serving.options import ServingOptions
 from sknn.serving.service import PredictionService
 
@@ -40,7 +41,7 @@ def serve(options: ServingOptions, announce: Callable[[str, PredictionService], 
         address = _address(listener)
         config = uvicorn.Config(
             create_app(service, _lifespan(service, lambda: announce(address, service))),
-            http=protocol_with_limits(options.timeout),
+            http=functools.partial(LimitedProtocol, seconds=options.timeout),  # type: ignore[arg-type]
             ws="none",
             log_config=None,
             access_log=False,

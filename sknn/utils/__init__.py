@@ -1,1 +1,1 @@
-"""Devices, precision, threads, random generators and warnings."""
+"""Devices, precision, threads, random generators, files, text and warnings."""

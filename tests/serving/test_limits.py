@@ -38,7 +38,15 @@ def refusal(*arguments, **settings):
 
 
 def test_a_body_within_the_limit_passes():
-    asyncio.run(request(b"12345", b"67890"))
+    chunks = []
+
+    async def keep(scope, receive, send):
+        while (message := await receive())["more_body"]:
+            chunks.append(message["body"])
+        chunks.append(message["body"])
+
+    asyncio.run(request(b"12345", b"67890", app=keep))
+    assert chunks == [b"12345", b"67890"]
 
 
 def test_an_announced_size_is_refused_before_it_is_sent():

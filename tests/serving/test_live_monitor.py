@@ -9,6 +9,7 @@ import pytest
 from sknn import OnnxPredictor
 from sknn.monitoring import DriftMonitor
 from sknn.serving.live_monitor import LiveMonitor
+from sknn.serving.options import ServingOptions
 from sknn.serving.served_model import load_served_model
 from tests.serving.common import customers, export_churn
 
@@ -26,7 +27,7 @@ def part(rows):
 
 @pytest.fixture(scope="module")
 def model(churn_file):
-    return load_served_model(str(churn_file))
+    return load_served_model(ServingOptions(str(churn_file)))
 
 
 def add(monitor, model, rows):
@@ -83,7 +84,9 @@ def test_counts_of_another_model_are_not_taken(model, tmp_path):
     before = LiveMonitor(model, window=3600)
     add(before, model, slice(0, 60))
     before.save(tmp_path / "state.json")
-    other = LiveMonitor(load_served_model(str(export_churn(tmp_path / "churn.onnx", seed=1))), window=3600)
+    other = LiveMonitor(
+        load_served_model(ServingOptions(str(export_churn(tmp_path / "churn.onnx", seed=1)))), window=3600
+    )
     assert not other.restore(tmp_path / "state.json")
     assert other.total().n_rows == 0
 
@@ -120,7 +123,7 @@ def test_a_model_without_a_description_of_its_data_is_served_without_a_monitor(t
     X = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
     graph = to_onnx(LogisticRegression().fit(X, X[:, 0] > 0), X, options={"zipmap": False})
     (tmp_path / "linear.onnx").write_bytes(graph.SerializeToString())
-    model = load_served_model(str(tmp_path / "linear.onnx"))
+    model = load_served_model(ServingOptions(str(tmp_path / "linear.onnx")))
     monitor = LiveMonitor(model, window=60)
     columns = {field.name: X[:, j] for j, field in enumerate(model.fields)}
     monitor.add(columns, model.predict(columns))

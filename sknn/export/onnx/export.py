@@ -21,8 +21,8 @@ from sknn.export.onnx.steps import columns_of_fit, final_estimator, unwrap
 from sknn.export.synthetic import synthetic_table
 from sknn.monitoring.reference import member_spread
 from sknn.onnx_predictor.predictor import METADATA_KEY, OnnxPredictor
-from sknn.persistence.files import as_path, write_atomically
 from sknn.preprocessing.tables import is_frame
+from sknn.utils.files import as_path, write_atomically
 
 OPSETS = range(15, 23)
 DEFAULT_OPSET = 18  # the oldest in which torch writes custom modules; ONNX Runtime reads it since 1.14

@@ -22,7 +22,7 @@ from sknn.export.torch.encoder import TorchEncoder, raw_tensors
 from sknn.network.base import EnsembleNetwork
 from sknn.network.layers import Activation
 from sknn.network.mlp import MLP
-from sknn.persistence.files import as_path, write_atomically
+from sknn.utils.files import as_path, write_atomically
 
 DESCRIPTION_FILE = "sknn.json"  # the extra file of a saved program
 TOLERANCE = 1e-6

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sknn.persistence import files
-from sknn.persistence.files import as_path, write_atomically
+from sknn.utils import files
+from sknn.utils.files import as_path, write_atomically
 
 # Run only one file of the package, so that the processes start quickly.
 WRITER = """
