@@ -16,8 +16,10 @@ from sknn.training.table import Table
 
 # For tests in which nothing has to be learnt ...
 TINY = {"hidden_layer_sizes": (4,), "ensemble_size": 1, "max_iter": 1, "random_state": 0, "n_threads": 1}
+# ... for tests of members of one kind (by default, the members of an ensemble differ) ...
+ALIKE = {"batch_norm": False, "numeric_embedding": None}
 # ... for tests that need a few epochs and members ...
-SMALL = {"hidden_layer_sizes": (6,), "ensemble_size": 2, "max_iter": 4, "random_state": 0}
+SMALL = {"hidden_layer_sizes": (6,), "ensemble_size": 2, "max_iter": 4, "random_state": 0, **ALIKE}
 # ... and for tests in which the network has to learn something.
 QUICK = {
     "hidden_layer_sizes": (16,),
@@ -26,6 +28,7 @@ QUICK = {
     "learning_rate_init": 0.02,
     "random_state": 0,
     "n_threads": 1,
+    **ALIKE,
 }
 
 PATIENCE = 300  # seconds to wait for a process: less than the time-out of a test, which would not end the process
@@ -42,6 +45,11 @@ class WeightRecorder(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         self.recorded.weights.append(net.module_.param_buffer.clone())
+
+
+def weights_of(est):
+    """Return all parameters of all members of an estimator, in one tensor."""
+    return torch.cat([part.param_buffer.detach().flatten() for part in est.module_.parts])
 
 
 def quietly(function, *args, **kwargs):

@@ -37,7 +37,7 @@ def samples():
     )
     three = np.array(["p", "q", "r"])[np.arange(30) % 3]
     yield (
-        to_onnx(NeuralClassifier(**TINY).fit(frame, three), frame),
+        to_onnx(NeuralClassifier(**TINY | {"early_stopping": True}).fit(frame, three), frame, members=True),
         [frame, frame.to_dict("records"), frame.to_numpy()],
     )
     yield to_onnx(NeuralClassifier(**TINY).fit(X, X[:, 0] > 0), X, options={"zipmap": True}), [X, X.tolist()]
@@ -153,7 +153,7 @@ def change_metadata(graph, program, rng):
 def change_metadata_entry(graph, program, rng):
     try:
         metadata = json.loads(program.metadata_props[0].value)
-        key = str(rng.choice(["classes", "features", "named"]))
+        key = str(rng.choice(["classes", "features", "named", "member_weights"]))
         metadata[key] = [None, 3, [], {}, ["a"], [None], "x", [{"name": "u"}], [[1]], metadata["features"] * 2][
             rng.integers(10)
         ]

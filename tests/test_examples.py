@@ -50,6 +50,7 @@ def test_reference_program_is_better_than_a_guess_and_records_its_metrics():
     np.testing.assert_allclose(probabilities.sum(1), 1)
 
 
+@pytest.mark.slow
 def test_raw_table_searches_over_strings_and_missing_values(tmp_path):
     printed = run("raw_table.py", tmp_path)
 
@@ -142,7 +143,7 @@ def test_displays_are_drawn_and_closed(name, n_pictures, tmp_path):
     drawn = list((tmp_path / "pictures").glob("*.png"))
 
     assert len(drawn) == n_pictures
-    assert all(10_000 < path.stat().st_size < 100_000 for path in drawn)
+    assert all(10_000 < path.stat().st_size < 200_000 for path in drawn)
     assert plt.get_fignums() == open_before
 
 
@@ -202,4 +203,4 @@ def test_serve_trains_a_model_that_can_be_served(tmp_path):
 
     predictor.self_check()
     assert (predictor.predict(X) == y).mean() > 0.5
-    assert predictor.predict_proba_members(X).shape == (len(X), 12, 3)
+    assert predictor.predict_proba_members(X).shape == (len(X), 8, 3)

@@ -18,6 +18,7 @@ from sknn.cli.report import (
     describe_column,
     format_size,
     indent,
+    kinds_of_members,
     learning_curve_lines,
     score_lines,
     show,
@@ -98,6 +99,7 @@ def run(options: argparse.Namespace) -> None:
 
     _show_columns(model, X)
     show("", *learning_curve_lines(model))
+    _show_kinds(model)
     if len(test):
         show("", *_score_lines(model, X, target, train, test))
     show("", f"saved {output} ({format_size(output.stat().st_size)})", *_next_commands(output, options.table))
@@ -163,6 +165,12 @@ def _show_columns(model: Any, X: Any) -> None:
     kinds = kinds_of_columns(model)
     columns = {name: describe_column(X[name], kinds[name]) for name in X.columns}
     show("", "columns", *indent(column_lines(columns)))
+
+
+def _show_kinds(model: Any) -> None:
+    """List the kinds of networks, if they differ."""
+    if kinds := kinds_of_members(model):
+        show("", "members of the ensemble, and their weight in the predictions", *indent(kinds))
 
 
 def _score_lines(model: Any, X: Any, target: Target, train: np.ndarray, test: np.ndarray) -> list[str]:

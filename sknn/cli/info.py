@@ -14,6 +14,7 @@ from sknn.cli.report import (
     describe_range,
     format_size,
     indent,
+    kinds_of_members,
     shorten,
     show,
 )
@@ -42,14 +43,12 @@ def run(options: argparse.Namespace) -> None:
 
 def _describe_estimator(path: Path, model: SavedModel) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
     """Return facts about a model that `sknn.save` has written, and what its columns hold."""
-    from sknn.inspection import summary
-
     estimator = model.predictor
     kinds = model.kinds or dict.fromkeys(model.columns or [], "")
     details = _levels_of_encoder(estimator) if model.kinds else {}
     steps = [f"{name}: {type(step).__name__}" for name, step in getattr(estimator, "steps", [])]
     facts = {
-        "model": _network_title(summary, estimator),
+        **_describe_network(estimator),
         "steps": ", ".join(steps),
         "task": _task(model.target, model.classes),
         "parameters": ", ".join(_changed_parameters(estimator)),
@@ -58,12 +57,16 @@ def _describe_estimator(path: Path, model: SavedModel) -> tuple[dict[str, str], 
     return facts, {name: (kind, details.get(name, "")) for name, kind in kinds.items()}
 
 
-def _network_title(summary: Any, estimator: Any) -> str:
+def _describe_network(estimator: Any) -> dict[str, str]:
     """Return the class, members and parameters of the network, or the class of a model without one at its end."""
+    from sknn.inspection import summary
+    from sknn.inspection.fitted_estimator import find_fitted_estimator
+
     try:
-        return summary(estimator).title
+        fitted = find_fitted_estimator(estimator)
     except TypeError:
-        return type(estimator).__name__
+        return {"model": type(estimator).__name__}
+    return {"model": summary(fitted).title, "members": "; ".join(kinds_of_members(fitted))}
 
 
 def _levels_of_encoder(estimator: Any) -> dict[str, str]:

@@ -127,6 +127,14 @@ def quantile_lines(quantiles: Mapping[str, float]) -> list[str]:
 # --- The learning curve -------------------------------------------------------------------------------------------
 
 
+def kinds_of_members(model: Any) -> list[str]:
+    """Return the kinds of an ensemble's members with their weights; an empty list if all members are alike."""
+    from sknn.history.kinds import group_members
+
+    kinds = group_members(model.module_.kinds, model.member_weights_)
+    return [str(kind) for kind in kinds] if len(kinds) > 1 else []
+
+
 def learning_curve_lines(model: Any) -> list[str]:
     """Return a chart of the losses of a fitted estimator; no lines if it has trained for one epoch only."""
     from sknn.history.curves import PARTS, TrainingCurves

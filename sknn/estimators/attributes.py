@@ -9,8 +9,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sknn.history.diagnosis import TrainingWarning, diagnose, find_advice
 from sknn.history.records import make_frame, make_records
-from sknn.network.base import EnsembleNetwork
+from sknn.network.base import Network
 from sknn.network.layers import Linear
+from sknn.network.mixed import MixedNetwork
 from sknn.network.mlp import MLP
 from sknn.network.schedules import SCHEDULES
 from sknn.training.net import TrainingNet
@@ -41,6 +42,10 @@ ATTRIBUTES = """coefs_, intercepts_ : list of ndarray
         The columns of `fit`; names only if they are strings.
     target_name_ : str
         The name of y, if y is a frame's column.
+    member_weights_ : ndarray of shape (n_members,)
+        The share of each member in the predictions; they add up to 1.
+    members_ : DataFrame
+        A row for each member: its kind, epochs, best epoch, validation score and weight. Needs pandas.
     net_ : TrainingNet
         The skorch net over all members.
     module_ : torch.nn.Module
@@ -60,8 +65,9 @@ class FittedAttributes:
         self.net_ = net
         self.n_iter_, self.t_ = max(net.epochs_), max(net.rows_seen_)
         self.n_outputs_ = self._network_outputs()  # type: ignore[attr-defined]
-        if isinstance(net.module_, MLP):
-            self.n_layers_ = len(net.module_.linears()) + 1
+        first = net.module_.parts[0]
+        if isinstance(first, MLP):
+            self.n_layers_ = len(first.linears()) + 1
         self.loss_curve_ = [row["train_loss"] for row in history]
         self.loss_ = self.loss_curve_[-1] if history else np.nan
         self.best_loss_ = min(self.loss_curve_) if history and not held_out else None
@@ -110,14 +116,44 @@ class FittedAttributes:
         return self.net_
 
     @property
-    def module_(self) -> EnsembleNetwork:
+    def module_(self) -> Network:
         """The trained `torch.nn.Module`, with members on the first axis; its input is encoded rows."""
         return self._fitted_net("module_").module_
 
     @property
     def device_(self) -> torch.device:
         """The device of the network."""
-        return self._fitted_net("device_").module_.param_buffer.device
+        return self._fitted_net("device_").module_.device
+
+    @property
+    def member_weights_(self) -> np.ndarray:
+        """The share of each member in the predictions."""
+        weights = np.array([state.weight for state in self._fitted_net("member_weights_").member_states_])
+        return weights / weights.sum()
+
+    @property
+    def members_(self) -> Any:
+        """A row for each member.
+
+        `kind` names the settings in which members differ. `epochs` are those of the last fit. `best_epoch`, counted
+        from 1 over all fits, is the one with the best `validation_score`: of the rows that the member held out, larger
+        is better (a loss times -1). Without such rows, they are those of the training loss.
+        """
+        net = self._fitted_net("members_")
+        try:
+            import pandas as pd
+        except ImportError as error:  # an attribute that is not there, as `inspect.getmembers` expects
+            raise AttributeError("members_ needs pandas; install it with: pip install 'sknn[pandas]'") from error
+        frame = pd.DataFrame(
+            {
+                "kind": net.module_.kinds,
+                "epochs": net.epochs_,
+                "best_epoch": [state.best_epoch for state in net.member_states_],
+                "validation_score": [state.best_score for state in net.member_states_],
+                "weight": self.member_weights_,
+            }
+        )
+        return frame.rename_axis("member")
 
     @property
     def history_(self) -> list[dict[str, Any]]:
@@ -163,6 +199,11 @@ class FittedAttributes:
 
     def _arrays_of_linears(self, name: str, tensor_of: Callable[[Any], torch.Tensor]) -> list[np.ndarray]:
         network = self._fitted_net(name).module_
+        if isinstance(network, MixedNetwork):
+            raise AttributeError(
+                f"the members have different layers, so there is no {name}; see module_.parts, or fit with "
+                "batch_norm=False and numeric_embedding=None."
+            )
         if not isinstance(network, MLP):
             raise AttributeError(f"a custom module has no {name}; see module_")
         layers = [layer for layer in network.layers if isinstance(layer, Linear)]

@@ -28,12 +28,14 @@ from sknn.preprocessing.features import ONE_HOT_LEVELS, Encoded, FeatureEncoder
 from sknn.preprocessing.levels import MAX_LEVELS
 from sknn.training.build import make_net, make_network, make_plan, make_solver
 from sknn.training.callbacks import copy_callback, instantiated, listed
+from sknn.training.kinds import kinds_of, member_kinds
 from sknn.training.net import TrainingNet
 from sknn.training.plan import TrainingSet
 from sknn.training.resolve import ensemble_size, is_double, member_seeds, precision
 from sknn.training.split import split
 from sknn.training.state import move_net
 from sknn.training.table import Table
+from sknn.training.weights import choose_weights
 from sknn.utils.device import resolve_device
 from sknn.utils.threads import threads
 
@@ -186,23 +188,30 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
         net, data = self._prepare(table, n_rows, resume, epochs, callbacks)
         with self._explain_memory_errors(net.plan.batch_size), self._threads(net, data):
             net.partial_fit(data, epochs=epochs)
+            choose_weights(net, data)
         self._finish_fit(net, complete=epochs is None)
 
     def _prepare(
         self, table: Table, n_rows: int, resume: bool = False, epochs: int | None = None, callbacks: Sequence = ()
     ) -> tuple[TrainingNet, TrainingSet]:
         """Return a net that is ready to train, and the rows of each member."""
-        n_members = self.net_.module_.n_members if resume else ensemble_size(self, n_rows if epochs is None else None)
-        seeds = member_seeds(self, n_members)
-        data = split(self, table, n_rows, seeds, holds_out=self.early_stopping and epochs is None)
-        plan, callbacks = make_plan(self, data, seeds, is_stream=epochs is not None), list(callbacks)
+        is_stream = epochs is not None
+        if resume:
+            kinds = kinds_of(self.net_.module_)
+        else:
+            kinds = member_kinds(self, table, ensemble_size(self), may_differ=not is_stream)
+        sizes = [kind.n_members for kind in kinds]
+        seeds = member_seeds(self, sum(sizes))
+        data = split(self, table, n_rows, seeds[0][0], sizes, holds_out=self.early_stopping and not is_stream)
+        plan, callbacks = make_plan(self, data, seeds, kinds, is_stream), list(callbacks)
         with self._explain_memory_errors(plan.batch_size):
             if resume:
-                solver = make_solver(self, n_members)
-                net = self.net_.resume(plan, callbacks, solver, same_solver=epochs is not None)
+                solver = make_solver(self, sum(sizes))
+                net = self.net_.resume(plan, callbacks, solver, same_solver=is_stream)
             else:
-                net = make_net(self, make_network(self, data, seeds), plan, callbacks)
-        net.keeps_optimizer = epochs is not None
+                net = make_net(self, make_network(self, data, seeds, kinds), plan, callbacks)
+            data = data.prepared_for(net.module)
+        net.keeps_optimizer = is_stream
         return net, data
 
     def _finish_fit(self, net: TrainingNet, complete: bool = True) -> None:
@@ -213,18 +222,20 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
 
     def _threads(self, net: TrainingNet, data: TrainingSet) -> contextlib.AbstractContextManager:
         """Return a context with the number of threads that suits a step of this network."""
-        members, weights = net.module.param_buffer.shape
-        rows = len(data.train_rows[0]) if self.solver == "lbfgs" else members * net.plan.batch_size
-        return threads(self.n_threads, 3 * rows * weights)  # three multiplications for each weight and row
+        rows = len(data.train_rows[0]) if self.solver == "lbfgs" else net.plan.batch_size
+        members = max(net.module.parts, key=lambda part: part.param_buffer.numel()).param_buffer
+        n_weights = members.shape[1] if self.solver == "lbfgs" else members.numel()
+        return threads(self.n_threads, 3 * rows * n_weights)  # three multiplications for each weight and row
 
     def _build(self, X: Any, y: Any, classes: Any) -> None:
         """Build an untrained network for rows like these; `from_sklearn` sets its weights."""
         rows = self._check_rows(X, y, None, reset=True)
         self._fit_encoders(rows, classes)
         table = self._make_table([rows], resolve_device(self.device))
-        seeds = member_seeds(self, ensemble_size(self, len(rows.y)))
-        data = split(self, table, len(rows.y), seeds, holds_out=False)
-        net = make_net(self, make_network(self, data, seeds), make_plan(self, data, seeds), [])
+        kinds = member_kinds(self, table, ensemble_size(self))
+        seeds = member_seeds(self, sum(kind.n_members for kind in kinds))
+        data = split(self, table, len(rows.y), seeds[0][0], [len(seeds)], holds_out=False)
+        net = make_net(self, make_network(self, data, seeds, kinds), make_plan(self, data, seeds, kinds), [])
         self._set_fitted_attributes(net.initialize_untrained(), complete=False)
 
     def _training_callbacks(self) -> list:

@@ -9,7 +9,10 @@ from sknn.training.resolve import dropout_rates, hidden_sizes
 def network_parameters(est: Any) -> dict[str, Any]:
     """Return the parameters that a network keeps, as they are now."""
     fixed = {name: getattr(est, name) for name in names_used_for(type(est), Use.NETWORK)}
-    shape = {} if est.module is not None else {"hidden_layer_sizes": hidden_sizes(est), "dropout": dropout_rates(est)}
+    shape: dict[str, Any] = {}
+    if est.module is None:
+        dropout = est.dropout if isinstance(est.dropout, str) else dropout_rates(est, batch_norm=False)
+        shape = {"hidden_layer_sizes": hidden_sizes(est), "dropout": dropout}
     return fixed | shape | {"solver": "lbfgs" if est.solver == "lbfgs" else "a stochastic one"}
 
 

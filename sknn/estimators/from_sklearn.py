@@ -17,6 +17,7 @@ SKLEARN_DEFAULTS = {
     "dropout": 0.0,
     "scoring": None,
     "categorical_features": None,
+    "batch_norm": False,
     "numeric_embedding": None,
 }
 STOCHASTIC_BATCH = 200  # batch_size="auto" of scikit-learn's MLP

@@ -76,10 +76,11 @@ class Parameters:
     """The parameters of both `NeuralClassifier` and `NeuralRegressor`."""
 
     hidden_layer_sizes: Any = parameter(
-        (256, 256),
+        (128, 128),
         ["array-like", AT_LEAST_1],
         "int or array-like of int",
-        "Units of each hidden layer; `()` makes a linear model. Two layers of 256 are wide enough for most tables.",
+        "Units of each hidden layer; `()` makes a linear model. Members of two kinds with two layers of 128 are more "
+        "accurate than members of one kind with two layers of 256, and cost as much.",
         positional=True,
         use=Use.TRAINING,
     )
@@ -277,20 +278,21 @@ class Parameters:
         use=Use.TRAINING,
     )
     dropout: Any = parameter(
-        0.15,
-        [FRACTION, "array-like"],
-        "float or array-like of float",
-        "Fraction of each hidden layer's units that a step drops: one for all layers, or one for each. Not used by "
-        "solver='lbfgs'.",
+        "auto",
+        [FRACTION, "array-like", StrOptions({"auto"})],
+        "float, array-like of float or 'auto'",
+        "Fraction of each hidden layer's units that a step drops: one for all layers, or one for each. 'auto' is 0.15, "
+        "and 0 for members with batch norm, which regularises by itself and whose statistics dropout would distort "
+        "(arXiv 1801.05134). Not used by solver='lbfgs'.",
         use=Use.PER_MEMBER,
     )
     batch_norm: Any = parameter(
-        False,
-        ["boolean"],
-        "bool",
+        "auto",
+        ["boolean", StrOptions({"auto"})],
+        "bool or 'auto'",
         "Whether to normalise over the batch before each activation. Every row counts once there, regardless of its "
-        "weight. A last batch of one row joins the batch before. Off by default, since two or three layers on scaled "
-        "numbers train well without it.",
+        "weight. A last batch of one row joins the batch before. 'auto' is True for half of the members; see "
+        "`ensemble_size`.",
         use=Use.NETWORK,
     )
     scaling: Any = parameter(
@@ -304,12 +306,12 @@ class Parameters:
         use=Use.ENCODING | Use.NETWORK,
     )
     numeric_embedding: Any = parameter(
-        None,
+        "auto",
         [None, StrOptions({*NUMERIC_EMBEDDINGS, "auto"})],
         "{'periodic', 'piecewise_linear', 'auto'} or None",
         "Expands each number before the first layer: 'periodic' into cosines (arXiv 2407.04491), 'piecewise_linear' "
-        "into its positions in bins of the column (arXiv 2203.05556). 'auto' is 'periodic' for up to 100 numeric "
-        "columns.",
+        "into its positions in bins of the column (arXiv 2203.05556). 'auto' is 'piecewise_linear' for half of the "
+        "members, with up to 100 numeric columns; see `ensemble_size`.",
         use=Use.NETWORK,
     )
     categorical_features: Any = parameter(
@@ -327,9 +329,11 @@ class Parameters:
         "auto",
         [StrOptions({"auto"}), AT_LEAST_1],
         "int or 'auto'",
-        "Number of networks that are trained as one batched network, and whose predictions are averaged. The first few "
-        "improve the predictions most. 'auto' is 6, and 12 for up to 1,024 training rows, where they cost little and "
-        "help most.",
+        "Number of networks whose predictions are averaged. 'auto' is 8. If there are several, they differ in what "
+        "`batch_norm` and `numeric_embedding` leave at 'auto', because tables differ in which of these they need: half "
+        "of them have batch norm, and half have embedded numbers (or neither, if no column can be embedded). The "
+        "weights of the two halves in the mean are chosen on the held-out rows. `partial_fit` and solver='lbfgs' train "
+        "members alike, without both.",
         use=Use.NETWORK,
     )
     scoring: Any = parameter(

@@ -44,17 +44,17 @@ class Prediction:
         check_is_fitted(self)
         X = self._check_X(X, reset=False)
         n, at_once = X.shape[0], max(MIN_ROWS, ENCODED_VALUES // X.shape[1])
-        with threads(self.n_threads, self._rows_at_once(n) * self.net_.module_.param_buffer.numel()):
+        with threads(self.n_threads, self._rows_at_once(n) * self.net_.module_.n_values):
             params = self._double_params(X)
             if n <= at_once:
                 return self._predict_block(X, params)
             blocks = (slice(start, start + at_once) for start in range(0, n, at_once))
             return torch.cat([self._predict_block(take(X, rows), params) for rows in blocks])
 
-    def _predict_block(self, X: Any, params: Tensor | None) -> Tensor:
+    def _predict_block(self, X: Any, params: list[Tensor] | None) -> Tensor:
         """Encode some rows, and predict them in blocks that fit into a core's cache."""
-        encoded, network, link = self._encode(X), self.net_.module_, self.net_.criterion_.link
-        param_buffer = network.param_buffer if params is None else params
+        encoded, net, network = self._encode(X), self.net_, self.net_.module_
+        device, dtype = network.device, network.dtype if params is None else params[0].dtype
         numeric: Any = encoded.numeric if sp.issparse(encoded.numeric) else torch.from_numpy(encoded.numeric)
         codes = torch.from_numpy(encoded.codes) if encoded.codes.shape[1] else None
         n, parts = len(encoded), []
@@ -64,9 +64,8 @@ class Prediction:
                 rows = slice(start, start + at_once)
                 block = numeric[rows]
                 block = torch.from_numpy(block.toarray()) if sp.issparse(block) else block
-                x = Inputs(block.to(param_buffer), None if codes is None else codes[rows].to(param_buffer.device))
-                p = link(network.outputs(x.for_members(network.n_members), param_buffer=params))
-                parts.append((p[0] if len(p) == 1 else p.mean(0)).cpu())
+                x = Inputs(block.to(device, dtype), None if codes is None else codes[rows].to(device))
+                parts.append(net.average(net.criterion_.link(network.outputs_of_rows(x, params))).cpu())
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _rows_at_once(self, n: int) -> int:
@@ -75,21 +74,19 @@ class Prediction:
             return n
         return min(n, max(MIN_ROWS, PREDICTED_VALUES // (self.net_.module_.n_members * self._widest())))
 
-    def _double_params(self, X: Any) -> Tensor | None:
-        """Return the parameters in float64 if X is float64 and `precision` is "auto", else None.
+    def _double_params(self, X: Any) -> list[Tensor] | None:
+        """Return the parameters of each part in float64 if X is float64 and `precision` is "auto", else None.
 
         The last digit of a float32 product depends on the other rows, which scikit-learn's checks do not accept.
         """
         network, is_float64 = self.net_.module_, self._prediction_dtype(X) is np.float64
-        if self._fixed("precision") != "auto" or network.param_buffer.device.type != "cpu" or not is_float64:
+        if self._fixed("precision") != "auto" or network.device.type != "cpu" or not is_float64:
             return None
-        return network.param_buffer.double()
+        return [part.param_buffer.double() for part in network.parts]
 
     def _widest(self) -> int:
-        network = self.net_.module_
-        return max((e.shape[-1] for e in network.entries), default=1) + (
-            self._features.n_numeric_ if self._features else 0
-        )
+        widths = [entry.shape[-1] for part in self.net_.module_.parts for entry in part.entries if entry.shape]
+        return max(widths, default=1) + (self._features.n_numeric_ if self._features else 0)
 
     def _prediction_dtype(self, X: Any) -> Any:
         """Return the type of predictions: float32 for float32 rows, else float64."""

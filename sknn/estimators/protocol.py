@@ -98,8 +98,10 @@ class SklearnProtocol(BaseEstimator):
 
     def _html_repr(self) -> str:
         """Return scikit-learn's HTML, and below it that of the training, for a notebook."""
-        is_trained = "net_" in self.__dict__ and len(self.net_.history) > 0
-        return super()._html_repr() + (training_html(self.history_, self.n_iter_) if is_trained else "")
+        html = super()._html_repr()
+        if "net_" not in self.__dict__ or not self.net_.history:
+            return html
+        return html + training_html(self.history_, self.n_iter_, self.net_.module_.kinds, self.member_weights_)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__() | {"callbacks": self._callbacks_to_pickle()}

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from sknn.history.kinds import MemberKind, group_members
+
 PARTS = {"train": "training", "valid": "validation"}  # prefixes of records' names, and their labels
 MINOR_PANELS = ("gap", "seconds", "rows_per_second")  # only drawn by name
 
@@ -30,16 +32,30 @@ class TrainingCurves:
     ----------
     records : iterable of dict, or DataFrame
         A record per epoch, as in an estimator's `history_`, or its `history_frame()`.
+    kinds : sequence of str, optional
+        The kind of each member.
+    weights : sequence of float, optional
+        The weight of each member.
+
+    Attributes
+    ----------
+    kinds : list of MemberKind
+        The kinds if there are several, else empty.
 
     Raises
     ------
     TypeError
         If they are not records.
     ValueError
-        If there are no records, or no record has a training loss.
+        If there are no records, no record has a training loss, or the number of kinds is not that of the members.
     """
 
-    def __init__(self, records: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        records: Iterable[Mapping[str, Any]],
+        kinds: Sequence[str] | None = None,
+        weights: Sequence[float] | np.ndarray | None = None,
+    ) -> None:
         self.records = _as_records(records)
         if not any(_is_number(record.get("train_loss")) for record in self.records):
             content = f"only {', '.join(self.records[0])}" if self.records else "they are empty"
@@ -52,6 +68,18 @@ class TrainingCurves:
         self.names = [name for name in _curve_names(self.records) if any(map(_is_number, self._column(name)))]
         self.n_members = max(1, *(len(_member_values(record, "train_loss")) for record in self.records))
         self._is_training = self._find_training_epochs()
+        self.kinds = self._group_members(kinds, weights)
+
+    def _group_members(
+        self, kinds: Sequence[str] | None, weights: Sequence[float] | np.ndarray | None
+    ) -> list[MemberKind]:
+        """Return the kinds of the members if there are several, else an empty list."""
+        if kinds is None:
+            return []
+        if len(kinds) != self.n_members:
+            raise ValueError(f"kinds has {len(kinds)} entries, but the records are of {self.n_members} members")
+        grouped = group_members(kinds, weights)
+        return grouped if len(grouped) > 1 else []
 
     def _column(self, name: str) -> list[Any]:
         return [record.get(name) for record in self.records]
@@ -80,10 +108,12 @@ class TrainingCurves:
         if self.n_members == 1:
             return Curve(mean, np.empty((len(mean), 0)))
         members = _finite(self._member_column(name))
-        count = np.isfinite(members).sum(1)
-        mean_of_finite = np.nansum(members / np.maximum(count, 1)[:, None], 1)  # without members that diverged
-        mean = np.where(np.isnan(mean) & (count > 0), mean_of_finite, mean)
+        mean = np.where(np.isnan(mean), _mean_of_finite(members), mean)
         return Curve(mean, np.where(self._is_training, members, np.nan))
+
+    def mean_of(self, name: str, members: list[int]) -> np.ndarray:
+        """Return the mean of some members, in which those that have stopped keep their last value."""
+        return _mean_of_finite(_finite(self._member_column(name))[:, members])
 
     def panels(self) -> dict[str, list[str]]:
         """Return the panels and the curves in each, such as {'loss': ['train_loss', 'valid_loss'], ...}."""
@@ -160,3 +190,10 @@ def _is_number(value: Any) -> bool:
 def _finite(values: Any) -> np.ndarray:
     values = np.asarray(values, dtype=float)
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def _mean_of_finite(members: np.ndarray) -> np.ndarray:
+    """Return the mean in each epoch without members that diverged; NaN if all have."""
+    count = np.isfinite(members).sum(1)
+    mean = np.nansum(members / np.maximum(count, 1)[:, None], 1)
+    return np.where(count > 0, mean, np.nan)

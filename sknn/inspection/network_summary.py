@@ -1,8 +1,10 @@
 """A table of a network's layers: shapes, numbers of parameters, and statistics of the trained weights."""
 
 import copy
+import math
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -74,6 +76,36 @@ class LayerSummary:
         return [(["", "", ""] if i else cells) + tensor.cells() for i, tensor in enumerate(self.tensors)]
 
 
+@dataclass(frozen=True)
+class KindSummary:
+    """The members of one kind.
+
+    `weight` is their share of the predictions. `layers`, `n_parameters` and `n_fixed`, the number of values that are
+    not trained (running means, bin edges), are those of one member.
+    """
+
+    kind: str
+    n_members: int
+    weight: float
+    layers: list[LayerSummary]
+    n_fixed: int
+
+    @property
+    def n_parameters(self) -> int:
+        """Trained parameters of one member."""
+        return sum(layer.n_parameters for layer in self.layers)
+
+    @property
+    def title(self) -> str:
+        """The kind, its numbers of members and parameters, and its weight."""
+        members = f"{self.n_members} member{'' if self.n_members == 1 else 's'}"
+        return f"{self.kind}: {members} of {self.n_parameters:,} parameters, weight {self.weight:.2f}"
+
+    def lines(self) -> list[list[str]]:
+        """Return the lines of its layers in a table."""
+        return [line for layer in self.layers for line in layer.lines()]
+
+
 @dataclass(frozen=True, repr=False)
 class NetworkSummary:
     """The layers of a network; `str` returns a table of them.
@@ -82,45 +114,69 @@ class NetworkSummary:
     ----------
     estimator : str
         The estimator's class.
-    n_members : int
     out_activation : str
         The function that turns the last layer's outputs into predictions.
+    kinds : list of KindSummary
+        An entry for each kind of members; one if all members are alike. Each has `kind`, `n_members`, `weight` (its
+        share of the predictions), and of one member `layers`, `n_parameters` and `n_fixed` (the number of values that
+        are not trained, such as running means and bin edges).
     layers : list of LayerSummary
-        Each has `name`, `kind`, `output_shape` (None if unknown), `n_parameters`, and `tensors`; each tensor has
-        `name`, `shape`, `n_parameters`, `mean`, `std`, `near_zero`, `largest` and `histogram`.
-    n_fixed : int
-        Values of one member that are not trained, such as running means and bin edges.
-    n_parameters : int
-        Trained parameters of one member.
+        Those of the first kind, then those of the next. Each has `name`, `kind`, `output_shape` (None if unknown),
+        `n_parameters`, and `tensors`; each tensor has `name`, `shape`, `n_parameters`, `mean`, `std`, `near_zero`,
+        `largest` and `histogram`.
+    n_members : int
+    total_parameters, total_fixed : int
+        Trained and other values of all members.
     """
 
     estimator: str
-    n_members: int
     out_activation: str
-    layers: list[LayerSummary]
-    n_fixed: int
+    kinds: list[KindSummary]
 
     @property
-    def n_parameters(self) -> int:
-        return sum(layer.n_parameters for layer in self.layers)
+    def layers(self) -> list[LayerSummary]:
+        return [layer for kind in self.kinds for layer in kind.layers]
+
+    @property
+    def n_members(self) -> int:
+        return sum(kind.n_members for kind in self.kinds)
+
+    @property
+    def total_parameters(self) -> int:
+        return sum(kind.n_members * kind.n_parameters for kind in self.kinds)
+
+    @property
+    def total_fixed(self) -> int:
+        return sum(kind.n_members * kind.n_fixed for kind in self.kinds)
 
     @property
     def title(self) -> str:
         """The estimator, and its numbers of members and parameters."""
-        parameters = f"{self.n_parameters:,} parameters"
         if self.n_members == 1:
-            return f"{self.estimator}: {parameters}"
-        total = self.n_members * self.n_parameters
-        return f"{self.estimator}: {self.n_members} members of {parameters}, {total:,} in all"
+            return f"{self.estimator}: {self.total_parameters:,} parameters"
+        of_each = f" of {self.kinds[0].n_parameters:,} parameters" if len(self.kinds) == 1 else ""
+        noun = "" if of_each else " parameters"
+        return f"{self.estimator}: {self.n_members} members{of_each}, {self.total_parameters:,}{noun} in all"
 
     def __str__(self) -> str:
-        titles, *lines = align([TITLES, *(line for layer in self.layers for line in layer.lines())], N_TEXT_COLUMNS)
-        separator = "-" * max(map(len, [titles, *lines]))
-        fixed = f"Not trained: {self.n_fixed:,} values. " if self.n_fixed else ""
-        notes = f"Output: {self.out_activation}. {fixed}Near 0: below {NEAR_ZERO:.0%} of the root mean square."
-        return "\n".join([self.title, separator, titles, separator, *lines, separator, notes])
+        lines = [kind.lines() for kind in self.kinds]
+        titles, *aligned = align([TITLES, *(line for lines_of_kind in lines for line in lines_of_kind)], N_TEXT_COLUMNS)
+        separator, rest = "-" * max(map(len, [titles, *aligned])), iter(aligned)
+        table = [titles, separator]
+        for kind, lines_of_kind in zip(self.kinds, lines, strict=True):
+            heading = [kind.title, separator] if len(self.kinds) > 1 else []
+            table += [*heading, *islice(rest, len(lines_of_kind)), separator]
+        notes = f"Output: {self.out_activation}. {self._fixed()}Near 0: below {NEAR_ZERO:.0%} of the root mean square."
+        return "\n".join([self.title, separator, *table, notes])
 
     __repr__ = __str__
+
+    def _fixed(self) -> str:
+        """Return a sentence about the values that are not trained, if there are any."""
+        if not self.total_fixed:
+            return ""
+        n = f"{self.kinds[0].n_fixed:,} values" if len(self.kinds) == 1 else f"{self.total_fixed:,} values in all"
+        return f"Not trained: {n}. "
 
 
 def summary(estimator: Any, X: Any = None) -> NetworkSummary:
@@ -154,19 +210,29 @@ def summary(estimator: Any, X: Any = None) -> NetworkSummary:
     >>> clf = NeuralClassifier(hidden_layer_sizes=(8,), ensemble_size=2, max_iter=5, random_state=0)
     >>> clf = clf.fit(*load_iris(return_X_y=True))
     >>> print(summary(clf).title)
-    NeuralClassifier: 2 members of 71 parameters, 142 in all
+    NeuralClassifier: 2 members, 1,978 parameters in all
+    >>> [kind.kind for kind in summary(clf).kinds]
+    ['batch norm', 'piecewise linear']
     """
     fitted = find_fitted_estimator(estimator)
-    network = fitted.module_
-    shapes = _output_shapes(network, None if X is None else _first_row(fitted, X))
-    module, tensors = _member_module(network), _summarise_tensors(network)
-    layers = [
-        LayerSummary(name or "module", _kind(layer, bool(tensors.get(name))), shapes.get(name), tensors.get(name, []))
-        for name, layer in module.named_modules()
-        if name in tensors or not list(layer.children())
+    network, row = fitted.module_, None if X is None else _first_row(fitted, X)
+    kinds = [
+        _summarise_kind(part, float(fitted.member_weights_[members].sum()), row)
+        for part, members in zip(network.parts, network.members_of_parts(), strict=True)
     ]
-    fixed = sum(int(np.prod(entry.shape)) for entry in network.entries if not entry.trained)
-    return NetworkSummary(type(fitted).__name__, network.n_members, fitted.out_activation_, layers, fixed)
+    return NetworkSummary(type(fitted).__name__, fitted.out_activation_, kinds)
+
+
+def _summarise_kind(network: EnsembleNetwork, weight: float, row: Tensor | None) -> KindSummary:
+    """Summarise the members of one kind, given their weight."""
+    shapes, tensors = _output_shapes(network, row), _summarise_tensors(network)
+    layers = [
+        LayerSummary(name or "module", _kind(layer, name in tensors), shapes.get(name), tensors.get(name, []))
+        for name, layer in _member_module(network).named_modules()
+        if name in tensors or not any(layer.children())
+    ]
+    n_fixed = sum(math.prod(entry.shape) for entry in network.entries if not entry.trained)
+    return KindSummary(network.kind, network.n_members, weight, layers, n_fixed)
 
 
 def _member_module(network: EnsembleNetwork) -> nn.Module:

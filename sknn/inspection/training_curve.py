@@ -1,6 +1,6 @@
 """Draw the curves of a training: losses, metrics, learning rate, and the best epochs of members."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -22,7 +22,8 @@ class TrainingCurveDisplay:
 
     A thin line is a member, and ends with its training. A thick line is the mean of all members, in which a member that
     has stopped keeps its last value. A dot marks the epoch whose weights a member kept: that with its smallest
-    validation loss, or with its largest 'valid_score' if a score was monitored.
+    validation loss, or with its largest 'valid_score' if a score was monitored. If members are of different kinds, each
+    kind has its colour of lines and dots.
 
     Parameters
     ----------
@@ -31,6 +32,8 @@ class TrainingCurveDisplay:
     n_iter : int, optional
         Number of epochs of the last fit, after several (`warm_start`, `partial_fit`): a member's best epoch is one of
         these. By default one of all epochs.
+    kinds : sequence of str, optional
+        The kind of each member, as in the column 'kind' of an estimator's `members_`. By default all are alike.
 
     Attributes
     ----------
@@ -42,7 +45,7 @@ class TrainingCurveDisplay:
     member_lines_ : list of matplotlib Line2D
         The members; empty for a single member.
     best_lines_ : list of matplotlib Line2D
-        The dots of the best epochs; empty without validation.
+        The dots of the best epochs, for each kind; empty without validation.
 
     See Also
     --------
@@ -61,8 +64,11 @@ class TrainingCurveDisplay:
     ax_: Any
     figure_: Any
 
-    def __init__(self, records: Iterable[Mapping[str, Any]], *, n_iter: int | None = None) -> None:
-        self.records, self.n_iter = list(records) if isinstance(records, Iterator) else records, n_iter
+    def __init__(
+        self, records: Iterable[Mapping[str, Any]], *, n_iter: int | None = None, kinds: Sequence[str] | None = None
+    ) -> None:
+        self.records = list(records) if isinstance(records, Iterator) else records
+        self.n_iter, self.kinds = n_iter, kinds
 
     @classmethod
     def from_estimator(
@@ -98,7 +104,7 @@ class TrainingCurveDisplay:
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         fitted = find_fitted_estimator(estimator)
-        display = cls(fitted.history_, n_iter=fitted.n_iter_)
+        display = cls(fitted.history_, n_iter=fitted.n_iter_, kinds=fitted.module_.kinds)
         return display.plot(ax, kind=kind, name=name, members=members, line_kw=line_kw, member_kw=member_kw)
 
     def plot(
@@ -125,7 +131,8 @@ class TrainingCurveDisplay:
         members : bool, default=True
             Whether to draw a thin line for each member.
         line_kw, member_kw : dict, optional
-            Arguments of matplotlib's `plot` for the means and for the members.
+            Arguments of matplotlib's `plot` for the means and for the members. With a 'color' in `line_kw`, members of
+            all kinds have this colour.
 
         Returns
         -------
@@ -136,13 +143,13 @@ class TrainingCurveDisplay:
         TypeError
             If `records`, `kind` or `ax` is not of one of these types.
         ValueError
-            If the records hold no training loss, `kind` is not recorded, or the number of axes is not that of the
-            panels.
+            If the records hold no training loss, `kind` is not recorded, the number of axes is not that of the panels,
+            or the number of `kinds` is not that of the members.
         ImportError
             If matplotlib is not installed.
         """
         plt = import_pyplot(f"{type(self).__name__}.plot")
-        curves = TrainingCurves(self.records)
+        curves = TrainingCurves(self.records, None if "color" in (line_kw or {}) else self.kinds)
         panels = self._panels(curves, kind)
         axes = new_axes(plt, len(panels)) if ax is None else check_axes(ax, panels)
         self.ax_ = np.array(axes) if kind == "all" or not isinstance(kind, str) else axes[0]
@@ -152,11 +159,14 @@ class TrainingCurveDisplay:
         self.best_lines_: list[Any] = []
         colour = (line_kw or {}).get("color", COLOURS["valid"])
         for panel, panel_ax in zip(panels, axes, strict=True):
+            n_lines = len(self.member_lines_) + len(self.best_lines_)
             for record in curves.panels()[panel]:
                 self._draw_curve(panel_ax, curves, record, name, line_kw or {}, (member_kw or {}) if members else None)
             if panel == "loss":
                 _shade_gap(panel_ax, curves, _prefix("gap", name), colour)
             self._mark_best(panel_ax, curves, f"valid_{panel}", name, colour)
+            if len(self.member_lines_) + len(self.best_lines_) > n_lines:
+                _name_kinds(panel_ax, curves, name)
             _shade_diagnoses(panel_ax, curves)
             _finish(panel_ax, panel, curves)
         return self
@@ -191,20 +201,31 @@ class TrainingCurveDisplay:
         style |= {"marker": "o", "markersize": 4} if len(curves.epochs) == 1 else {}
         thick = style | {"label": _label(curves, part, name), "linewidth": 2.0, "zorder": 3} | line_kw
         self.lines_ += ax.plot(curves.epochs, curve.mean, **thick)
-        if member_kw is not None and curve.members.shape[1]:
-            thin = {**style, "color": thick["color"], "linestyle": "-", "linewidth": 0.8, "alpha": 0.4, **member_kw}
-            self.member_lines_ += ax.plot(curves.epochs, curve.members, **thin)
+        differ = bool((np.abs(curve.members - curve.mean[:, None]) > 0).any())
+        if member_kw is not None and differ:
+            thin = {**style, "color": thick["color"], "linewidth": 0.8, "alpha": 0.6}
+            for members, colour in _groups(curves, thick["color"]):
+                of_group = thin | {"color": colour} | member_kw
+                self.member_lines_ += ax.plot(curves.epochs, curve.members[:, members], **of_group)
 
     def _mark_best(self, ax: Any, curves: TrainingCurves, record: str, name: str | None, colour: Any) -> None:
         """Draw a dot at the best epoch of each member, whose weights it kept."""
         best = curves.best_epochs(self.n_iter)
         if record not in curves.names or not any(best):
             return
-        curve = curves.curve(record)
-        x, y = zip(*_points(curves, curve, best), strict=True)
-        label = f"best epoch: {x[0]}" if len(best) == 1 else "best epoch of each member"
-        style = {"color": colour, "markeredgecolor": "black", "markersize": 6, "zorder": 4}
-        self.best_lines_ += ax.plot(x, y, "o", label=_prefix(label, name), **style)
+        points = _points(curves, curves.curve(record), best)
+        style = {"markeredgecolor": "black", "markersize": 6, "zorder": 4}
+        for members, colour_of_group in _groups(curves, colour):
+            x, y = points[members].T
+            self.best_lines_ += ax.plot(x, y, "o", color=colour_of_group, **style)
+        label = f"best epoch: {points[0, 0]:.0f}" if len(best) == 1 else "best epoch of each member"
+        of_all = ax.plot([], [], "o", color="white", **style) if curves.kinds else self.best_lines_[-1:]
+        of_all[0].set_label(_prefix(label, name))
+
+
+def _groups(curves: TrainingCurves, colour: Any) -> list[tuple[list[int], Any]]:
+    """Return the members that have the same colour, and this colour: that of their kind, if they differ in kind."""
+    return [(kind.members, kind.colour) for kind in curves.kinds] or [([*range(curves.n_members)], colour)]
 
 
 def _label(curves: TrainingCurves, part: str | None, name: str | None) -> str:
@@ -219,11 +240,18 @@ def _prefix(label: str, name: str | None) -> str:
     return ": ".join(filter(None, [name, label]))
 
 
-def _points(curves: TrainingCurves, curve: Curve, best: list[int | None]) -> list[tuple[int, float]]:
-    """Return (epoch, value) of each member at its best epoch."""
+def _points(curves: TrainingCurves, curve: Curve, best: list[int | None]) -> np.ndarray:
+    """Return the epoch and the value of each member at its best epoch, (n_members, 2); NaN if it has none."""
     values = curve.members if curve.members.shape[1] else curve.mean[:, None]
     row = {int(epoch): i for i, epoch in enumerate(curves.epochs)}
-    return [(epoch, values[row[epoch], m]) for m, epoch in enumerate(best) if epoch is not None]
+    points = [(np.nan, np.nan) if epoch is None else (epoch, values[row[epoch], m]) for m, epoch in enumerate(best)]
+    return np.array(points)
+
+
+def _name_kinds(ax: Any, curves: TrainingCurves, name: str | None) -> None:
+    """Add the kinds of members to the legend."""
+    for kind in curves.kinds:
+        ax.plot([], [], color=kind.colour, linewidth=1.2, label=_prefix(str(kind), name))
 
 
 def _shade_gap(ax: Any, curves: TrainingCurves, label: str, colour: Any) -> None:

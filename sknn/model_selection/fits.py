@@ -45,12 +45,13 @@ class Fit:
     @property
     def cost_key(self) -> tuple[bool, bool]:
         """Whether dropout and an L2 penalty are used. If one member uses them, they cost time for all members."""
-        return bool(np.any(self.estimator.dropout)), self.estimator.alpha > 0
+        dropout = self.estimator.dropout
+        return isinstance(dropout, str) or bool(np.any(dropout)), self.estimator.alpha > 0
 
     @property
     def n_bytes(self) -> int:
         """Memory of the network's parameters and their gradient."""
-        return 0 if self.error is not None else 2 * self.net.module.param_buffer.nbytes
+        return 0 if self.error is not None else 2 * self.net.module.n_values * self.net.module.dtype.itemsize
 
     def prepare(self, cache: PreprocessingCache) -> None:
         """Fit the steps before the estimator, encode the rows, and build the network."""

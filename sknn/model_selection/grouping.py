@@ -40,10 +40,12 @@ def _parameters_key(estimator: BaseNeural, names: list[str]) -> str:
 def network_group_key(net: TrainingNet, table: Table) -> str:
     """Return the key of the network and the plan, which depend on the rows."""
     network, plan = net.module, net.plan
-    layers = {name: value for name, value in network.init_args.items() if name != "dropout"}
-    buffer = (network.param_buffer.dtype, network.param_buffer.device)
+    layers = [
+        {name: value for name, value in part.init_args.items() if name != "dropout"}  # type: ignore[union-attr, operator]
+        for part in network.parts
+    ]
     rows = (sp.issparse(table.numeric), table.n_choices, table.weight is None)
-    return repr((layers, type(net.criterion), buffer, rows, plan.batch_size, plan.restore_best))
+    return repr((layers, type(net.criterion), network.dtype, network.device, rows, plan.batch_size, plan.restore_best))
 
 
 def hash_key(*parts: Any) -> str:

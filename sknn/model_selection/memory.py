@@ -22,8 +22,8 @@ def free_memory(device: torch.device | None = None) -> float:
 
 def max_joint_networks(net: TrainingNet) -> int:
     """Return the largest number of networks of this size to train jointly."""
-    buffer = net.module.param_buffer
-    n_networks = free_memory(buffer.device) / 4 / (WEIGHT_COPIES * buffer.nbytes)
-    if not buffer.is_cuda:
-        n_networks = min(n_networks, MAX_JOINT_WEIGHTS / buffer.numel())
+    network = net.module
+    n_networks = free_memory(network.device) / 4 / (WEIGHT_COPIES * network.n_values * network.dtype.itemsize)
+    if network.device.type != "cuda":
+        n_networks = min(n_networks, MAX_JOINT_WEIGHTS / max(part.param_buffer.numel() for part in network.parts))
     return max(1, int(n_networks))

@@ -55,29 +55,41 @@ def describe_table(X: Any, predictions: Any = None, spread: Any = None) -> dict[
     return description
 
 
-def member_spread(members: np.ndarray) -> np.ndarray:
+def member_spread(members: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Return how far the members of an ensemble disagree about each row.
 
     Parameters
     ----------
     members : ndarray of shape (n_rows, n_members) or (n_rows, n_members, n_outputs)
         The values or probabilities that each member predicts.
+    weights : array-like of shape (n_members,), optional
+        The members' shares in the prediction, such as `OnnxPredictor.member_weights_`. By default all members count
+        equally.
 
     Returns
     -------
     ndarray of shape (n_rows,)
-        The standard deviation over the members; the largest one if there are several outputs or classes.
+        The weighted standard deviation over the members; the largest one if there are several outputs or classes.
 
     Examples
     --------
     >>> member_spread(np.array([[1.0, 3.0], [2.0, 2.0]])).tolist()
     [1.0, 0.0]
     """
-    # np.std takes three times as long for one row, which is most of what a service asks for.
-    n_members = members.shape[1]
-    differences = members - np.add.reduce(members, axis=1, keepdims=True) / n_members
-    variances = np.add.reduce(differences * differences, axis=1) / n_members
+    shares = None
+    if weights is not None:
+        shares = np.asarray(weights, members.dtype).reshape(-1, *[1] * (members.ndim - 2))
+        shares = shares / shares.sum()
+    differences = members - _members_mean(members, shares)[:, None]
+    variances = _members_mean(differences * differences, shares)
     return np.sqrt(variances.reshape(len(members), -1).max(axis=1))
+
+
+def _members_mean(values: np.ndarray, shares: np.ndarray | None) -> np.ndarray:
+    """Return what np.mean or np.average does, in a third of the time for one row, which a service asks for most."""
+    if shares is None:
+        return np.add.reduce(values, axis=1) / values.shape[1]
+    return np.add.reduce(values * shares, axis=1)
 
 
 def count_rows(X: Any, columns: Mapping[str, Any]) -> int:

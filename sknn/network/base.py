@@ -9,6 +9,7 @@ import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any, Self
 
 import torch
@@ -66,8 +67,85 @@ def allocate(tensors: Iterable[tuple[nn.Module, str, tuple[int, ...], bool, bool
     return entries, start
 
 
-class EnsembleNetwork(nn.Module):
-    """Base class of the networks that `TrainingNet` trains.
+class Network(nn.Module):
+    """Base class of the networks that `TrainingNet` trains: members in one part, or in several of different shapes."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> list["EnsembleNetwork"]:
+        """The networks whose members have the same shape, and are computed together."""
+
+    @property
+    def n_members(self) -> int:
+        return sum(part.n_members for part in self.parts)
+
+    def members_of_parts(self) -> list[slice]:
+        """Return the numbers of each part's members."""
+        stops = list(accumulate(part.n_members for part in self.parts))
+        return [slice(start, stop) for start, stop in pairwise([0, *stops])]
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kind of each member."""
+        return [part.kind for part in self.parts for _ in range(part.n_members)]
+
+    @property
+    def device(self) -> torch.device:
+        return self.parts[0].param_buffer.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the parameters."""
+        return self.parts[0].param_buffer.dtype
+
+    @property
+    def n_values(self) -> int:
+        """The number of parameters and statistics of all members."""
+        return sum(part.param_buffer.numel() for part in self.parts)
+
+    def outputs_of_rows(self, x: Inputs, param_buffers: Sequence[Tensor] | None = None) -> Tensor:
+        """Return all members' outputs (M, B, K) of encoded rows (B, ...), in the network's mode.
+
+        With `param_buffers`, one for each part, use the parameters there, which may have another precision.
+        """
+        buffers: Sequence[Tensor | None] = param_buffers or [None] * len(self.parts)
+        outputs = [
+            part.outputs(part.prepare(x).for_members(part.n_members), param_buffer=params)
+            for part, params in zip(self.parts, buffers, strict=True)
+        ]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+    @abstractmethod
+    def select(self, members: list[int]) -> None:
+        """Keep these members only."""
+
+    @abstractmethod
+    def snapshot(self) -> Callable[[], None]:
+        """Return a function that restores the network's current state, including its number of members."""
+
+    def release(self) -> None:
+        """Free the memory of bound layers; call it at the end of a training."""
+
+    def compute_context(self, rows: int) -> contextlib.AbstractContextManager:
+        """Return a context for computing with at most this number of rows at once."""
+        return contextlib.nullcontext()
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return copies of the tensors, because safetensors does not save tensors that share memory."""
+        state = super().state_dict(*args, **kwargs)
+        for name, value in state.items():
+            state[name] = value.detach().clone()
+        return state
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        """Copy values into the buffers; `assign=True` would replace their views."""
+        if assign:
+            raise ValueError("assign=True is not supported: the parameters are views of one buffer; copy into them.")
+        return super().load_state_dict(state_dict, strict)
+
+
+class EnsembleNetwork(Network):
+    """Members of one shape.
 
     Attributes
     ----------
@@ -80,6 +158,12 @@ class EnsembleNetwork(nn.Module):
     grad_buffer: Tensor
     entries: list[Entry]
     can_shrink = True  # whether members can be removed during a training
+    kind = "module"  # the settings in which its members may differ from those of other parts, in words
+    normalises_batches = False  # whether batches of a single row have to be avoided
+
+    @property
+    def parts(self) -> list["EnsembleNetwork"]:
+        return [self]
 
     @property
     def n_members(self) -> int:
@@ -112,6 +196,14 @@ class EnsembleNetwork(nn.Module):
     def bind_views(self, param_buffer: Tensor) -> None:
         """Make `param_buffer` the network's buffer, and every parameter a view of it."""
 
+    def preparation_key(self) -> bytes | None:
+        """Return what `prepare` depends on; None if it changes nothing."""
+        return None
+
+    def prepare(self, x: Inputs) -> Inputs:
+        """Return rows in the form that `gradients` and `outputs` take: with what no training changes computed once."""
+        return x
+
     @abstractmethod
     def gradients(
         self, x: Inputs, noise: Sequence[Tensor], gradient: Callable[[Tensor], Tensor], members: slice
@@ -133,13 +225,6 @@ class EnsembleNetwork(nn.Module):
         """Return the objects that hold the memory `gradients` writes to."""
         return []
 
-    def release(self) -> None:
-        """Free the memory of `bound_layers`; call it at the end of a training."""
-
-    def compute_context(self, rows: int) -> contextlib.AbstractContextManager:
-        """Return a context for computing with at most this number of rows at once."""
-        return contextlib.nullcontext()
-
     def dropout_rates(self) -> list[tuple[int, float]]:
         """Return width and rate of each dropout layer. The training loop draws the noise for them."""
         return []
@@ -149,11 +234,9 @@ class EnsembleNetwork(nn.Module):
         return []
 
     def select(self, members: list[int]) -> None:
-        """Keep these members only."""
         self.bind_views(self.param_buffer[members])
 
     def snapshot(self) -> Callable[[], None]:
-        """Return a function that restores the network's current state, including its number of members."""
         param_buffer = self.param_buffer.detach().clone()
         is_trained = {name: p.requires_grad for name, p in self.named_parameters()}
         counters = {name: b.clone() for name, b in self.named_buffers() if not b.is_floating_point()}
@@ -170,19 +253,6 @@ class EnsembleNetwork(nn.Module):
     def load_row(self, member: int, row: Tensor) -> None:
         with torch.no_grad():
             self.param_buffer[member] = row
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Return copies of the tensors, because safetensors does not save tensors that share memory."""
-        state = super().state_dict(*args, **kwargs)
-        for name, value in state.items():
-            state[name] = value.detach().clone()
-        return state
-
-    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        """Copy values into the buffer; `assign=True` would replace its views."""
-        if assign:
-            raise ValueError("assign=True is not supported: the parameters are views of one buffer; copy into them.")
-        return super().load_state_dict(state_dict, strict)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         super()._apply(fn, recurse)

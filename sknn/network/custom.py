@@ -29,6 +29,7 @@ class CustomNetwork(EnsembleNetwork):
     prediction, they use torch's global generator, as in any module.
     """
 
+    normalises_batches = True  # it may
     can_shrink = False  # removing modules during a training is not supported
 
     def __init__(

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from sknn.network.activations import sigmoid, softplus
 
+SMALLEST_PROBABILITY = 1e-7  # 0 has no logarithm
+
 
 class Loss(torch.nn.Module):
     """Base class. `link` maps the network's output to the scale of the target: probabilities, means, values."""
@@ -29,6 +31,10 @@ class Loss(torch.nn.Module):
 
     def link(self, z: Tensor) -> Tensor:
         return z
+
+    def inverse_link(self, p: Tensor) -> Tensor:
+        """Return an output that the link maps to `p`: the loss of a mean of predictions is that of such an output."""
+        return p
 
     def rows(self, z: Tensor, y: Tensor) -> Tensor:
         """Return the loss of each row as it is reported, (M, B)."""
@@ -50,6 +56,9 @@ class SoftmaxCrossEntropy(Loss):
     def link(self, z: Tensor) -> Tensor:
         return torch.softmax(z, -1)
 
+    def inverse_link(self, p: Tensor) -> Tensor:
+        return p.clamp(min=SMALLEST_PROBABILITY).log()
+
 
 class BinaryCrossEntropy(Loss):
     """Log loss of each output separately, for a binary or multilabel target."""
@@ -62,6 +71,9 @@ class BinaryCrossEntropy(Loss):
 
     def link(self, z: Tensor) -> Tensor:
         return sigmoid(z)
+
+    def inverse_link(self, p: Tensor) -> Tensor:
+        return torch.logit(p, SMALLEST_PROBABILITY)
 
 
 class SquaredError(Loss):
@@ -149,6 +161,9 @@ class Poisson(Loss):
     def link(self, z: Tensor) -> Tensor:
         return torch.exp(z)
 
+    def inverse_link(self, p: Tensor) -> Tensor:
+        return p.clamp(min=torch.finfo(p.dtype).tiny).log()
+
 
 class Gamma(Loss):
     """Half the gamma deviance with a log link; `y` is positive."""
@@ -161,6 +176,9 @@ class Gamma(Loss):
 
     def link(self, z: Tensor) -> Tensor:
         return torch.exp(z)
+
+    def inverse_link(self, p: Tensor) -> Tensor:
+        return p.clamp(min=torch.finfo(p.dtype).tiny).log()
 
 
 class CallableLoss(Loss):
@@ -176,6 +194,9 @@ class CallableLoss(Loss):
 
     def link(self, z: Tensor) -> Tensor:
         return self.default.link(z)
+
+    def inverse_link(self, p: Tensor) -> Tensor:
+        return self.default.inverse_link(p)
 
     def values(self, z: Tensor, y: Tensor) -> Tensor:
         values = self.function(z.flatten(0, 1), y.flatten(0, 1))

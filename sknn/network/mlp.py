@@ -103,6 +103,7 @@ class MLP(EnsembleNetwork):
     ) -> None:
         super().__init__()
         self.init_args = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
+        self.normalises_batches = batch_norm
         self.n_embedded = n_embedded if numeric_embedding else 0
         self.numeric = NUMERIC_EMBEDDINGS[numeric_embedding](n_embedded) if numeric_embedding and n_embedded else None
         self.categorical = CategoricalEmbedding(list(n_levels)) if n_levels else None
@@ -131,6 +132,14 @@ class MLP(EnsembleNetwork):
             for name, shape in layer.shapes.items()
         )
         self.bind_views(torch.zeros(n_members, length, dtype=dtype))
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        settings = [
+            "batch norm" if self.normalises_batches else "",
+            (self.init_args["numeric_embedding"] or "").replace("_", " ") if self.numeric is not None else "",
+        ]
+        return ", ".join(filter(None, settings)) or "plain"
 
     def _all_layers(self) -> list[Layer]:
         return [layer for layer in (self.numeric, self.categorical, *self.layers) if layer is not None]
@@ -219,6 +228,17 @@ class MLP(EnsembleNetwork):
         for module in self._module_tuple:  # called twice an epoch; nn.Module's own `train` takes as long as a step
             object.__setattr__(module, "training", mode)
         return self
+
+    def preparation_key(self) -> bytes | None:
+        if not isinstance(self.numeric, PiecewiseLinearEmbedding):
+            return None
+        return torch.stack([self.numeric.start[0], self.numeric.rate[0]]).cpu().numpy().tobytes()
+
+    def prepare(self, x: Inputs) -> Inputs:
+        if not isinstance(self.numeric, PiecewiseLinearEmbedding):
+            return x
+        embedded, others = x.numeric[..., : self.n_embedded], x.numeric[..., self.n_embedded :]
+        return Inputs(torch.cat([self.numeric.prepare(embedded), others], -1), x.codes)
 
     def gradients(
         self, x: Inputs, noise: Sequence[Tensor], gradient: Callable[[Tensor], Tensor], members: slice

@@ -15,7 +15,7 @@ One member and many members use the same calls, so a member's result does not de
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -39,6 +39,10 @@ class MemberOptions:
     alphas: list[float]
     weight_decays: list[float]
     max_norms: list[float]
+
+    def of(self, members: slice) -> "MemberOptions":
+        """Return the options of some members."""
+        return MemberOptions(*(getattr(self, field.name)[members] for field in fields(self)))
 
 
 @dataclass(slots=True)
@@ -117,6 +121,11 @@ class EnsembleOptimizer(torch.optim.Optimizer):
         super().__init__(list(network.parameters()), {"lr": self.base_rates[0]})
         self.schedule_factor = 1.0
         self.refresh()
+
+    @property
+    def parts(self) -> list["EnsembleOptimizer"]:
+        """The optimizers of the network's parts."""
+        return [self]
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Append the only group. torch's own method imports torch's compiler, which takes more than a second."""

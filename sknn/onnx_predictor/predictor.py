@@ -65,6 +65,8 @@ class OnnxPredictor:
         The number of columns of a table. Absent if the graph does not declare it.
     feature_names_in_ : ndarray of str
         Names of the columns. Absent if the model was fitted on a table without names.
+    member_weights_ : ndarray of shape (n_members,), or None
+        The share of each member in the predictions of an ensemble; None if all members count equally.
 
     Raises
     ------
@@ -105,6 +107,7 @@ class OnnxPredictor:
     classes_: np.ndarray
     n_features_in_: int
     feature_names_in_: np.ndarray
+    member_weights_: np.ndarray | None
 
     def __init__(self, model: str | os.PathLike | bytes, n_threads: int = 1) -> None:
         self._session = _start_session(model, n_threads)
@@ -135,6 +138,14 @@ class OnnxPredictor:
                 )
         if self.metadata.get("classes") is not None:
             self.classes_ = np.array(self.metadata["classes"])
+        weights = self.metadata.get("member_weights")
+        self.member_weights_ = None if weights is None else np.array(weights, dtype=float)
+        for output in self._outputs:
+            if output.name == self._names.members and weights and output.shape[1] not in (None, len(weights)):
+                raise ValueError(
+                    f"The model has {output.shape[1]} members, and its metadata name {len(weights)} weights; "
+                    f"{EXPORT_AGAIN}"
+                )
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the labels or values of rows.
@@ -180,7 +191,7 @@ class OnnxPredictor:
     def predict_members(self, X: Any) -> np.ndarray:
         """Return the labels or values that each member of the ensemble predicts.
 
-        The mean of a regressor's members is `predict`.
+        The mean of a regressor's members, weighted by `member_weights_`, is `predict`.
 
         Parameters
         ----------
@@ -207,7 +218,8 @@ class OnnxPredictor:
     def predict_proba_members(self, X: Any) -> np.ndarray:
         """Return the probability of each class that each member of the ensemble predicts.
 
-        Their mean over the members is `predict_proba`.
+        Their mean, weighted by `member_weights_`, is `predict_proba`:
+        ``np.average(members, axis=1, weights=predictor.member_weights_)``.
 
         Parameters
         ----------
@@ -397,6 +409,14 @@ def _are_features(features: Any) -> bool:
     )
 
 
+def _are_shares(weights: Any) -> bool:
+    return weights is None or (
+        isinstance(weights, list)
+        and all(isinstance(weight, int | float) and 0 <= weight <= 1 for weight in weights)
+        and sum(weights) > 0
+    )
+
+
 def _is_object(value: Any) -> bool:
     return value is None or isinstance(value, dict)
 
@@ -405,6 +425,7 @@ METADATA_CHECKS: dict[str, Callable[[Any], bool]] = {  # for the entries that ar
     "named": lambda named: named is None or isinstance(named, bool),
     "features": _are_features,
     "classes": _are_labels,
+    "member_weights": _are_shares,
     "example": _is_object,
     "expected": _is_object,
     "tolerance": _is_object,

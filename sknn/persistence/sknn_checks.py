@@ -11,8 +11,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from sknn.estimators.base import BaseNeural
 from sknn.estimators.classifier import NeuralClassifier
 from sknn.estimators.regressor import NEEDS_POSITIVE
-from sknn.network.base import EnsembleNetwork
-from sknn.network.mlp import MLP
+from sknn.network.base import Network
+from sknn.network.custom import CustomNetwork
 from sknn.persistence.predicates import (
     Predicate,
     are_column_names,
@@ -124,7 +124,7 @@ def _check_estimator(est: Any) -> None:
     if not any(name.endswith("_") for name in vars(est)) and "_features" not in vars(est):
         return  # not fitted: a meta-estimator keeps an unfitted estimator, too
     net = _require(est, "net_", instance_of(TrainingNet), "its trained network")
-    is_built_in = isinstance(net.module_, MLP)
+    is_built_in = not isinstance(net.module_, CustomNetwork)
     built_with = _require(est, "_built_with", _has_prediction_parameters(est), "the parameters of its trained network")
     has_module = built_with["module"] is not None
     _require(est, "_built_with", lambda _: has_module != is_built_in, "consistent with the network's class")
@@ -178,6 +178,8 @@ def _check_net(net: TrainingNet) -> None:
         _require(state, "diverged_in", lambda epoch: epoch is None or is_count(epoch), "None or an integer")
         _require(state, "best_score", is_number, "a number")
         _require(state, "best_epoch", is_integer, "an integer")
+        _require(state, "weight", lambda weight: is_number(weight) and 0 <= weight <= 1, "a number from 0 to 1")
+    _require(net, "member_states_", lambda states: any(state.weight for state in states), "a member with a weight")
     _require(net, "member_history_", dict_by_count(instance_of(dict)), "a dict from epochs to records")
     _require(net, "keeps_optimizer", instance_of(bool), "True or False")
     _require(net, "batch_size", is_positive_integer, "an integer above 0")
@@ -192,13 +194,13 @@ def _is_record(row: Any) -> bool:
     )
 
 
-def _has_finite_values(network: EnsembleNetwork) -> bool:
+def _has_finite_values(network: Network) -> bool:
     """Return whether parameters and running statistics are finite, and variances at least 0.
 
     Other buffers of a user's module are not checked.
     """
-    if isinstance(network, MLP):
-        return bool(torch.isfinite(network.param_buffer).all())
+    if not isinstance(network, CustomNetwork):
+        return all(bool(torch.isfinite(part.param_buffer).all()) for part in network.parts)
     norms = [module for module in network.modules() if isinstance(module, _NormBase)]
     means = [norm.running_mean for norm in norms if norm.running_mean is not None]
     deviations = [norm.running_var.sqrt() for norm in norms if norm.running_var is not None]  # NaN below 0

@@ -26,8 +26,8 @@ class RecordPrediction(BaseModel):
     probabilities: dict[str, float] | None = Field(None, description="Of each class; absent for a regressor.")
     spread: float | None = Field(
         None,
-        description="The standard deviation over the members of the ensemble, the largest one over the classes or "
-        "outputs. Absent if the graph does not have the members.",
+        description="The weighted standard deviation over the members of the ensemble, the largest one over the "
+        "classes or outputs. Absent if the graph does not have the members.",
     )
     members: list[dict[str, float] | list[float]] | None = Field(
         None, description="What each member says, if asked for."
@@ -87,6 +87,9 @@ class ModelResponse(BaseModel):
     fields: list[dict[str, Any]]
     example: dict[str, Any]
     has_members: bool = Field(description="Whether the graph has what each member of the ensemble says.")
+    member_weights: list[float] | None = Field(
+        description="The share of each member in the predictions; null if all members count equally."
+    )
     card: dict[str, str] = Field(description="What the model was trained on, and how, in words.")
 
 

@@ -165,6 +165,7 @@ def describe_model(deployment: Deployment) -> ModelResponse:
         fields=[asdict(field) | {"may_be_missing": field.may_be_missing} for field in model.fields],
         example=model.example,
         has_members=model.has_members,
+        member_weights=model.member_weights,
         card=model.card,
     )
 

@@ -97,6 +97,12 @@ class ServedModel:
         return any(output.name in MEMBER_OUTPUTS for output in self.predictor.outputs)
 
     @property
+    def member_weights(self) -> list[float] | None:
+        """Return the share of each member in the predictions; None if all members count equally."""
+        weights = self.predictor.member_weights_
+        return None if weights is None else weights.tolist()
+
+    @property
     def card(self) -> dict[str, str]:
         """Return what the model was trained on and how, in words; little if its exporter has not written it."""
         card = self.predictor.metadata.get("card") or {"Task": self.task or "unknown"}
@@ -114,7 +120,7 @@ class ServedModel:
             values, probabilities, members, raw = self.predictor.run(self._as_table(columns))
         except ValueError as error:
             raise self._explain(error, columns) from None
-        spread = None if members is None else member_spread(members)
+        spread = None if members is None else member_spread(members, self.predictor.member_weights_)
         return Predictions(values, probabilities, members, spread, raw)
 
     def columns(self, tensors: dict[str, np.ndarray]) -> Columns:
@@ -154,7 +160,8 @@ def _in_words(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}={item}" for name, item in value.items())
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        items = [str(item) for item in value]
+        return ("; " if any(", " in item for item in items) else ", ").join(items)
     if isinstance(value, int | float):
         return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
     return str(value)

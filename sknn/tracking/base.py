@@ -1,6 +1,7 @@
 """The base class of trackers, which log a whole fit, and whose errors do not end it."""
 
 import contextlib
+import re
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 from skorch.callbacks import Callback
 from skorch.callbacks.logging import filter_log_keys
 
+from sknn.history.kinds import group_members
 from sknn.history.records import make_record
 from sknn.utils.warnings import warn
 
@@ -89,9 +91,23 @@ def plain_params(estimator: Any) -> dict[str, Any]:
 
 
 def fit_results(est: Any) -> dict[str, float]:
-    """Return the results of a fit besides the values of its epochs."""
+    """Return the results of a fit besides the values of its epochs; with several kinds of members also their weights.
+
+    They are `n_iter`, `best_validation_score`, `weight_batch_norm`, ...
+    """
     results = {"n_iter": est.n_iter_, "best_validation_score": est.best_validation_score_}
-    return {name: value for name, value in results.items() if value is not None}
+    kinds = group_members(est.module_.kinds, est.member_weights_)
+    weights = {f"weight_{kind_tag(kind.name)}": kind.weight for kind in kinds if len(kinds) > 1}
+    return {name: value for name, value in (results | weights).items() if value is not None}
+
+
+def kind_tag(kind: str) -> str:
+    """Return a kind of members as a part of a name that every tool accepts.
+
+    >>> kind_tag("batch norm, periodic")
+    'batch_norm_periodic'
+    """
+    return re.sub(r"\W+", "_", kind)
 
 
 def to_plain(value: Any) -> Any:

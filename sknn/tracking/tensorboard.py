@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 import warnings
+from collections.abc import Iterator
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sknn.tracking.base import Tracker, errors_as_warnings, fit_results, plain_params
+from sknn.network.base import Network
+from sknn.tracking.base import Tracker, errors_as_warnings, fit_results, kind_tag, plain_params
 
 BINS = 50  # TensorBoard draws 30; torch's default of 1,500 takes five times as long
 FLUSH_SECONDS = 10  # so that TensorBoard shows a running fit
@@ -22,8 +24,8 @@ class TensorBoardTracker(Tracker):
     """Logs each fit to a folder for TensorBoard.
 
     View it with `tensorboard --logdir runs`. It shows the losses, metrics and learning rate of every epoch (for an
-    ensemble their means over members), the distributions of the weights, the network's graph, and, in the tab HPARAMS,
-    the parameters of every fit with its last values.
+    ensemble their means over members), the distributions of the weights (for each kind of members, if they differ), the
+    network's graph, and, in the tab HPARAMS, the parameters of every fit with its last values.
 
     Parameters
     ----------
@@ -89,7 +91,7 @@ class TensorBoardTracker(Tracker):
         for tag, value in self.last_values_.items():
             self.writer_.add_scalar(tag, value, epoch)
         if self.histograms_every and (epoch - 1) % self.histograms_every == 0:
-            for name, weights in net.module_.named_parameters():
+            for name, weights in named_weights(net.module_):
                 self.writer_.add_histogram(name, weights.detach(), epoch, bins=BINS)
 
     def write_results(self, estimator: Any, X: Any, y: Any) -> None:
@@ -130,6 +132,14 @@ def create_folder(parent: Path, name: str) -> Path:
             continue
         return folder
     raise AssertionError("unreachable")
+
+
+def named_weights(network: Network) -> Iterator[tuple[str, Tensor]]:
+    """Yield each parameter with its name; if there are several kinds of members, the kind stands in front."""
+    for part in network.parts:
+        prefix = f"{kind_tag(part.kind)}/" if len(network.parts) > 1 else ""
+        for name, weights in part.named_parameters():
+            yield prefix + name, weights
 
 
 def make_tag(name: str) -> str:

@@ -9,7 +9,8 @@ class WandbTracker(Tracker):
     """Logs each fit as a run of Weights & Biases.
 
     The parameters are the run's config. The values of every epoch (losses and their gap, metrics, learning rate,
-    seconds, rows per second) are its history. `n_iter` and `best_validation_score` are in its summary.
+    seconds, rows per second) are its history. `n_iter`, `best_validation_score` and the weights of the kinds
+    of members, if they differ, are in its summary.
 
     A fit that fails marks its run as failed. If a run is already open (`wandb.init`), the fit writes to it and leaves
     it open. Open a run for a loop of `partial_fit`, because each call is a fit of one epoch.

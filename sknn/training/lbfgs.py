@@ -8,6 +8,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
+from sknn.network.base import EnsembleNetwork
 from sknn.training.batches import Batch, smooth_labels
 from sknn.training.callbacks import is_of_callback
 from sknn.training.members import LAST_FIT
@@ -34,12 +35,14 @@ class LBFGSNet(TrainingNet):
     Callbacks are called for each iteration, in order, after all members have been trained.
     """
 
+    module_: EnsembleNetwork
+
     def __init__(self, *args: Any, tol: float = 1e-4, max_fun: int = 15000, **kwargs: Any) -> None:
         self.tol, self.max_fun = tol, max_fun
         super().__init__(*args, **kwargs)
 
     def fit_loop(self, X: TrainingSet, y: None = None, epochs: int | None = None, **kwargs: Any) -> "LBFGSNet":
-        data, n = X, self.module_.n_members
+        [data], n = X.prepared_for(self.module_).of_parts(self.module_), self.module_.n_members
         self.stopped_by_, self._held_out = None, []
         for state in self.member_states_:
             state.reset(LAST_FIT)

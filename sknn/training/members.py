@@ -25,6 +25,8 @@ class MemberState:
     best_epoch : int
         The epoch of `best_score`; -1 before the first epoch.
     epochs_without_improvement : int
+    weight : float
+        The member's share of the predictions, relative to the weights of the other members.
     """
 
     epochs: int = 0
@@ -35,6 +37,7 @@ class MemberState:
     best_score: float = -math.inf
     best_epoch: int = -1
     epochs_without_improvement: int = 0
+    weight: float = 1.0
 
     def reset(self, names: tuple[str, ...]) -> None:
         """Set these attributes to their defaults."""

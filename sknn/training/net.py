@@ -3,7 +3,7 @@
 `TrainingNet` keeps skorch's methods, history and callbacks, and replaces what is slow for small networks: the dataset
 of single rows, the data loader, and a synchronisation and a history record for every batch. Its `fit_loop` reads
 
-    for each epoch:  run_single_epoch (train)  ->  run_single_epoch (validate)  ->  record  ->  callbacks  ->  stop?
+    for each epoch:  train each part of the network  ->  validate each  ->  record  ->  callbacks  ->  stop?
 """
 
 import time
@@ -16,7 +16,7 @@ import torch
 from skorch import NeuralNet
 from torch import Tensor
 
-from sknn.network.base import EnsembleNetwork
+from sknn.network.base import EnsembleNetwork, Network
 from sknn.network.losses import Loss
 from sknn.network.metrics import weighted_mean
 from sknn.network.optimizers import EnsembleOptimizer
@@ -43,10 +43,10 @@ class TrainingNet(ResumableTraining, NetPrediction, NeuralNet):
 
     Parameters
     ----------
-    module : EnsembleNetwork
+    module : Network
     criterion : Loss
     optimizer : callable
-        Makes the optimizer, given the network.
+        Makes the optimizer, given the network; such as a `Solver`.
     plan : Plan
     classes : ndarray or None
         Codes of the classes, for scikit-learn's scorers; None for a regressor.
@@ -63,13 +63,14 @@ class TrainingNet(ResumableTraining, NetPrediction, NeuralNet):
     member_states_: list[MemberState]
     member_history_: dict[int, dict[str, list[float]]]
     stopped_by_: str | None
-    _run: Any = None  # the TrainingRun, during a training
+    _runs: list[TrainingRun]  # during a training, one for each part of the network that trains
+    _recorder: EpochRecorder  # during a training
 
     def __init__(
         self,
-        module: EnsembleNetwork,
+        module: Network,
         criterion: Loss,
-        optimizer: Callable[[EnsembleNetwork], EnsembleOptimizer],
+        optimizer: Callable[[Network], Any],
         plan: Plan,
         classes: np.ndarray | None = None,
         **kwargs: Any,
@@ -132,7 +133,8 @@ class TrainingNet(ResumableTraining, NetPrediction, NeuralNet):
         return self
 
     def fit_loop(self, X: TrainingSet, y: None = None, epochs: int | None = None, **kwargs: Any) -> "TrainingNet":
-        run, trained = self._begin(X), list(range(self.module_.n_members))
+        self._begin(X)
+        trained, n_before = list(range(self.module_.n_members)), len(self.history)
         datasets = X.datasets() if self.callbacks_ else {}
         n_epochs = self.plan.max_iter if epochs is None else epochs
         try:
@@ -142,31 +144,39 @@ class TrainingNet(ResumableTraining, NetPrediction, NeuralNet):
                     try:
                         self.notify("on_epoch_end", **datasets)
                     finally:  # also after an epoch in which a callback ends the training
-                        progress.update(run.recorder.row)
-                        any_trains = run.stop_members(early=epochs is None)
-                    if not any_trains:
+                        progress.update(self._recorder.row)
+                        any_trains = [run.stop_members(early=epochs is None) for run in self._training_runs()]
+                    if not any(any_trains):
                         break
         except KeyboardInterrupt as interrupt:
             steps = self.rows_seen_ if any(self.rows_seen_) else self.optimizer_.steps
             trained = self._interrupted(interrupt, [m for m, n in enumerate(steps) if n])
         finally:
-            self._end(run)
+            self._end(n_before)
         self._keep_members(trained)
         return self
 
-    def _begin(self, data: TrainingSet) -> TrainingRun:
-        self.optimizer_.refresh()  # the network may have been moved since
+    def _begin(self, data: TrainingSet) -> None:
+        """Make the recorder, and a run for each part of the network."""
+        network, optimizer = self.module_, self.optimizer_
+        optimizer.refresh()  # the network may have been moved since
         self.stopped_by_, self._held_out = None, data.valid_rows
         for state in self.member_states_:
             state.reset(LAST_FIT)
-        network, optimizer = self.module_, self.optimizer_
-        recorder = EpochRecorder(self.history, self.member_history_)
+        data = data if data.part_tables else data.prepared_for(network)
+        parts = zip(network.parts, optimizer.parts, network.members_of_parts(), data.of_parts(network), strict=True)
+        self._recorder = EpochRecorder(self.history, self.member_history_)
+        self._runs = [self._new_run(*part) for part in parts]
+
+    def _new_run(
+        self, network: EnsembleNetwork, optimizer: EnsembleOptimizer, members: slice, data: TrainingSet
+    ) -> TrainingRun:
+        plan, states = self.plan.of(members), self.member_states_[members]
         drops_members = network.can_shrink and not self.callbacks_
-        run = TrainingRun(network, optimizer, self.plan, data, self.member_states_, recorder, drops_members)
+        run = TrainingRun(network, optimizer, plan, data, states, len(self.history), drops_members)
         run.batch_callbacks = [callback for _, callback in self.callbacks_ if watches_batches(callback)]
-        if can_capture(network, optimizer, self.criterion_) and not (self.callbacks_ or self.plan.gradient_norm):
-            run.graphs = CudaGraphSteps(network, optimizer, self.train_step, run.count_step)
-        self._run = run
+        if can_capture(network, optimizer, self.criterion_) and not (self.callbacks_ or plan.gradient_norm):
+            run.graphs = CudaGraphSteps(network, optimizer, partial(self.train_step, run=run), run.count_step)
         return run
 
     def _interrupted(self, interrupt: KeyboardInterrupt, trained: list[int]) -> list[int]:
@@ -181,59 +191,62 @@ class TrainingNet(ResumableTraining, NetPrediction, NeuralNet):
         return trained or list(range(self.module_.n_members))
 
     def _train_epoch(self, datasets: dict[str, Any]) -> None:
-        run, started = self._run, time.perf_counter()
+        recorder, started = self._recorder, time.perf_counter()
         self.notify("on_epoch_begin", **datasets)
-        run.recorder.begin()
+        recorder.begin()
         if self.callbacks_:
             self.optimizer_.refresh()  # a callback may have frozen parameters
-        run.record_learning_rates()
+        training = self._training_runs()
+        self._record_learning_rates(training)
         with self.module_.compute_context(self.plan.batch_size):
-            self.run_single_epoch(run.data, True, "train", self.train_step)
-            self.run_single_epoch(run.data, False, "valid", self.validation_step)
-        run.finish_epoch()
-        run.recorder.finish(time.perf_counter() - started)
+            for run in training:
+                self.run_single_epoch(run, True, "train", self.train_step)
+                self.run_single_epoch(run, False, "valid", self.validation_step)
+                run.finish_epoch()
+        self._record_values()
+        recorder.finish(time.perf_counter() - started)
 
     def run_single_epoch(
-        self, iterator: TrainingSet, training: bool, prefix: str, step_fn: Callable, **fit_params: Any
+        self, iterator: TrainingRun, training: bool, prefix: str, step_fn: Callable, **fit_params: Any
     ) -> None:
-        """Train the active members on their training rows, or evaluate their validation rows."""
-        if not training and not iterator.valid_rows:
+        """Train the active members of a part on their training rows, or evaluate their validation rows."""
+        run = iterator
+        if not training and not run.data.valid_rows:
             return
-        self.module_.train(training)
-        outputs = Outputs(iterator.table)
-        if self._run.batch_callbacks:
-            step_fn = partial(self._step_with_callbacks, step_fn, prefix=prefix)
+        run.network.train(training)
+        outputs = Outputs(run.data.table)
+        step_fn = partial(step_fn, run=run)
+        if run.batch_callbacks:
+            step_fn = partial(self._step_with_callbacks, step_fn, run=run, prefix=prefix)
         with torch.inference_mode():
-            (self._train if training else self._validate)(step_fn, outputs)
-            self._measure(outputs, prefix)
+            (self._train if training else self._validate)(run, step_fn, outputs)
+            self._measure(run, outputs, prefix)
 
-    def _train(self, step_fn: Callable, outputs: Outputs) -> None:
+    def _train(self, run: TrainingRun, step_fn: Callable, outputs: Outputs) -> None:
         """Take one step for each batch of the training rows."""
-        run = self._run
         sizes = [run.n_rows[member] for member in run.active]
-        losses = BatchLosses(sizes, self.plan.batch_size, self.module_.param_buffer)
+        losses = BatchLosses(sizes, self.plan.batch_size, run.network.param_buffer)
         for chunk in run.chunks():
             steps = run.graphs.take(chunk) if run.graphs else [step_fn(batch) for batch in chunk.batches()]
             z = chunk.joined([step["y_pred"] for step in steps])
             losses.add(chunk, z, steps, self.criterion_)
             if self.plan.metrics:
                 outputs.add(chunk.members, chunk.by_member(z), chunk.by_member(chunk.rows))
-        run.recorder.row |= {"train_batch_count": losses.n_steps, "rows": sum(sizes)}
+        self._recorder.count(train_batch_count=losses.n_steps, rows=sum(sizes))
         run.values |= losses.means()
 
-    def _validate(self, step_fn: Callable, outputs: Outputs) -> None:
+    def _validate(self, run: TrainingRun, step_fn: Callable, outputs: Outputs) -> None:
         """Compute the outputs of the validation rows."""
-        for batch in self._run.validation_batches():
+        for batch in run.validation_batches():
             outputs.add(batch.members, step_fn(batch)["y_pred"], batch.rows)
-        self._run.recorder.row["valid_batch_count"] = len(outputs.pieces)
+        self._recorder.count(valid_batch_count=len(outputs.pieces))
 
-    def _measure(self, outputs: Outputs, prefix: str) -> None:
+    def _measure(self, run: TrainingRun, outputs: Outputs, prefix: str) -> None:
         """Compute the metrics of the collected outputs and, for validation rows, the loss and the watched score."""
-        run = self._run
-        metrics = {f"{prefix}_{name}": of_members for name, of_members in self.plan.metrics.items()}
+        metrics = {f"{prefix}_{name}": of_members for name, of_members in run.plan.metrics.items()}
         values: dict[str, list[Tensor]] = {}
-        if prefix == "valid" and self.plan.stopping_scores:
-            metrics["valid_score"] = self.plan.stopping_scores
+        if prefix == "valid" and run.plan.stopping_scores:
+            metrics["valid_score"] = run.plan.stopping_scores
         for members, z, y, weight in outputs.joined() if metrics or prefix == "valid" else []:
             if prefix == "valid":
                 values.setdefault("valid_loss", []).append(weighted_mean(self.criterion_.rows(z, y), weight))
@@ -246,17 +259,19 @@ class TrainingNet(ResumableTraining, NetPrediction, NeuralNet):
                 )
         run.values |= {name: torch.cat(parts) for name, parts in values.items()}
 
-    def train_step(self, batch: Batch, step_scalars: list[Any] | None = None, **fit_params: Any) -> dict[str, Any]:
+    def train_step(
+        self, batch: Batch, step_scalars: list[Any] | None = None, *, run: TrainingRun, **fit_params: Any
+    ) -> dict[str, Any]:
         """Compute the gradients of some members, on a batch each, and update their parameters.
 
         `step_scalars` holds the results of `count_step` for each step group, if they were computed beforehand.
         """
-        run, optimizer, gradient = self._run, self.optimizer_, self.criterion_.gradient
-        z = self.module_.gradients(
+        network, optimizer, gradient = run.network, run.optimizer, self.criterion_.gradient
+        z = network.gradients(
             batch.inputs, batch.noise, lambda z: gradient(z, batch.target).mul_(batch.scale), batch.members
         )
         squares = optimizer.add_l2_gradient(batch.inverse_weight, batch.members)
-        norm = self.module_.grad_buffer[batch.members].norm(dim=1) if self.plan.gradient_norm else None
+        norm = network.grad_buffer[batch.members].norm(dim=1) if self.plan.gradient_norm else None
         optimizer.clip(batch.members)
         if run.batch_callbacks:
             self.notify("on_grad_computed", named_parameters=list(self.module_.named_parameters()), batch=batch)
@@ -264,12 +279,14 @@ class TrainingNet(ResumableTraining, NetPrediction, NeuralNet):
             optimizer.apply(group, *(run.count_step(group, batch) if step_scalars is None else step_scalars[i]))
         return {"y_pred": z, "squares": squares, "gradient_norm": norm}
 
-    def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
-        return {"y_pred": self.module_.outputs(batch.inputs, batch.members)}
+    def validation_step(self, batch: Batch, *, run: TrainingRun, **fit_params: Any) -> dict[str, Any]:
+        return {"y_pred": run.network.outputs(batch.inputs, batch.members)}
 
-    def _step_with_callbacks(self, step_fn: Callable, batch: Batch, *step_scalars: Any, prefix: str) -> dict[str, Any]:
+    def _step_with_callbacks(
+        self, step_fn: Callable, batch: Batch, *step_scalars: Any, run: TrainingRun, prefix: str
+    ) -> dict[str, Any]:
         """Take a step, and call the callbacks that watch batches."""
-        data, index, training = self._run.data, batch.rows.flatten(), prefix == "train"
+        data, index, training = run.data, batch.rows.flatten(), prefix == "train"
         pair = EncodedRows(data.table, index), data.labels(data.table.target[index])
         self.notify("on_batch_begin", batch=pair, training=training)
         step = step_fn(batch, *step_scalars)
@@ -279,11 +296,33 @@ class TrainingNet(ResumableTraining, NetPrediction, NeuralNet):
         self.notify("on_batch_end", batch=pair, training=training, loss=loss, y_pred=step["y_pred"])
         return step
 
-    def _end(self, run: TrainingRun) -> None:
-        """Put the final parameters into the network, and drop what only the training needed."""
-        run.finish()
+    def _training_runs(self) -> list[TrainingRun]:
+        """Return the runs that have a member that still trains."""
+        return [run for run in self._runs if run.training_members()]
+
+    def _record_learning_rates(self, training: list[TrainingRun]) -> None:
+        """Record the learning rates with which an epoch begins."""
+        for run in training:
+            run.set_learning_rates()
+        member = training[0].training_members()[0][1]
+        rates = [rate for run in self._runs for rate in run.learning_rates]
+        self._recorder.write_learning_rates(rates, training[0].learning_rates[member])
+
+    def _record_values(self) -> None:
+        """Record the latest values of all members."""
+        for name in self._runs[0].latest:
+            self._recorder.write(name, [value for run in self._runs for value in run.latest[name]])
+
+    def _end(self, n_before: int) -> None:
+        """Put the final parameters into the network, and drop what only the training needed.
+
+        `n_before` is the number of epochs of earlier fits.
+        """
+        self._recorder.drop_unfinished()
+        for run in self._runs:
+            run.finish(len(self.history) - n_before)
         if self.diverged_members_:  # the solver's moments have diverged, too
             self.__dict__.pop("optimizer_", None)
         self.module_.eval()
         self.module_.release()
-        self._run = None
+        del self._runs, self._recorder

@@ -8,8 +8,9 @@ from sklearn.metrics import accuracy_score, r2_score
 from skorch.dataset import Dataset
 from torch import Tensor
 
-from sknn.network.base import EnsembleNetwork
+from sknn.network.base import Network
 from sknn.network.losses import Loss
+from sknn.training.members import MemberState
 from sknn.training.table import EncodedRows, Table
 
 ROWS_AT_ONCE = 8192
@@ -18,9 +19,10 @@ ROWS_AT_ONCE = 8192
 class NetPrediction:
     """A mixin for a net with a network, a loss, and (of a classifier) codes of its classes."""
 
-    module_: EnsembleNetwork
+    module_: Network
     criterion_: Loss
     classes: np.ndarray | None
+    member_states_: list[MemberState]
     _held_out: list[Tensor]
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -44,6 +46,15 @@ class NetPrediction:
         measure = r2_score if self.classes is None else accuracy_score
         return float(measure(y, self.predict(X), sample_weight=sample_weight))
 
+    def average(self, p: Tensor) -> Tensor:
+        """Return the weighted mean of the members' predictions, (M, n, K) -> (n, K)."""
+        if len(p) == 1:
+            return p[0]
+        weights = [state.weight for state in self.member_states_]
+        if len(set(weights)) == 1:
+            return p.mean(0)
+        return (p * p.new_tensor(weights)[:, None, None]).sum(0) / sum(weights)
+
     def _mean_prediction(self, X: Any) -> np.ndarray:
         table, index, held_out = self._rows_of(X)
         module, was_training = self.module_, self.module_.training
@@ -55,9 +66,9 @@ class NetPrediction:
 
     def _mean_of(self, table: Table, index: Tensor, held_out: bool) -> Tensor:
         """Return the mean over members; for held-out rows, over the members that held them out."""
-        p = self.criterion_.link(self.module_.outputs(table.inputs(index.expand(self.module_.n_members, -1))))
+        p = self.criterion_.link(self.module_.outputs_of_rows(table.inputs(index)))
         if not held_out:
-            return p.mean(0)
+            return self.average(p)
         unseen = torch.stack([torch.isin(index, rows) for rows in self._held_out]).to(p.dtype)
         return (p * unseen.unsqueeze(2)).sum(0) / unseen.sum(0).unsqueeze(1)
 
@@ -66,6 +77,6 @@ class NetPrediction:
         rows = X.X if isinstance(X, Dataset) else X
         if isinstance(rows, EncodedRows):
             return rows.table, rows.index, rows.held_out
-        numeric = torch.as_tensor(rows).to(self.module_.param_buffer)
+        numeric = torch.as_tensor(rows).to(self.module_.device, self.module_.dtype)
         table = Table(numeric, None, numeric.new_zeros(len(numeric), 1))
         return table, torch.arange(len(numeric), device=numeric.device), False

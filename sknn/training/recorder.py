@@ -43,9 +43,14 @@ class EpochRecorder:
         self.row[name] = mean
         self._write_members(name, values)
 
-    def write_learning_rates(self, rates: Sequence[float], member: int) -> None:
-        """Write each member's learning rate; the history itself gets that of one member."""
-        self.row["learning_rate"] = rates[member]
+    def count(self, **numbers: int) -> None:
+        """Add to the epoch's counts."""
+        for name, number in numbers.items():
+            self.row[name] = self.row.get(name, 0) + number
+
+    def write_learning_rates(self, rates: Sequence[float], shown: float) -> None:
+        """Write each member's learning rate; the history itself gets one of them."""
+        self.row["learning_rate"] = shown
         self._write_members("learning_rate", rates)
 
     def _write_members(self, name: str, values: Sequence[float]) -> None:

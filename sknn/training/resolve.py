@@ -16,7 +16,8 @@ AUTO_BATCH = (
     (30_000, 256),
     (np.inf, 512),
 )  # (largest number of rows, batch size)
-AUTO_SMALL, AUTO_MEMBERS_OF_SMALL, AUTO_MEMBERS = 1024, 12, 6  # rows of a small table, and networks in an ensemble
+AUTO_MEMBERS = 8
+AUTO_DROPOUT = 0.15  # of members without batch norm
 
 Seed = tuple[int, int]  # of the estimator, and the member's number
 
@@ -32,9 +33,12 @@ def hidden_sizes(est: Any) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
-def dropout_rates(est: Any) -> tuple[float, ...]:
-    """Return the rate of each hidden layer."""
-    n, rates = len(hidden_sizes(est)), np.asarray(est.dropout, dtype=float)
+def dropout_rates(est: Any, batch_norm: bool) -> tuple[float, ...]:
+    """Return the rate of each hidden layer, for members with or without batch norm."""
+    n = len(hidden_sizes(est))
+    if isinstance(est.dropout, str):
+        return (0.0 if batch_norm else AUTO_DROPOUT,) * n
+    rates = np.asarray(est.dropout, dtype=float)
     if rates.ndim and len(rates) != n:
         raise ValueError(
             f"dropout={est.dropout!r} has {len(rates)} rates for {n} hidden layers; give one rate, or one for each."
@@ -63,12 +67,9 @@ def precision(est: Any, device: torch.device) -> Precision:
     return resolve_precision("float64" if double else est.precision, device)
 
 
-def ensemble_size(est: Any, n_rows: int | None) -> int:
-    """Return the number of members for `n_rows` training rows; None stands for the unknown number in `partial_fit`."""
-    if est.ensemble_size != "auto":
-        return int(est.ensemble_size)
-    is_small = n_rows is not None and n_rows <= AUTO_SMALL
-    return AUTO_MEMBERS_OF_SMALL if is_small else AUTO_MEMBERS
+def ensemble_size(est: Any) -> int:
+    """Return the number of members."""
+    return AUTO_MEMBERS if est.ensemble_size == "auto" else int(est.ensemble_size)
 
 
 def member_seeds(est: Any, n_members: int) -> list[Seed]:

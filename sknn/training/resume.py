@@ -7,11 +7,11 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from sknn.network.base import EnsembleNetwork
+from sknn.network.base import Network
 from sknn.training.members import EARLY_STOPPING, MemberState
 from sknn.training.plan import Plan
 
-NOT_PICKLED = ("optimizer_", "callbacks_", "_run", "_held_out")
+NOT_PICKLED = ("optimizer_", "callbacks_", "_runs", "_recorder", "_held_out")
 
 
 class ResumableTraining:
@@ -34,7 +34,7 @@ class ResumableTraining:
         Members that were still improving when the last fit ended.
     """
 
-    module_: EnsembleNetwork
+    module_: Network
     optimizer_: Any
     history: Any
     keeps_optimizer: bool

@@ -1,4 +1,4 @@
-"""The state of a training in progress."""
+"""The state of a training in progress, of the members in one part of a network."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,14 +15,15 @@ from sknn.training.cuda_graphs import STEPS_AT_ONCE, CudaGraphSteps
 from sknn.training.dropout import DropoutNoise
 from sknn.training.members import MemberState
 from sknn.training.plan import Plan, TrainingSet
-from sknn.training.recorder import EpochRecorder
 from sknn.utils.random import member_bit_generator, member_generator
 
 CAPTURED_VALUES = 1 << 24  # gathered at once for a CUDA graph; on a CPU a chunk has to fit into the cache
 
 
 class TrainingRun:
-    """What a training needs from its first epoch to its last; `TrainingNet.fit_loop` makes it and drops it.
+    """What the training of some members needs from its first epoch to its last.
+
+    `TrainingNet.fit_loop` makes a run for each part of its network, and drops them.
 
     Parameters
     ----------
@@ -32,7 +33,8 @@ class TrainingRun:
     data : TrainingSet
     states : list of MemberState
         Updated after each epoch.
-    recorder : EpochRecorder
+    first_epoch : int
+        The number of epochs of earlier fits.
     drops_members : bool
         Whether members leave the network when their training ends. If there are callbacks, all members stay, with a
         learning rate of 0.
@@ -60,12 +62,13 @@ class TrainingRun:
         plan: Plan,
         data: TrainingSet,
         states: list[MemberState],
-        recorder: EpochRecorder,
+        first_epoch: int,
         drops_members: bool,
     ) -> None:
-        n, first_epoch = network.n_members, len(recorder.history)
+        n = network.n_members
+        self.first_epoch = first_epoch
         self.network, self.optimizer, self.plan, self.data = network, optimizer, plan, data
-        self.states, self.recorder, self.drops_members = states, recorder, drops_members
+        self.states, self.drops_members = states, drops_members
         self.schedule = SCHEDULES[plan.schedule]
         self.active = list(range(n))
         self.epochs_done = 0
@@ -125,7 +128,7 @@ class TrainingRun:
     def _blocks(self, sizes: list[int]) -> list[list[Block]]:
         """Return the blocks of each chunk; they are made anew when a member has left."""
         if self._chunks_of[0] != sizes:
-            blocks = epoch_blocks(sizes, self.plan.batch_size, self.plan.join_last_row)
+            blocks = epoch_blocks(sizes, self.plan.batch_size, self.network.normalises_batches)
             limits = {} if self.graphs is None else {"values": CAPTURED_VALUES, "batches": STEPS_AT_ONCE}
             self._chunks_of = sizes, epoch_chunks(blocks, self._row_width(), **limits)
         return self._chunks_of[1]
@@ -145,14 +148,12 @@ class TrainingRun:
 
     # --- Learning rates -------------------------------------------------------------------------------------------
 
-    def record_learning_rates(self) -> None:
-        """Record the learning rates with which an epoch begins."""
+    def set_learning_rates(self) -> None:
+        """Set the schedule's factor at the beginning of an epoch, and note the members' learning rates."""
         if self.schedule.by_progress is not None:
             self.optimizer.schedule_factor = self.schedule.by_progress(self.epochs_done / self.plan.max_iter)
-        training = self.training_members()
-        for row, member in training:
+        for row, member in self.training_members():
             self.learning_rates[member] = self.optimizer.learning_rate(row)
-        self.recorder.write_learning_rates(self.learning_rates, training[0][1])
 
     def count_step(self, group: slice, batch: Batch) -> tuple[float, float]:
         """Set the schedule factor for this batch, count a step of some members, and return its scalars."""
@@ -172,23 +173,27 @@ class TrainingRun:
         ]
 
     def finish_epoch(self) -> None:
-        """Copy the epoch's values to the CPU at once, record them, and update each member's state."""
+        """Copy the epoch's values to the CPU at once, and update each member's state."""
+        self.epochs_done += 1
         names, training = list(self.values), self.training_members()
         values = torch.stack([self.values[name].to(torch.float64) for name in names]).tolist()
         for name, of_rows in zip(names, values, strict=True):
             latest = self.latest.setdefault(name, [math.nan] * len(self.states))
             for row, member in training:
                 latest[member] = of_rows[row]
-            self.recorder.write(name, latest)
         for row, member in training:
             state = self.states[member]
             state.epochs += 1
             state.rows_seen += self.n_rows[member]
             if not math.isfinite(self.latest["train_loss"][member]):
                 continue
-            if state.update(self._score(member), self.plan.tol[member], len(self.recorder.history)):
+            if state.update(self._score(member), self.plan.tol[member], self.epoch):
                 self.best_params[member] = self.network.param_buffer[row].clone()
-        self.epochs_done += 1
+
+    @property
+    def epoch(self) -> int:
+        """The number of the last epoch, over all fits."""
+        return self.first_epoch + self.epochs_done
 
     def _score(self, member: int) -> float:
         """Return what early stopping watches, larger being better."""
@@ -205,7 +210,7 @@ class TrainingRun:
             if self.plan.schedule == "invscaling":
                 multipliers[row] = invscaling(state.rows_seen, self.plan.power_t)
             if not math.isfinite(self.latest["train_loss"][member]):
-                state.diverged_in = len(self.recorder.history)
+                state.diverged_in = self.epoch
                 self.final_params[member] = self.best_params[member]
             elif state.epochs_without_improvement > self.plan.n_iter_no_change[member]:
                 state.epochs_without_improvement = 0
@@ -242,11 +247,10 @@ class TrainingRun:
         best = self.best_params[member]
         return best if self.plan.restore_best and best is not None else self.network.param_buffer[row].detach().clone()
 
-    def finish(self) -> None:
-        """End the training: put the final parameters of all members into the network."""
-        self.recorder.drop_unfinished()
+    def finish(self, epochs_done: int) -> None:
+        """End the training, after this number of complete epochs: put the final parameters into the network."""
         for state in self.states:
-            state.epochs = min(state.epochs, self.epochs_done)
+            state.epochs = min(state.epochs, epochs_done)
         if self.network.n_members < len(self.active):  # an interrupt came while members were leaving
             self.active = self._next_active
         for row, member in self.training_members():

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sknn.network.base import EnsembleNetwork, Entry
+from sknn.network.base import EnsembleNetwork, Entry, Network
 from sknn.network.custom import CustomNetwork, build_module
 from sknn.network.generator_mode import GeneratorMode
+from sknn.network.mixed import MixedNetwork
 from sknn.network.mlp import MLP
 from sknn.training.build import CPU, make_net
 from sknn.training.members import MemberState
@@ -36,16 +37,22 @@ NET_ATTRIBUTES = ("stopped_by_", "keeps_optimizer", "member_history_", "batch_si
 def net_to_state(est: Any) -> dict[str, Any]:
     """Return plain data from which `net_from_state` makes the estimator's net again."""
     net = est.net_
-    network = net.module_
     return {
-        "network": _description(network),
-        "arrays": _arrays_by_name(network, network.param_buffer) | _counters(network),
-        "frozen": [name for name, p in network.named_parameters() if not p.requires_grad],
-        "noise": _noise_states(network) if est.warm_start or net.keeps_optimizer else None,
+        "parts": [_part_to_state(part) for part in net.module_.parts],
+        "noise": _noise_states(net.module_) if est.warm_start or net.keeps_optimizer else None,
         "optimizer": _solver_state(net),
         "history": [dict(row) for row in net.history],
         "members": [asdict(state) for state in net.member_states_],
         "net": {name: getattr(net, name) for name in NET_ATTRIBUTES},
+    }
+
+
+def _part_to_state(network: EnsembleNetwork) -> dict[str, Any]:
+    """Return a part of the network: what builds it, its weights, and the names of those that training leaves alone."""
+    return {
+        "network": _description(network),
+        "arrays": _arrays_by_name(network, network.param_buffer) | _counters(network),
+        "frozen": [name for name, p in network.named_parameters() if not p.requires_grad],
     }
 
 
@@ -78,23 +85,26 @@ def _counters(network: EnsembleNetwork) -> dict[str, np.ndarray]:
     return {name: torch.stack([own[name].cpu() for own in buffers]).numpy() for name in names}
 
 
-def _noise_states(network: EnsembleNetwork) -> list[np.ndarray] | None:
+def _noise_states(network: Network) -> list[np.ndarray] | None:
     """Return the states of custom modules' generators; None on a GPU, whose states fit no other device."""
     modes = getattr(network, "generator_modes", None)
-    if modes is None or network.param_buffer.is_cuda:
+    if modes is None or network.device.type == "cuda":
         return None
     return [mode.states["cpu"].numpy().copy() for mode in modes]
 
 
-def _solver_state(net: TrainingNet) -> dict[str, Any] | None:
+def _solver_state(net: TrainingNet) -> list[dict[str, Any]] | None:
+    """Return the state of each part's optimizer, if training goes on with it."""
     if not net.keeps_optimizer:
         return None
     state = net.optimizer_.state_dict() if "optimizer_" in net.__dict__ else net.__dict__.get("optimizer_state")
     if state is None:
         return None
-    network = net.module_
-    buffers = {name: _arrays_by_name(network, buffer) for name, buffer in state["state"].items()}
-    return _map_leaves(state, Tensor, lambda t: t.detach().cpu().numpy().copy()) | {"state": buffers}
+    of_parts = []
+    for network, of_part in zip(net.module_.parts, state.get("parts", [state]), strict=True):
+        buffers = {name: _arrays_by_name(network, buffer) for name, buffer in of_part["state"].items()}
+        of_parts.append(_map_leaves(of_part, Tensor, lambda t: t.detach().cpu().numpy().copy()) | {"state": buffers})
+    return of_parts
 
 
 def _map_leaves(tree: Any, leaf_type: type, function: Any) -> Any:
@@ -118,9 +128,8 @@ def net_from_state(est: Any, state: Mapping[str, Any]) -> TrainingNet:
         If the arrays do not fit the network, or the network does not fit the encoders.
     """
     built = _as_built(est)
-    network = _network(built, state["network"], state["arrays"])
-    for name in state["frozen"]:
-        network.get_parameter(name).requires_grad_(False)
+    parts = [_part_from_state(built, part) for part in state["parts"]]
+    network = parts[0] if len(parts) == 1 else MixedNetwork(parts)
     _restore_noise(network, state)
     plan = Plan(seeds=[], batch_size=int(state["net"]["batch_size"]), max_iter=int(est.max_iter))
     net = make_net(built, network, plan, [])
@@ -132,10 +141,22 @@ def net_from_state(est: Any, state: Mapping[str, Any]) -> TrainingNet:
     for name in NET_ATTRIBUTES:
         setattr(net, name, state["net"][name])
     if state["optimizer"] is not None:
-        buffers = {name: _packed(network, arrays) for name, arrays in state["optimizer"]["state"].items()}
-        rest = {name: value for name, value in state["optimizer"].items() if name != "state"}
-        net.optimizer_state = _map_leaves(rest, np.ndarray, torch.from_numpy) | {"state": buffers}
+        solvers = [_solver_from_state(*pair) for pair in zip(parts, state["optimizer"], strict=True)]
+        net.optimizer_state = solvers[0] if len(parts) == 1 else {"parts": solvers}
     return net
+
+
+def _part_from_state(built: Any, state: Mapping[str, Any]) -> EnsembleNetwork:
+    network = _network(built, state["network"], state["arrays"])
+    for name in state["frozen"]:
+        network.get_parameter(name).requires_grad_(False)
+    return network
+
+
+def _solver_from_state(network: EnsembleNetwork, state: Mapping[str, Any]) -> dict[str, Any]:
+    buffers = {name: _packed(network, arrays) for name, arrays in state["state"].items()}
+    rest = {name: value for name, value in state.items() if name != "state"}
+    return _map_leaves(rest, np.ndarray, torch.from_numpy) | {"state": buffers}
 
 
 def _as_built(est: Any) -> Any:
@@ -233,7 +254,7 @@ def _restore_counters(network: EnsembleNetwork, arrays: Mapping[str, np.ndarray]
             member.get_buffer(name).copy_(torch.as_tensor(value))
 
 
-def _restore_noise(network: EnsembleNetwork, state: Mapping[str, Any]) -> None:
+def _restore_noise(network: Network, state: Mapping[str, Any]) -> None:
     """Give custom modules their stored generators, or new ones that are the same each time."""
     if not isinstance(network, CustomNetwork):
         return
@@ -251,7 +272,7 @@ def _seed_noise(network: CustomNetwork, epochs: int) -> None:
 
 def move_net(net: TrainingNet, device: torch.device) -> None:
     """Move a net to a device, with the optimizer state that `partial_fit` continues with."""
-    before = net.module_.param_buffer.device
+    before = net.module_.device
     network = net.module_.to(device)
     net.device = str(device)
     solver = net.__dict__.pop("optimizer_", None)

@@ -1,12 +1,12 @@
 """The encoded rows of a training, on the device."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sknn.network.base import Inputs
+from sknn.network.base import EnsembleNetwork, Inputs
 
 
 @dataclass
@@ -30,6 +30,7 @@ class Table:
     target: Tensor
     weight: Tensor | None = None
     n_choices: int = 2
+    _prepared: dict[bytes, "Table"] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return self.target.shape[0]
@@ -38,7 +39,18 @@ class Table:
     def n_bytes(self) -> int:
         """The memory that the table takes."""
         numeric = self.numeric if isinstance(self.numeric, Tensor) else self.numeric.data
-        return sum(part.nbytes for part in (numeric, self.codes, self.target, self.weight) if part is not None)
+        own = sum(part.nbytes for part in (numeric, self.codes, self.target, self.weight) if part is not None)
+        return own + sum(table.numeric.nbytes for table in self._prepared.values())
+
+    def prepared_for(self, network: EnsembleNetwork) -> "Table":
+        """Return the table with its numbers as the network's `prepare` returns them, the same one for equal bins."""
+        key = network.preparation_key()
+        if key is None:
+            return self
+        if key not in self._prepared:
+            numeric = network.prepare(Inputs(self.numeric)).numeric
+            self._prepared[key] = replace(self, numeric=numeric, _prepared={})
+        return self._prepared[key]
 
     def inputs(self, rows: Tensor) -> Inputs:
         """Return the network's inputs for rows with these indices (of any shape)."""

@@ -47,7 +47,7 @@ def test_the_first_epoch_is_always_trained():
 
 
 def test_the_best_model_so_far_is_kept():
-    clf = NeuralClassifier(**ENDLESS, learning_rate="constant", callbacks=[SlowEpochs(40)]).fit(X, y)
+    clf = NeuralClassifier(**ENDLESS, learning_rate="constant", callbacks=[SlowEpochs(15)]).fit(X, y)
     losses = [record["valid_loss"] for record in clf.history_]
     same = NeuralClassifier(**ENDLESS | {"max_iter": int(np.argmin(losses)) + 1}, learning_rate="constant")
     with pytest.warns(match="Maximum iterations"):

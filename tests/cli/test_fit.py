@@ -9,6 +9,7 @@ from sklearn.metrics import accuracy_score
 
 import sknn
 from sknn.cli import main
+from sknn.cli.report import format_size
 from tests.cli.common import CUSTOMERS, FEATURES, QUICK
 
 
@@ -21,9 +22,13 @@ def test_fit_prints_its_choices_columns_curve_scores_and_what_comes_next(custome
     assert "82 rows to train, 17 to validate, 18 to test\n" in printed
     assert "  zip    category  3 levels: 0150, 0187, 1201\n" in printed
     assert "loss after each epoch, mean of 2 networks (the best epoch is kept)\n" in printed
+    assert (
+        "\nmembers of the ensemble, and their weight in the predictions\n  batch norm: 1 member, weight 0." in printed
+    )
     assert "scores on the 18 test rows\n" in printed
     assert "most frequent class  linear model  network\n" in printed
-    assert "saved m.sknn (9 kB)\nnext:\n  sknn predict m.sknn new.csv -o predictions.csv\n" in printed
+    size = format_size((customers.folder / "m.sknn").stat().st_size)
+    assert f"saved m.sknn ({size})\nnext:\n  sknn predict m.sknn new.csv -o predictions.csv\n" in printed
 
 
 def test_the_printed_accuracy_is_that_of_rows_that_were_not_trained_on(customers):

@@ -7,6 +7,7 @@ from sklearn.preprocessing import StandardScaler
 
 import sknn
 from sknn.cli import main
+from sknn.inspection import summary
 from tests.cli.common import CUSTOMERS, sknn_command
 from tests.common import TINY
 
@@ -16,7 +17,8 @@ def test_a_saved_model_shows_its_task_network_parameters_versions_and_columns(cu
     done = sknn_command("info", "m.sknn", folder=customers.folder)
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert "  model       NeuralClassifier: 2 members of " in done.stdout
+    assert "  model       NeuralClassifier: 2 members, " in done.stdout
+    assert "  members     batch norm: 1 member, weight 0." in done.stdout
     assert "  task        classification of churn: no, yes (2 classes)\n" in done.stdout
     assert "hidden_layer_sizes=8, max_iter=5, random_state=0, validation_fraction=0.1765" in done.stdout
     assert f"  written by  sknn {sknn.__version__}, python 3." in done.stdout
@@ -36,7 +38,7 @@ def test_an_exported_model_shows_its_sample_and_the_ranges_of_columns(customers,
 
 @pytest.mark.parametrize(
     ("final", "title"),
-    [(sknn.NeuralClassifier(**TINY), "NeuralClassifier: 1 x "), (LogisticRegression(), "Pipeline")],
+    [(sknn.NeuralClassifier(**TINY), "NeuralClassifier: "), (LogisticRegression(), "Pipeline\n")],
 )
 def test_a_pipeline_shows_its_steps(final, title, tmp_path, capsys):
     pipeline = make_pipeline(StandardScaler(), final).fit(CUSTOMERS[["age", "spend"]], CUSTOMERS["churn"])
@@ -44,8 +46,20 @@ def test_a_pipeline_shows_its_steps(final, title, tmp_path, capsys):
     assert main(["info", str(tmp_path / "p.sknn")]) == 0
 
     printed = capsys.readouterr().out
+    assert f"  model       {title}" in printed
     assert f"steps       standardscaler: StandardScaler, {type(final).__name__.lower()}: " in printed
     assert "columns (2)\n  age\n  spend\n" in printed
+
+
+def test_the_kinds_of_members_are_shown_with_their_weights(tmp_path, capsys):
+    model = sknn.NeuralClassifier(**TINY | {"ensemble_size": 3}).fit(CUSTOMERS[["age", "spend"]], CUSTOMERS["churn"])
+    sknn.save(model, tmp_path / "m.sknn")
+    assert main(["info", str(tmp_path / "m.sknn")]) == 0
+
+    shares = model.member_weights_[:2].sum(), model.member_weights_[2]
+    kinds = "batch norm: 2 members, weight {:.2f}; piecewise linear: 1 member, weight {:.2f}".format(*shares)
+    printed = capsys.readouterr().out
+    assert f"  model       {summary(model).title}\n  members     {kinds}\n" in printed
 
 
 def test_many_classes_and_missing_values_are_abbreviated(tmp_path, capsys):

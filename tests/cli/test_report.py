@@ -5,7 +5,14 @@ import pandas as pd
 import pytest
 
 import sknn
-from sknn.cli.report import column_lines, confusion_lines, describe_column, learning_curve_lines, score_lines
+from sknn.cli.report import (
+    column_lines,
+    confusion_lines,
+    describe_column,
+    kinds_of_members,
+    learning_curve_lines,
+    score_lines,
+)
 from sknn.cli.scores import encode_labels
 from tests.common import SMALL, TINY
 
@@ -78,6 +85,16 @@ def test_the_learning_curve_has_a_title_and_a_label_for_each_curve(params, title
     assert lines[0] == title
     assert any("training 0." in line for line in lines)
     assert any("validation 0." in line for line in lines) == ("best" in title)
+
+
+@pytest.mark.parametrize("settings", [{}, {"batch_norm": "auto"}])
+def test_the_kinds_of_members_are_listed_if_they_differ(settings):
+    X = np.linspace(-1, 1, 60)[:, None]
+    model = sknn.NeuralRegressor(**SMALL | settings).fit(X, X[:, 0])
+
+    kinds = zip(model.module_.kinds, model.member_weights_, strict=True)
+    expected = [f"{kind}: 1 member, weight {weight:.2f}" for kind, weight in kinds] if settings else []
+    assert kinds_of_members(model) == expected
 
 
 def test_a_single_epoch_has_no_curve():

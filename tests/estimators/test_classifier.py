@@ -15,6 +15,7 @@ from skorch.callbacks import EpochScoring
 from sknn import NeuralClassifier, OnnxPredictor, from_sklearn, load, model_selection, save
 from sknn.export import to_onnx, to_torch_program
 from sknn.inspection import NetworkDisplay, TrainingCurveDisplay, summary
+from tests.common import ALIKE
 
 SMALL = dict(hidden_layer_sizes=(8,), ensemble_size=2, max_iter=5, random_state=0, n_threads=1)
 rng = np.random.default_rng(0)
@@ -159,7 +160,7 @@ def test_from_sklearn_converts_an_mlp_of_a_single_class():
 
 @pytest.mark.parametrize("class_weight", [None, "balanced", {"a": 2.0, "b": 1.0, "c": 0.5}], ids=str)
 def test_a_class_whose_rows_all_have_weight_0_is_not_predicted(class_weight):
-    clf = NeuralClassifier(**SMALL | dict(max_iter=30, class_weight=class_weight, learning_rate_init=0.02))
+    clf = NeuralClassifier(**SMALL | ALIKE | dict(max_iter=30, class_weight=class_weight, learning_rate_init=0.02))
     clf.fit(X, LABELS, sample_weight=(LABELS != "c").astype(float))
     forest = RandomForestClassifier(5).fit(X, LABELS, sample_weight=(LABELS != "c").astype(float))
     assert clf.classes_.tolist() == forest.classes_.tolist() == ["a", "b", "c"]

@@ -16,6 +16,7 @@ from sklearn.utils.fixes import parse_version
 
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.estimators.parameters import Use, constraints_of, describe, names, names_used_for, parameter
+from tests.common import weights_of
 
 ESTIMATORS = [NeuralClassifier, NeuralRegressor]
 PAIRS = [(NeuralClassifier, MLPClassifier), (NeuralRegressor, MLPRegressor)]
@@ -234,5 +235,5 @@ def test_without_a_random_state_the_seed_comes_from_numpys_global_generator_and_
         np.testing.assert_array_equal(after[0], np.random.get_state()[1])
         assert after[1] == np.random.get_state()[2]
     np.testing.assert_array_equal(predictions[0], predictions[1])
-    assert not np.array_equal(est.coefs_[0], clone(est).fit(rows, np.arange(20) % 2).coefs_[0])
+    assert not torch.equal(weights_of(est), weights_of(clone(est).fit(rows, np.arange(20) % 2)))
     assert torch.equal(torch.get_rng_state(), torch_state)

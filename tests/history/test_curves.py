@@ -104,6 +104,34 @@ def test_missing_members_are_nan():
     np.testing.assert_array_equal(members, [[4, 2, 1], [3, np.nan, np.nan], [2, np.nan, 0.5]])
 
 
+def test_the_mean_of_a_kind_keeps_the_last_values_of_members_that_stopped():
+    curves = TrainingCurves(of_members((4, 2, 1), (3, 1, 7), (3, 0.5, np.inf)), kinds=["a", "b", "a"])
+
+    a, b = curves.kinds
+    np.testing.assert_array_equal(curves.mean_of("train_loss", a.members), [2.5, 5, 3])
+    np.testing.assert_array_equal(curves.mean_of("train_loss", b.members), [2, 1, 0.5])
+    np.testing.assert_array_equal(curves.mean_of("seconds", b.members), [np.nan] * 3)
+
+
+def test_the_means_of_kinds_average_to_the_mean_of_all():
+    clf = NeuralClassifier(hidden_layer_sizes=8, ensemble_size=3, max_iter=5, random_state=0)
+    clf.fit(*load_iris(return_X_y=True))
+    curves = TrainingCurves(clf.history_, clf.module_.kinds, clf.member_weights_)
+
+    means = [len(kind.members) / 3 * curves.mean_of("valid_loss", kind.members) for kind in curves.kinds]
+    np.testing.assert_allclose(sum(means), curves.curve("valid_loss").mean)
+    assert [kind.weight for kind in curves.kinds] == [sum(clf.member_weights_[:2]), clf.member_weights_[2]]
+
+
+def test_members_that_are_alike_have_no_kinds():
+    records = of_members((4, 2), (3, 1))
+
+    assert TrainingCurves(records).kinds == []
+    assert TrainingCurves(records, ["plain", "plain"]).kinds == []
+    with pytest.raises(ValueError, match="kinds has 3 entries, but the records are of 2 members"):
+        TrainingCurves(records, ["a", "b", "b"])
+
+
 def test_a_panel_holds_the_curves_of_training_and_validation():
     more = {"train_roc_auc": 0.5, "valid_roc_auc": 0.5, "learning_rate": 0.1, "event_cp": True, "train_loss_best": True}
 

@@ -18,6 +18,8 @@ from sklearn.utils import estimator_html_repr
 
 from sknn import NeuralClassifier, from_sklearn
 from sknn.history.html import COLOURS, HEIGHT, WIDTH, training_html
+from sknn.history.kinds import KIND_COLOURS
+from tests.common import ALIKE
 
 X, y = load_iris(return_X_y=True)
 SMALL = {"hidden_layer_sizes": 8, "max_iter": 6, "random_state": 0}
@@ -28,9 +30,9 @@ def html_of(estimator):
     return estimator._repr_mimebundle_()["text/html"]
 
 
-def picture(records, n_iter=100):
+def picture(records, n_iter=100, kinds=None, weights=None):
     """Return the summary above the picture, and the SVG element."""
-    box = ElementTree.fromstring(training_html(records, n_iter))
+    box = ElementTree.fromstring(training_html(records, n_iter, kinds, weights))
     return box.find("summary").text, box.find("{*}svg")
 
 
@@ -136,6 +138,57 @@ def test_a_triangle_marks_each_best_epoch_of_the_last_fit():
 
     assert points_of(triangle)[0, 0] == curves_of(svg)[0][2, 0]
     assert points_of(in_legend)[0, 1] < points_of(triangle)[0, 1]
+
+
+def of_members(*epochs):
+    """Return records with the validation losses of several members in each epoch."""
+    return [
+        {"epoch": i, "train_loss": 1.0, "valid_loss": np.mean(losses)}
+        | {"member_train_loss": [1.0 / i] * len(losses), "member_valid_loss": list(losses)}
+        for i, losses in enumerate(epochs, 1)
+    ]
+
+
+def test_each_kind_has_lines_triangles_and_a_line_in_the_list_in_its_colour():
+    records = of_members((4.0, 3.0, 2.0), (2.0, 2.0, 1.0), (3.0, 1.0, 1.5))
+    _, svg = picture(records, kinds=["a", "a", "<b>"], weights=[0.25, 0.25, 0.5])
+    valid = curves_of(svg)[1]
+    slope = (valid[1, 1] - valid[0, 1]) / (5 / 3 - 3)  # of the height between the first two means
+
+    assert texts_of(svg)[-5:] == [
+        "training loss",
+        "validation loss",
+        "best epochs",
+        "a: 2 members, weight 0.50",
+        "<b>: 1 member, weight 0.50",
+    ]
+    at_epoch = valid[:, 0].tolist()
+    best_of_kinds = [at_epoch[1], at_epoch[2]], [at_epoch[1] + 6]  # both have a member whose best epoch is the second
+    for colour, losses, best in zip(KIND_COLOURS, ([3.5, 2, 2], [2, 1, 1.5]), best_of_kinds, strict=False):
+        train_line, valid_line, in_list = svg.findall(f"{{*}}path[@stroke='{colour}']")
+        assert train_line.get("stroke-dasharray") == "6 3"
+        assert valid_line.get("stroke-dasharray") is None
+        np.testing.assert_allclose(points_of(valid_line)[:, 1], valid[0, 1] + slope * (np.array(losses) - 3), atol=0.2)
+        triangles = [points_of(path)[0, 0] for path in svg.findall(f"{{*}}path[@fill='{colour}']")]
+        assert triangles == best
+        assert float(in_list.get("d").split()[1].split("h")[0]) < float(svg.get("viewBox").split()[3])
+
+
+def test_an_estimator_shows_its_kinds_and_their_weights(clf):
+    kinds = re.findall(r">([^<>]*: 1 member, weight [^<]*)<", html_of(clf))
+
+    assert kinds == [
+        f"{kind}: 1 member, weight {weight:.2f}"
+        for kind, weight in zip(clf.module_.kinds, clf.member_weights_, strict=True)
+    ]
+
+
+def test_members_that_are_alike_are_not_listed():
+    html = html_of(NeuralClassifier(**SMALL, **ALIKE, ensemble_size=2).fit(X, y))
+
+    assert CURVE in html
+    assert "weight 0.50" not in html
+    assert not any(colour in html for colour in KIND_COLOURS)
 
 
 def test_a_curve_has_gaps_at_losses_that_are_not_finite():

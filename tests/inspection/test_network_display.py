@@ -11,6 +11,7 @@ from torch import nn
 
 from sknn import NeuralClassifier
 from sknn.inspection import NetworkDisplay, summary
+from tests.common import ALIKE
 
 X, y = load_iris(return_X_y=True)
 SMALL = {"hidden_layer_sizes": (8, 4), "max_iter": 2, "ensemble_size": 2, "random_state": 0}
@@ -18,6 +19,11 @@ SMALL = {"hidden_layer_sizes": (8, 4), "max_iter": 2, "ensemble_size": 2, "rando
 
 @pytest.fixture(scope="module")
 def clf():
+    return NeuralClassifier(**SMALL, **ALIKE).fit(X, y)
+
+
+@pytest.fixture(scope="module")
+def mixed():
     return NeuralClassifier(**SMALL).fit(X, y)
 
 
@@ -63,8 +69,24 @@ def test_the_title_names_the_estimator(clf):
     assert NetworkDisplay.from_estimator(clf).ax_.get_title(loc="left") == summary(clf).title
 
 
-def test_texts_do_not_overlap(clf):
-    display = NetworkDisplay.from_estimator(clf)
+def test_kinds_of_members_stand_one_below_the_other(mixed):
+    network, display = summary(mixed), NetworkDisplay.from_estimator(mixed)
+    lines = {text.get_text(): text.get_position()[1] for text in display.ax_.texts}
+
+    first, second = (lines[kind.title] for kind in network.kinds)
+    assert first < lines["layers.1  BatchNorm → 8"] < second < lines["numeric  PiecewiseLinearEmbedding → 32"]
+    assert display.ax_.get_title(loc="left") == network.title
+    assert [line.get_label() for line in display.lines_] == [
+        f"{kind.kind}: {layer.name}.{tensor.name}"
+        for kind in network.kinds
+        for layer in kind.layers
+        for tensor in layer.tensors
+    ]
+
+
+@pytest.mark.parametrize("estimator", ["clf", "mixed"])
+def test_texts_do_not_overlap(estimator, request):
+    display = NetworkDisplay.from_estimator(request.getfixturevalue(estimator))
     display.figure_.draw_without_rendering()
     boxes = [text.get_window_extent() for text in display.ax_.texts]
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.inspection import summary
+from tests.common import ALIKE
 
 X, y = load_iris(return_X_y=True)
 SMALL = {"hidden_layer_sizes": (8, 4), "max_iter": 2, "ensemble_size": 1, "random_state": 0}
@@ -61,9 +62,10 @@ def test_parameters_of_the_built_in_network_are_all_counted(n_members, embedding
     network = summary(reg)
 
     buffers = sum(b.numel() for name, b in reg.module_.named_buffers() if not name.endswith("starts"))
-    assert network.n_members == n_members
-    assert network.n_parameters * n_members == count(reg.module_)
-    assert network.n_fixed * n_members == buffers
+    (kind,) = network.kinds
+    assert (network.n_members, kind.n_members, kind.weight) == (n_members, n_members, 1)
+    assert network.total_parameters == kind.n_parameters * n_members == count(reg.module_)
+    assert network.total_fixed == kind.n_fixed * n_members == buffers
     assert [layer.name for layer in network.layers][-1] == f"layers.{len(reg.module_.layers) - 1}"
 
 
@@ -87,7 +89,7 @@ def test_layers_have_kinds_and_output_shapes():
 
 
 def test_statistics_describe_the_weights_of_all_members():
-    clf = NeuralClassifier(**SMALL | {"ensemble_size": 3}, scaling="standard").fit(X, y)
+    clf = NeuralClassifier(**SMALL | {"ensemble_size": 3}, **ALIKE, scaling="standard").fit(X, y)
     weight = summary(clf).layers[0].tensors[0]
     values = clf.coefs_[0]
 
@@ -123,7 +125,7 @@ def test_a_custom_module_shows_its_own_layers():
     assert [layer.name for layer in network.layers] == ["0", "1", "2", "3", "4"]
     assert [layer.kind for layer in network.layers[:2]] == ["Conv2d", "ReLU"]
     assert network.layers[0].tensors[0].shape == (2, 1, 3, 3)
-    assert network.n_parameters == count(convolutional(None, 10))
+    assert network.total_parameters == 2 * count(convolutional(None, 10))
     assert {layer.output_shape for layer in network.layers} == {None}
 
 
@@ -140,8 +142,8 @@ def test_a_module_with_tuples_buffers_and_direct_parameters_is_counted_correctly
 
     assert [layer.name for layer in network.layers] == ["module", "rnn", "again", "norm", "out"]
     assert [layer.output_shape for layer in network.layers] == [(3,), (4, 5), (5,), (5,), (3,)]
-    assert network.n_parameters == count(Recurrent(4, 3))
-    assert network.n_fixed == 2 * 5
+    assert network.kinds[0].n_parameters == count(Recurrent(4, 3))
+    assert network.kinds[0].n_fixed == 2 * 5
 
 
 def test_a_module_of_a_single_layer():
@@ -164,7 +166,7 @@ def test_a_summary_does_not_change_the_network():
 
 
 def test_the_table_is_aligned_and_adds_up():
-    clf = NeuralClassifier(**SMALL | {"ensemble_size": 2}, dropout=0.0).fit(X, y)
+    clf = NeuralClassifier(**SMALL | {"ensemble_size": 2}, **ALIKE, dropout=0.0).fit(X, y)
     lines = str(summary(clf)).splitlines()
 
     assert lines[0] == "NeuralClassifier: 2 members of 95 parameters, 190 in all"
@@ -174,6 +176,62 @@ def test_the_table_is_aligned_and_adds_up():
     end = lines[2].index("parameters") + len("parameters")
     parameters = [int(line[end - 10 : end]) for line in lines[4:-2] if line[end - 1 : end].strip()]
     assert sum(parameters) == 95
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """Return an ensemble of two members with batch norm and one with an embedding, on numbers and a category."""
+    reg = NeuralRegressor(**SMALL | {"ensemble_size": 3, "max_iter": 8}, numeric_embedding="auto", batch_norm="auto")
+    return reg.fit(table(), np.arange(200.0))
+
+
+def test_members_of_different_kinds_are_summarised_by_kind(mixed):
+    network, parts = summary(mixed), mixed.module_.parts
+
+    assert [(kind.kind, kind.n_members) for kind in network.kinds] == [("batch norm", 2), ("piecewise linear", 1)]
+    assert [kind.n_members * kind.n_parameters for kind in network.kinds] == list(map(count, parts))
+    assert (network.n_members, network.total_parameters) == (3, count(mixed.module_))
+    buffers = [buffer for name, buffer in mixed.module_.named_buffers() if not name.endswith("starts")]
+    assert network.total_fixed == sum(buffer.numel() for buffer in buffers)
+    np.testing.assert_allclose(
+        [kind.weight for kind in network.kinds], [mixed.member_weights_[:2].sum(), mixed.member_weights_[2]]
+    )
+    assert network.layers == [*network.kinds[0].layers, *network.kinds[1].layers]
+
+
+def test_each_kind_has_its_layers_and_statistics(mixed):
+    norm, embedded = summary(mixed).kinds
+
+    assert [layer.name for layer in norm.layers][:2] == ["categorical", "layers.0"]
+    assert [(layer.kind, layer.output_shape) for layer in embedded.layers][:3] == [
+        ("PiecewiseLinearEmbedding", (2 * 8,)),
+        ("CategoricalEmbedding", (8,)),
+        ("ScaledLinear", (8,)),
+    ]
+    for kind, part in zip((norm, embedded), mixed.module_.parts, strict=True):
+        for layer in kind.layers:
+            for tensor in layer.tensors:
+                values = part.get_parameter(f"{layer.name}.{tensor.name}").detach().numpy()
+                np.testing.assert_allclose([tensor.mean, tensor.std], [values.mean(), values.std()], atol=1e-6)
+
+
+def test_the_table_of_several_kinds_has_a_block_for_each(mixed):
+    lines = str(summary(mixed)).splitlines()
+    norm, embedded = summary(mixed).kinds
+
+    blocks = [i for i, line in enumerate(lines) if set(line) == {"-"}]
+    assert lines[0] == f"NeuralRegressor: 3 members, {count(mixed.module_):,} parameters in all"
+    assert [lines[i + 1] for i in blocks[1:4:2]] == [
+        f"batch norm: 2 members of {norm.n_parameters:,} parameters, weight {norm.weight:.2f}",
+        f"piecewise linear: 1 member of {embedded.n_parameters:,} parameters, weight {embedded.weight:.2f}",
+    ]
+    assert len(blocks) == 6
+    end = lines[2].index("parameters") + len("parameters")
+    for kind, (first, last) in zip((norm, embedded), (blocks[2:4], blocks[4:6]), strict=True):
+        numbers = [line[end - 10 : end].replace(",", "") for line in lines[first + 1 : last]]
+        assert sum(int(number) for number in numbers if number.strip()) == kind.n_parameters
+    n_fixed = 2 * norm.n_fixed + embedded.n_fixed
+    assert lines[-1].startswith(f"Output: identity. Not trained: {n_fixed:,} values in all. Near 0: ")
 
 
 def test_print_and_repr_show_the_table(capsys):

@@ -15,16 +15,26 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sknn import NeuralClassifier, from_sklearn
+from sknn.history.kinds import KIND_COLOURS
 from sknn.inspection import TrainingCurveDisplay
+from tests.common import ALIKE
 
 X, y = load_iris(return_X_y=True)
 SMALL = {"hidden_layer_sizes": 8, "max_iter": 12, "random_state": 0}
 
 
+ENSEMBLE = SMALL | {"ensemble_size": 3, "metrics": ["accuracy"], "n_iter_no_change": 2, "learning_rate_init": 0.05}
+
+
 @pytest.fixture(scope="module")
 def ensemble():
-    clf = NeuralClassifier(**SMALL, ensemble_size=3, metrics=["accuracy"], n_iter_no_change=2, learning_rate_init=0.05)
-    return clf.fit(X, y)
+    return NeuralClassifier(**ENSEMBLE, **ALIKE).fit(X, y)
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """Return an ensemble of two members with batch norm and one with an embedding."""
+    return NeuralClassifier(**ENSEMBLE).fit(X, y)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +100,65 @@ def test_a_dot_marks_the_best_epoch_of_each_member(ensemble):
         == [min(r["member_valid_loss"][m] for r in ensemble.history_) for m in (0, 1, 2)]
     )
     assert dots.get_label() == "best epoch of each member"
+
+
+@pytest.mark.parametrize("kind", ["loss", "accuracy"])
+def test_members_of_different_kinds_have_different_colours(mixed, kind):
+    display = TrainingCurveDisplay.from_estimator(mixed, kind=kind)
+
+    colours, names = [KIND_COLOURS[0]] * 2 + [KIND_COLOURS[1]], [f"train_{kind}", f"valid_{kind}"]
+    assert [line.get_color() for line in display.member_lines_] == colours * 2
+    assert [line.get_linestyle() for line in display.member_lines_] == ["--"] * 3 + ["-"] * 3
+    values = [record[f"member_{name}"][m] for name in names for m in range(3) for record in mixed.history_[:1]]
+    assert [line.get_ydata()[0] for line in display.member_lines_] == values
+    assert legend_of(display.ax_)[-3:] == [
+        "best epoch of each member",
+        "batch norm: 2 members",
+        "piecewise linear: 1 member",
+    ]
+
+
+def test_the_dots_of_members_of_different_kinds_have_their_colours(mixed):
+    display = TrainingCurveDisplay.from_estimator(mixed, members=False)
+
+    best = [state.best_epoch for state in mixed.net_.member_states_]
+    assert [dots.get_xdata().tolist() for dots in display.best_lines_] == [best[:2], best[2:]]
+    assert [dots.get_color() for dots in display.best_lines_] == list(KIND_COLOURS[:2])
+    assert display.member_lines_ == []
+    assert len(legend_of(display.ax_)) == 6
+
+
+def test_the_kinds_are_only_named_where_they_differ(mixed):
+    display = TrainingCurveDisplay.from_estimator(mixed, kind=["loss", "learning_rate"])
+
+    assert len(legend_of(display.ax_[0])) == 6
+    assert display.ax_[1].get_legend() is None
+
+
+def test_a_colour_for_the_training_is_that_of_all_kinds(mixed):
+    display = TrainingCurveDisplay.from_estimator(mixed, line_kw={"color": "green"})
+
+    assert {line.get_color() for line in display.ax_.lines} == {"green"}
+    assert legend_of(display.ax_)[-1] == "best epoch of each member"
+
+
+def test_kinds_can_be_given_with_the_records(mixed):
+    display = TrainingCurveDisplay(mixed.history_, kinds=["a", "b", "a"]).plot()
+
+    assert legend_of(display.ax_)[-2:] == ["a: 2 members", "b: 1 member"]
+    best = [state.best_epoch for state in mixed.net_.member_states_]
+    assert [dots.get_xdata().tolist() for dots in display.best_lines_] == [best[::2], best[1:2]]
+
+
+def test_the_column_of_members_names_the_kinds(mixed):
+    display = TrainingCurveDisplay(mixed.history_, kinds=mixed.members_["kind"]).plot()
+
+    assert legend_of(display.ax_) == legend_of(TrainingCurveDisplay.from_estimator(mixed).ax_)
+
+
+def test_another_number_of_kinds_than_members_is_refused(mixed):
+    with pytest.raises(ValueError, match="kinds has 2 entries, but the records are of 3 members"):
+        TrainingCurveDisplay(mixed.history_, kinds=["a", "b"]).plot()
 
 
 def test_members_can_be_left_out(ensemble):
@@ -165,7 +234,7 @@ def test_a_diagnosis_of_one_epoch_with_an_unknown_name_is_shaded():
 
 
 def test_records_without_validation_have_neither_gap_nor_best_epoch():
-    clf = NeuralClassifier(**SMALL, ensemble_size=2, early_stopping=False).fit(X, y)
+    clf = NeuralClassifier(**SMALL, ensemble_size=2, early_stopping=False, **ALIKE).fit(X, y)
     display = TrainingCurveDisplay.from_estimator(clf)
 
     assert legend_of(display.ax_) == ["training, mean of 2"]

@@ -86,6 +86,7 @@ def test_folds_of_a_raw_table_have_different_categories():
     assert actual.feature_names_in_.tolist() == ["number", "city", "few"]
 
 
+@pytest.mark.slow
 def test_a_column_transformer_with_n_jobs_before_the_network():
     frame = pd.DataFrame({"a": X[:, 0], "b": np.where(y, "u", "v")})
     steps = make_column_transformer((OneHotEncoder(), ["b"]), (StandardScaler(), ["a"]), n_jobs=2)

@@ -297,6 +297,15 @@ def test_the_spread_of_members_is_counted():
     assert monitor.report().columns[0].part == "spread"
 
 
+def test_the_spread_weighs_the_members_as_the_prediction_does():
+    members = np.random.default_rng(0).normal(size=(100, 3, 2)).astype(np.float32)
+    spread = member_spread(members, [1, 2, 0])
+
+    assert spread.dtype == np.float32
+    np.testing.assert_allclose(spread, member_spread(members[:, [0, 1, 1]]), rtol=1e-5)
+    np.testing.assert_allclose(member_spread(members[:, :, 0], [2, 2, 2]), member_spread(members[:, :, 0]), rtol=1e-5)
+
+
 def test_nothing_heavy_is_imported():
     code = (
         "import sys, numpy as np\n"

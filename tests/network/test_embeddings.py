@@ -8,7 +8,6 @@ from torch import nn
 from sknn.network.embeddings import (
     CATEGORY_WIDTH,
     NUMERIC_EMBEDDINGS,
-    PIECEWISE_BINS,
     CategoricalEmbedding,
     PeriodicEmbedding,
     PiecewiseLinearEmbedding,
@@ -29,6 +28,12 @@ def embedding(name):
         for m in range(MEMBERS):
             layer.set_bins({key: value[m] for key, value in params.items()}, EDGES)
     return layer, params
+
+
+def positions(layer, params, x):
+    """Return what `prepare` makes of numbers, with these bins."""
+    layer.start, layer.rate = params["start"], params["rate"]
+    return layer.prepare(x)
 
 
 @every_numeric_embedding
@@ -93,22 +98,47 @@ def test_the_periodic_embedding_agrees_with_its_formula():
         np.testing.assert_allclose(actual[m], np.hstack(parts), rtol=1e-10)
 
 
+def shares_of_bins(x, ends):
+    """Return the share of each bin below each number, by the definition: (numbers, bins)."""
+    low, high = ends[:-1], ends[1:]
+    shares = (x[:, None] - low) / (high - low)
+    floor, ceiling = torch.zeros(len(low)), torch.ones(len(low))
+    if len(low):
+        floor[0], ceiling[-1] = -torch.inf, torch.inf
+    return torch.clamp(shares, floor, ceiling)
+
+
 @pytest.mark.parametrize("feature", range(len(EDGES)))
-def test_piecewise_terms_are_the_share_of_each_bin_below_a_number(feature):
+def test_the_piecewise_embedding_is_linear_in_the_share_of_each_bin_below_a_number(feature):
     layer, params = embedding("piecewise_linear")
-    x = torch.linspace(-5, 5, 21, dtype=torch.float64)
-    columns = x.view(1, 1, -1, 1).expand(MEMBERS, 3, -1, 1)
-    terms = layer.expand(columns, [params[name] for name in ("start", "rate", "floor", "ceiling")])[0][0, feature]
+    x = torch.cat([torch.linspace(-5, 5, 21, dtype=torch.float64), EDGES[feature].double()])
     ends = EDGES[feature].double()
-    n_bins = len(ends) - 1
-    for b in range(n_bins):
-        low, high = ends[b], ends[b + 1]
-        expected = (x - low) / (high - low)
-        expected = expected if b == 0 else expected.clamp(min=0)
-        expected = expected if b == n_bins - 1 else expected.clamp(max=1)
-        torch.testing.assert_close(terms[:, b], expected)
-    assert terms.shape == (21, PIECEWISE_BINS)
-    assert not terms[:, n_bins:].any()
+    shares = shares_of_bins(x, ends)
+    with torch.inference_mode():
+        actual = layer.run(positions(layer, params, x[:, None].expand(MEMBERS, -1, 3)), tuple(params.values()))
+    actual = actual.unflatten(2, (3, -1))[:, :, feature]
+    for m in range(MEMBERS):
+        weight = params["weight"][m, feature, : len(ends) - 1]
+        torch.testing.assert_close(actual[m], shares @ weight + params["bias"][m, feature])
+
+
+def test_the_position_of_a_number_is_its_bin_plus_its_share_of_the_bin():
+    layer, params = embedding("piecewise_linear")
+    x = torch.tensor([-2.5, -1.5, -1.0, -0.5, 0.0, 0.25, 2.0, 3.75], dtype=torch.float64)
+    found = positions(layer, params, x[:, None].expand(-1, 3))
+    torch.testing.assert_close(found[:, 0], torch.tensor([-1, 0, 0.5, 1, 1 + 2 / 3, 2, 3, 4]).double())
+    torch.testing.assert_close(found[:, 1], (x + 1) / 2)
+    assert not found[:, 2].any()  # a constant column has no bins
+
+
+def test_numbers_far_outside_the_bins_are_embedded_by_the_outer_bins():
+    layer, params = embedding("piecewise_linear")
+    x = torch.tensor([-1e30, 1e30], dtype=torch.float64)[:, None].expand(MEMBERS, 2, 3)
+    with torch.inference_mode():
+        actual = layer.run(positions(layer, params, x), tuple(params.values()))
+    assert torch.isfinite(actual).all()
+    slopes = params["weight"][:, 0, [0, 2]] * params["rate"][:, 0, [0, 2], None]
+    torch.testing.assert_close(actual[..., : layer.width], slopes * x[..., :1], rtol=1e-9, atol=1e10)
 
 
 @every_numeric_embedding
@@ -142,4 +172,4 @@ def test_initial_frequencies_are_small_and_phases_uniform():
 def test_the_repr_of_an_embedding_shows_its_sizes():
     assert repr(CategoricalEmbedding([3, 2])) == "CategoricalEmbedding(n_levels=[3, 2], width=8)"
     assert repr(PeriodicEmbedding(4)) == "PeriodicEmbedding(n_features=4, width=3)"
-    assert repr(PiecewiseLinearEmbedding(4)) == "PiecewiseLinearEmbedding(n_features=4, width=16)"
+    assert repr(PiecewiseLinearEmbedding(4)) == "PiecewiseLinearEmbedding(n_features=4, width=8)"

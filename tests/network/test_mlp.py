@@ -85,7 +85,8 @@ def step(network, loss, inputs, target, share, noise, members=slice(0, None)):
     """Compute gradients as the training loop does, and return the outputs."""
     members = slice(*members.indices(network.n_members)[:2])
     with torch.inference_mode():
-        return network.gradients(inputs, noise, lambda z: loss.gradient(z, target).mul_(share), members)
+        x = network.prepare(inputs)
+        return network.gradients(x, noise, lambda z: loss.gradient(z, target).mul_(share), members)
 
 
 def by_autograd(network, loss, inputs, target, share, noise):
@@ -150,7 +151,7 @@ def test_gradients_agree_with_finite_differences_of_the_loss(name):
 
     def loss_at(distance):
         with torch.inference_mode():
-            z = network.outputs(inputs, param_buffer=network.param_buffer + distance * direction)
+            z = network.outputs(network.prepare(inputs), param_buffer=network.param_buffer + distance * direction)
             return (SquaredError().values(z, target) * share).sum()
 
     difference = (loss_at(1e-6) - loss_at(-1e-6)) / 2e-6
@@ -204,7 +205,7 @@ def test_forward_agrees_with_outputs(name):
     network = build(name).eval()
     inputs = batch(network)[0]
     with torch.inference_mode():
-        expected = network.outputs(inputs)
+        expected = network.outputs(network.prepare(inputs))
     torch.testing.assert_close(network(inputs.numeric, inputs.codes).detach(), expected.clone())
 
 
@@ -224,7 +225,8 @@ def test_outputs_have_the_precision_of_the_parameters_passed():
     inputs = batch(network)[0]
     low = Inputs(inputs.numeric.float(), inputs.codes)
     with torch.inference_mode():
-        expected, actual = network.outputs(inputs), network.outputs(low, param_buffer=network.param_buffer.float())
+        expected = network.outputs(network.prepare(inputs))
+        actual = network.outputs(network.prepare(low), param_buffer=network.param_buffer.float())
     assert actual.dtype == torch.float32
     torch.testing.assert_close(actual.double(), expected, rtol=1e-4, atol=1e-5)
 

@@ -28,7 +28,7 @@ from sknn import NeuralClassifier, NeuralRegressor, OnnxPredictor, export
 from sknn.onnx_predictor.predictor import BLOCK_ROWS
 from sknn.preprocessing.levels import as_level, is_missing
 from sknn.preprocessing.values import as_float64
-from tests.common import printed, python
+from tests.common import ALIKE, printed, python
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60, 4))
@@ -189,6 +189,37 @@ CITIES = FRAME.assign(city=FRAME["city"].replace("", None))
 SMALL = {"hidden_layer_sizes": 4, "max_iter": 3, "ensemble_size": 3, "random_state": 0}
 
 
+def weighted_mean(members, predictor):
+    return np.average(members, axis=1, weights=predictor.member_weights_)
+
+
+def test_the_weights_of_the_members_are_those_of_the_estimator():
+    clf = NeuralClassifier(**SMALL).fit(X, LABELS)
+    alike = NeuralClassifier(**SMALL | ALIKE).fit(X, LABELS)
+
+    weights = make_predictor(export.to_onnx(clf, X)).member_weights_
+    np.testing.assert_array_equal(weights, clf.member_weights_)
+    assert len(set(weights)) == 2
+    assert make_predictor(export.to_onnx(alike, X, members=True)).member_weights_ is None
+
+
+def test_a_foreign_model_has_no_weights(frame_predictor):
+    assert frame_predictor.member_weights_ is None
+
+
+@pytest.mark.parametrize("weights", [3, [], ["a"], [0.5, None], [-0.5, 0.5], [0, 0], [1e400], [float("nan")], {"a": 1}])
+def test_damaged_weights_are_refused(weights):
+    with pytest.raises(ValueError, match="damaged, in member_weights"):
+        make_predictor(one_input_model(onnx.TensorProto.DOUBLE), {"member_weights": weights})
+
+
+def test_weights_of_another_number_of_members_are_refused():
+    program = export.to_onnx(NeuralClassifier(**SMALL).fit(X, LABELS), X, members=True)
+
+    with pytest.raises(ValueError, match="The model has 3 members, and its metadata name 2 weights; export it again"):
+        make_predictor(program, {"member_weights": [0.5, 0.5]})
+
+
 def test_one_run_gives_the_labels_the_probabilities_and_the_members():
     clf = NeuralClassifier(**SMALL).fit(CITIES, LABELS)
     predictor = make_predictor(export.to_onnx(clf, CITIES, members=True))
@@ -197,7 +228,7 @@ def test_one_run_gives_the_labels_the_probabilities_and_the_members():
     np.testing.assert_array_equal(values, clf.predict(CITIES))
     np.testing.assert_array_equal(probabilities, predictor.predict_proba(CITIES))
     np.testing.assert_array_equal(members, predictor.predict_proba_members(CITIES))
-    np.testing.assert_allclose(members.mean(1), clf.predict_proba(CITIES), atol=1e-6)
+    np.testing.assert_allclose(weighted_mean(members, predictor), clf.predict_proba(CITIES), atol=1e-6)
     assert values.dtype.kind == "U"
     np.testing.assert_array_equal(predictor.predict_members(CITIES), clf.classes_[members.argmax(2)])
 
@@ -210,7 +241,7 @@ def test_one_run_of_a_regressor_has_no_probabilities():
     np.testing.assert_allclose(outputs.values, reg.predict(X), rtol=1e-4)
     assert outputs.probabilities is None
     assert outputs.members.shape == (60, 3, 1)
-    np.testing.assert_allclose(predictor.predict_members(X).mean(1), reg.predict(X), rtol=1e-4)
+    np.testing.assert_allclose(weighted_mean(predictor.predict_members(X), predictor), reg.predict(X), rtol=1e-4)
     assert not hasattr(predictor, "predict_proba_members")
 
 
@@ -737,4 +768,4 @@ def test_blocks_of_rows_have_the_members_of_all(tmp_path):
     rows = np.random.default_rng(0).normal(size=(2 * BLOCK_ROWS + 1, X.shape[1]))
 
     members = predictor.predict_proba_members(rows)
-    np.testing.assert_allclose(members.mean(axis=1), clf.predict_proba(rows), atol=1e-6)
+    np.testing.assert_allclose(weighted_mean(members, predictor), clf.predict_proba(rows), atol=1e-6)

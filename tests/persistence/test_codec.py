@@ -307,6 +307,7 @@ def test_encoder_and_decoder_count_objects_as_often_as_they_occur():
     assert f"more than {MAX_OBJECTS} objects in it" in refusal([nested(1), *rest])
 
 
+@pytest.mark.slow
 def test_the_maximum_number_of_objects_can_be_encoded_and_decoded():
     many = [StandardScaler() for _ in range(MAX_OBJECTS)]
     assert len(round_trip(many)) == MAX_OBJECTS

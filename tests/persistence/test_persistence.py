@@ -182,7 +182,7 @@ def test_a_different_module_is_refused(path):
 
 
 def network_of(document):
-    return parameters_of(document)["_net"]["map"]["network"]["map"]
+    return parameters_of(document)["_net"]["map"]["parts"][0]["map"]["network"]["map"]
 
 
 def test_a_module_is_not_built_for_a_forged_number_of_features(path):
@@ -363,13 +363,16 @@ def parameters_of(document):
         (lambda d: parameters_of(d).update(predict=1), "sets 'predict' of a NeuralRegressor"),
         (lambda d: parameters_of(d).update(__class__=1), "sets '__class__' of a NeuralRegressor"),
         (lambda d: parameters_of(d).update(_parameter_constraints={"map": {}}), "sets '_parameter_constraints'"),
-        (lambda d: parameters_of(d)["_net"]["map"]["network"]["map"].update(activation="exec"), "KeyError: 'exec'"),
         (
-            lambda d: parameters_of(d)["_net"]["map"]["network"]["map"].update(hidden={"tuple": [10**6] * 3}),
+            lambda d: network_of(d).update(activation="exec"),
+            "KeyError: 'exec'",
+        ),
+        (
+            lambda d: network_of(d).update(hidden={"tuple": [10**6] * 3}),
             "zip",
         ),
         (
-            lambda d: parameters_of(d)["_net"]["map"]["network"]["map"].update(hidden={"tuple": [1] * 10**5}),
+            lambda d: network_of(d).update(hidden={"tuple": [1] * 10**5}),
             "100000 hidden",
         ),
         (lambda d: d["model"]["object"].update({"class": "subprocess.Popen"}), "names the class 'subprocess.Popen'"),

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.export import to_onnx
 from sknn.serving.app import create_app
-from tests.common import PATIENCE, SMALL, quietly
+from tests.common import ALIKE, PATIENCE, SMALL, quietly
 
 RECORD = {"age": 41.0, "income": 2000.0, "city": "Oslo"}
 
@@ -36,7 +36,8 @@ def customers(n=300, seed=0):
 
 def export_churn(path, seed=0, **parameters):
     X, y = customers()
-    model = quietly(NeuralClassifier(**SMALL | parameters | {"random_state": seed}).fit, X, y)
+    settings = SMALL | dict.fromkeys(ALIKE, "auto") | parameters | {"random_state": seed}
+    model = quietly(NeuralClassifier(**settings).fit, X, y)
     to_onnx(model, X, path=path, members=True)
     return path
 

@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
@@ -84,7 +85,13 @@ def test_a_person_gets_a_prediction_and_reports_the_truth(server, browser):
     assert text(browser, ".answer") in ("left", "stayed")
     shares = [float(share.text.removesuffix(" %")) for share in browser.find_elements(By.CSS_SELECTOR, ".bars .share")]
     assert sum(shares) == pytest.approx(100, abs=0.2)
-    assert len(browser.find_elements(By.CSS_SELECTOR, ".bar.top .member")) == 2
+    opacities = [
+        float(dot.value_of_css_property("opacity"))
+        for dot in browser.find_elements(By.CSS_SELECTOR, ".bar.top .member")
+    ]
+    weights = server.client.get("/model").json()["member_weights"]
+    assert np.argsort(opacities).tolist() == np.argsort(weights).tolist()
+    assert max(opacities) == pytest.approx(0.75)
     Select(browser.find_element(By.ID, "true-label")).select_by_visible_text(text(browser, ".answer"))
     browser.find_element(By.CSS_SELECTOR, "#label [type=submit]").click()
     wait(browser, lambda: "it counts" in text(browser, "#label-answer"))

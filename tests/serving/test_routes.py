@@ -98,7 +98,12 @@ def test_members_are_returned_if_asked_for(client, churn_file):
     row = client.post("/predict?members=true", json=RECORDS[:1]).json()["predictions"][0]
     members = OnnxPredictor(churn_file).predict_proba_members(ROWS[:1])[0]
     np.testing.assert_allclose([[m["left"], m["stayed"]] for m in row["members"]], members, rtol=1e-5)
-    assert row["spread"] == pytest.approx(members.std(axis=0)[0], rel=1e-4)
+    weights = client.get("/model").json()["member_weights"]
+    mean = np.average(members, axis=0, weights=weights)
+    assert row["probabilities"]["left"] == pytest.approx(mean[0], rel=1e-4)
+    assert row["spread"] == pytest.approx(
+        np.average((members - mean) ** 2, axis=0, weights=weights)[0] ** 0.5, rel=1e-4
+    )
     assert "members" not in client.post("/predict", json=RECORDS[:1]).json()["predictions"][0]
     assert client.post("/predict?members=maybe", json=RECORDS[:1]).json()["field"] == "members"
 
@@ -189,7 +194,9 @@ def test_the_model_describes_itself(client, churn_file):
     assert set(model["fields"][2]["levels"]) == {"Oslo", "Rome", "Bern"}
     assert client.post("/predict", json=[model["example"]]).status_code == 200
     assert model["has_members"]
-    assert model["card"]
+    assert sum(model["member_weights"]) == pytest.approx(1)
+    assert len(set(model["member_weights"])) == 2
+    assert model["card"]["Kinds of members"].startswith("batch norm: 1 (")
 
 
 def test_the_monitor_counts_rows_and_reports_drift(client):

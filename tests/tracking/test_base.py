@@ -21,8 +21,8 @@ from skorch.callbacks import Callback, EarlyStopping
 
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.callbacks import MLflowTracker, TensorBoardTracker, WandbTracker
-from sknn.tracking.base import Tracker, numeric_record, plain_params, to_plain
-from tests.common import SMALL
+from sknn.tracking.base import Tracker, fit_results, numeric_record, plain_params, to_plain
+from tests.common import ALIKE, SMALL
 
 X, Y = make_classification(60, 5, random_state=0)
 
@@ -254,3 +254,14 @@ def test_plain_values_are_json_and_stay_the_same(value):
     plain = to_plain(value)
     assert isinstance(json.dumps(plain), str)
     assert repr(to_plain(plain)) == repr(plain)
+
+
+def test_the_results_of_a_fit_hold_the_weights_of_kinds_that_differ():
+    params = {"hidden_layer_sizes": (6,), "max_iter": 4, "random_state": 0, "ensemble_size": 3}
+    mixed, alike = NeuralClassifier(**params).fit(X, Y), NeuralClassifier(**params, **ALIKE).fit(X, Y)
+    weights = {name: value for name, value in fit_results(mixed).items() if name.startswith("weight_")}
+    assert weights == {
+        "weight_batch_norm": pytest.approx(mixed.member_weights_[:2].sum()),
+        "weight_piecewise_linear": pytest.approx(mixed.member_weights_[2]),
+    }
+    assert fit_results(alike).keys() == {"n_iter", "best_validation_score"}

@@ -50,6 +50,14 @@ def test_a_run_holds_parameters_epochs_and_results(experiment):
     assert (models_of(run), run.inputs.dataset_inputs) == ([], [])
 
 
+def test_the_weights_of_the_kinds_of_members_are_results(experiment):
+    clf = NeuralClassifier(**SMALL | {"batch_norm": "auto"}, callbacks=[MLflowTracker(**BARE)]).fit(X, Y)
+    (run,) = runs_of(experiment)
+    weights = [run.data.metrics[f"weight_{kind}"] for kind in ("plain", "batch_norm")]
+    assert weights == pytest.approx(clf.member_weights_.tolist())
+    assert "training_curve.png" in artifacts_of(run)
+
+
 def test_the_training_is_drawn_without_pyplot(experiment):
     from matplotlib import pyplot as plt
 

@@ -71,6 +71,23 @@ def test_histograms_are_written_every_so_many_epochs(tmp_path):
     np.testing.assert_array_equal(counts, np.histogram(weights, edges)[0])
 
 
+def test_kinds_of_members_have_their_own_histograms_weights_and_parts_of_the_graph(tmp_path):
+    clf, run = fitted(tmp_path, ensemble_size=3, batch_norm="auto", numeric_embedding="auto")
+    norm, embedded = clf.module_.parts
+    names = {f"batch_norm/{name}": p for name, p in norm.named_parameters()}
+    names |= {f"piecewise_linear/{name}": p for name, p in embedded.named_parameters()}
+    assert set(run.Tags()["histograms"]) == set(names)
+    for name, weights in names.items():
+        assert run.Histograms(name)[0].histogram_value.num == weights.numel()
+    weights = [curve(run, f"weight_{kind}") for kind in ("batch_norm", "piecewise_linear")]
+    assert weights == [
+        ([4], [pytest.approx(share)]) for share in (clf.member_weights_[:2].sum(), clf.member_weights_[2])
+    ]
+    layers = " ".join(node.name for node in GraphDef.FromString(run.Graph().SerializeToString()).node)
+    assert "/MLP[0]/BatchNorm[1]/" in layers
+    assert "/MLP[1]/PiecewiseLinearEmbedding[numeric]/" in layers
+
+
 def test_histograms_and_graph_can_be_left_out(tmp_path):
     _, run = fitted(tmp_path, {"histograms_every": 0, "graph": False})
     assert run.Tags()["histograms"] == []

@@ -77,7 +77,8 @@ def runs(folder):
 
 def test_a_run_holds_parameters_history_and_results(folder):
     tracker = WandbTracker("flowers", "the first", {"dir": folder})
-    clf = NeuralClassifier(**SMALL, metrics=["accuracy"], class_weight={0: 1, 1: 2}, callbacks=[tracker]).fit(X, Y)
+    mixed = SMALL | {"batch_norm": "auto", "class_weight": {0: 1, 1: 2}}
+    clf = NeuralClassifier(**mixed, metrics=["accuracy"], callbacks=[tracker]).fit(X, Y)
     (run,) = runs(folder)
     assert (run.project, run.name, run.exit_code) == ("flowers", "the first", 0)
     assert run.config["hidden_layer_sizes"] == [6]
@@ -89,6 +90,8 @@ def test_a_run_holds_parameters_history_and_results(folder):
         np.testing.assert_allclose([row[name] for row in run.history], [row[name] for row in clf.history_])
     assert run.summary["n_iter"] == 4
     assert run.summary["best_validation_score"] == pytest.approx(clf.best_validation_score_)
+    weights = [run.summary[f"weight_{kind}"] for kind in ("plain", "batch_norm")]
+    assert weights == pytest.approx(clf.member_weights_.tolist())
     assert wandb.run is None
 
 

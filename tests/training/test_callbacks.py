@@ -51,7 +51,7 @@ from skorch.callbacks import (
 from sknn import NeuralClassifier, NeuralRegressor, load, save
 from sknn.callbacks import StopTraining, TimeBudget
 from sknn.model_selection import GridSearchCV
-from tests.common import PATIENCE, WeightRecorder, quietly
+from tests.common import ALIKE, PATIENCE, WeightRecorder, quietly
 
 EPOCHS = 4
 X, Y = make_classification(60, 5, random_state=0)
@@ -65,6 +65,7 @@ TINY = {
     "scaling": "robust",
     "device": "cpu",
     "n_threads": 1,
+    **ALIKE,
 }
 FIRST_LAYER = "layers.0.*"
 set_to_half = partial(torch.nn.init.constant_, val=0.5)

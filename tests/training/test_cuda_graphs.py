@@ -20,6 +20,7 @@ from sknn.network.mlp import MLP
 from sknn.network.optimizers import SGD, Adam, MemberOptions, TorchOptimizer
 from sknn.training import cuda_graphs
 from sknn.training.net import TrainingNet
+from tests.common import ALIKE
 
 aten = torch.ops.aten
 
@@ -84,7 +85,14 @@ def captured_shapes(torch_products, monkeypatch):
 
 CANCER, DIABETES, IRIS = load_breast_cancer(return_X_y=True), load_diabetes(return_X_y=True), load_iris(return_X_y=True)
 MULTILABEL = make_multilabel_classification(150, 6, n_classes=3, random_state=0)
-SMALL = {"hidden_layer_sizes": (12, 8), "max_iter": 8, "ensemble_size": 3, "random_state": 0, "batch_size": 50}
+SMALL = {
+    "hidden_layer_sizes": (12, 8),
+    "max_iter": 8,
+    "ensemble_size": 3,
+    "random_state": 0,
+    "batch_size": 50,
+    **ALIKE,
+}
 CONFIGURATIONS = {
     "defaults": (NeuralClassifier, CANCER, {}),
     "one member, no rows held out": (NeuralClassifier, CANCER, {"ensemble_size": 1, "early_stopping": False}),

@@ -13,6 +13,7 @@ from sknn import NeuralClassifier, NeuralRegressor
 from sknn.network.activations import ACTIVATIONS
 from sknn.training.joint import train_jointly
 from sknn.utils.threads import threads
+from tests.common import weights_of
 
 CANCER = load_breast_cancer(return_X_y=True)
 WINE = load_wine(return_X_y=True)
@@ -61,7 +62,8 @@ def assert_joint_equals_single(estimators, rows, weights=None):
     jointly_trained = fit_jointly(estimators, rows, weights)
     for k, (est, other, (X, y)) in enumerate(zip(estimators, jointly_trained, rows, strict=True)):
         est.set_params(n_threads=1).fit(X, y, sample_weight=None if weights is None else weights[k])
-        assert torch.equal(est.module_.param_buffer, other.module_.param_buffer), est
+        assert torch.equal(weights_of(est), weights_of(other)), est
+        np.testing.assert_array_equal(est.member_weights_, other.member_weights_)
         assert without_times(est.history_) == without_times(other.history_), est
         assert est.n_iter_ == other.n_iter_
         assert est.validation_scores_ == other.validation_scores_
@@ -173,7 +175,7 @@ def test_an_estimator_that_diverges_does_not_change_the_others():
         copies[1]._finish_fit(nets[1])
     for k in (0, 2):
         copies[k]._finish_fit(nets[k])
-        assert torch.equal(copies[k].module_.param_buffer, estimators[k].fit(X, y).module_.param_buffer)
+        assert torch.equal(weights_of(copies[k]), weights_of(estimators[k].fit(X, y)))
 
 
 def test_jointly_trained_estimators_can_be_resumed():

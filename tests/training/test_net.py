@@ -23,7 +23,7 @@ from sknn.training.net import TrainingNet
 from sknn.training.plan import Plan, TrainingSet
 from sknn.training.table import Table
 from sknn.utils.random import member_generator
-from tests.common import WeightRecorder, quietly
+from tests.common import ALIKE, WeightRecorder, quietly
 
 X, Y = make_classification(120, 6, flip_y=0.3, random_state=0)
 X_VAL, Y_VAL = make_classification(70, 6, flip_y=0.3, random_state=1)
@@ -35,6 +35,7 @@ SMALL = {
     "scaling": "robust",
     "device": "cpu",
     "n_threads": 1,
+    **ALIKE,
 }
 NOISY = SMALL | {"ensemble_size": 5, "learning_rate_init": 0.03, "n_iter_no_change": 3, "max_iter": 60}
 PLAIN = SMALL | {"ensemble_size": 1, "dropout": 0.0, "early_stopping": False}

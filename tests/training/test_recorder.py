@@ -60,7 +60,7 @@ def test_a_nan_loss_is_not_the_best():
 
 def test_the_learning_rate_of_the_history_is_that_of_one_member():
     recorder = record_epochs({})
-    recorder.write_learning_rates([0.1, 0.2, 0.3], member=1)
+    recorder.write_learning_rates([0.1, 0.2, 0.3], shown=0.2)
     assert recorder.row["learning_rate"] == 0.2
     assert recorder.member_history[1] == {"member_learning_rate": [0.1, 0.2, 0.3]}
 

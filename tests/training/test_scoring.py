@@ -25,7 +25,7 @@ from sklearn.metrics import (
 )
 
 from sknn import NeuralClassifier, NeuralRegressor
-from tests.common import WeightRecorder
+from tests.common import ALIKE, WeightRecorder
 
 N = 120
 SMALL = {
@@ -36,6 +36,7 @@ SMALL = {
     "scaling": "robust",
     "device": "cpu",
     "n_threads": 1,
+    **ALIKE,
 }
 WEIGHT = np.random.default_rng(0).uniform(0.1, 3, N)
 BINARY = make_classification(N, 6, flip_y=0.3, random_state=0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sknn import NeuralClassifier, NeuralRegressor
-from sknn.training.split import hold_out, n_held_out
+from sknn.training.split import hold_out, mixed_order, n_held_out
 
 SMALL = dict(hidden_layer_sizes=(8,), ensemble_size=3, max_iter=15, random_state=0, n_threads=1)
 X = np.random.default_rng(0).normal(size=(200, 3))
@@ -29,21 +29,53 @@ def test_a_fraction_that_leaves_one_side_empty_holds_no_rows_out(n_rows, fractio
     assert n_held_out(n_rows, fraction) == expected
 
 
-def test_held_out_rows_are_stratified_if_every_class_can_be_on_both_sides():
-    strata = np.repeat([0, 1, 2], [100, 60, 40])
-    train, held = hold_out(200, 40, strata, (0, 1))
-    assert sorted([*train, *held]) == list(range(200))
-    assert np.bincount(strata[held]).tolist() == [20, 12, 8]
-    repeated, other_member = hold_out(200, 40, strata, (0, 1)), hold_out(200, 40, strata, (0, 2))
-    np.testing.assert_array_equal(repeated[1], held)
-    assert not np.array_equal(other_member[1], held)
-    for strata in (
-        np.array([0] * 199 + [1]),
-        np.arange(200) % 50,
-        None,
-    ):  # too few rows of a class, too many classes, and no classes
-        train, held = hold_out(200, 40, strata, (0, 1))
-        assert (len(train), len(held)) == (160, 40)
+def held_out(order, n_held, n_members):
+    return [hold_out(order, n_held, number)[1] for number in range(n_members)]
+
+
+def test_members_hold_out_different_rows_and_train_on_all_others():
+    order = mixed_order(203, None, seed=0)
+    for number in range(5):
+        train, held = hold_out(order, 40, number)
+        assert len(held) == 40
+        assert sorted([*train, *held]) == list(range(203))
+    rows = np.concatenate(held_out(order, 40, 5))
+    assert len(set(rows.tolist())) == 200
+    beginning, again = held_out(order, 40, 6)[::5]
+    assert set(again) == {*order[200:], *order[:37]}  # after the end of the order, it goes on from the beginning
+    assert set(again) & set(beginning)
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.5])
+def test_every_member_holds_out_each_class_in_its_proportion(fraction):
+    strata = np.random.default_rng(1).permutation(np.repeat([0, 1, 2], [101, 60, 4]))
+    n_held = round(fraction * 165)
+    for held in held_out(mixed_order(165, strata, seed=3), n_held, 8):
+        counts = np.bincount(strata[held], minlength=3)
+        assert (np.abs(counts - fraction * np.array([101, 60, 4])) <= 1.5).all(), counts
+
+
+def test_a_class_of_two_rows_stays_in_every_training():
+    strata = np.array([0] * 98 + [1] * 2)
+    for seed in range(20):
+        for held in held_out(mixed_order(100, strata, seed), 15, 7):
+            assert (strata[held] == 1).sum() <= 1
+
+
+def test_the_order_depends_on_the_seed_only():
+    strata = np.arange(50) % 3
+    first, second, other = (mixed_order(50, strata, seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, other)
+    assert sorted(first) == list(range(50))
+
+
+def test_members_of_different_kinds_hold_out_the_same_rows():
+    est = NeuralRegressor(**SMALL | {"ensemble_size": 5}).fit(X, X[:, 0])
+    rows = [held.tolist() for held in est.net_._held_out]
+    assert [part.n_members for part in est.module_.parts] == [3, 2]
+    assert rows[:2] == rows[3:]
+    assert len({tuple(held) for held in rows}) == 3
 
 
 @pytest.mark.parametrize("cls", [NeuralClassifier, NeuralRegressor])

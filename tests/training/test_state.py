@@ -138,8 +138,9 @@ def test_a_copy_has_all_fitted_attributes(table, copier, tmp_path):
     assert restored.get_params() == est.get_params()
     assert restored.history_ == est.history_
     for name in [name for name in dir(est) if name.endswith("_") and not name.startswith("_")]:
-        if name not in ("net_", "module_") and hasattr(est, name):
+        if name not in ("net_", "module_", "members_") and hasattr(est, name):
             np.testing.assert_equal(getattr(restored, name), getattr(est, name))
+    assert restored.members_.equals(est.members_)
     assert (restored.net_.epochs_, restored.net_.rows_seen_) == (est.net_.epochs_, est.net_.rows_seen_)
     assert type(restored.net_) is type(est.net_)
     assert not restored.module_.training
@@ -246,16 +247,17 @@ def test_the_pickled_state_is_plain_data():
 def test_arrays_that_do_not_fit_the_network_are_refused():
     state = fitted("regressor", "ensemble").__getstate__()
     state["_net"] = copy.deepcopy(state["_net"])
-    name, array = next(iter(state["_net"]["arrays"].items()))
-    state["_net"]["arrays"][name] = array[:, :1]
-    with pytest.raises(ValueError, match=rf"^{name} has to be float32 of shape \(3, .*; got float32 of shape \(3, 1"):
+    [arrays, *_] = [part["arrays"] for part in state["_net"]["parts"]]
+    name, array = next(iter(arrays.items()))
+    arrays[name] = array[:, :1]
+    with pytest.raises(ValueError, match=rf"^{name} has to be float32 of shape \(2, .*; got float32 of shape \(2, 1"):
         NeuralRegressor().__setstate__(state)
 
 
 def test_a_network_that_does_not_fit_the_encoders_is_refused():
     state = fitted("regressor", "embeddings").__getstate__()
     state["_net"] = copy.deepcopy(state["_net"])
-    state["_net"]["network"]["n_levels"] = (99,)
+    state["_net"]["parts"][0]["network"]["n_levels"] = (99,)
     with pytest.raises(ValueError, match=r"the encoders and the target need a network of sizes .* it has .*\(99,\)"):
         NeuralRegressor().__setstate__(state)
 

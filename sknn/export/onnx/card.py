@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
 from sklearn.base import is_classifier
@@ -9,6 +10,7 @@ from sklearn.pipeline import Pipeline
 
 from sknn.estimators.base import BaseNeural
 from sknn.export.onnx.metadata import sknn_version, task_of
+from sknn.network.base import EnsembleNetwork, Network
 from sknn.network.mlp import MLP
 from sknn.tracking.base import to_plain
 
@@ -51,18 +53,45 @@ def _describe_network(est: Any) -> dict[str, Any]:
     score, metric = _validation(est)
     return {
         "Members": network.n_members,
-        "Layers": " → ".join(map(str, _layer_sizes(network))) if isinstance(network, MLP) else None,
-        "Weights of a member": sum(entry.stop - entry.start for entry in network.entries if entry.trained),
+        "Kinds of members": _kinds(est) if len(network.parts) > 1 else None,
+        "Layers": _of_kinds(network, _layers),
+        "Weights of a member": _of_kinds(network, _count_weights),
         "Epochs": int(est.n_iter_),
         "Validation score": score,
         "Validation metric": metric,
     }
 
 
-def _layer_sizes(network: MLP) -> list[int]:
+def _kinds(est: Any) -> list[str]:
+    """Return for each kind the number of its members, and their share in the predictions."""
+    network, weights = est.net_.module_, est.member_weights_
+    return [
+        f"{part.kind}: {part.n_members} ({weights[members].sum():.0%} of the prediction)"
+        for part, members in zip(network.parts, network.members_of_parts(), strict=True)
+    ]
+
+
+def _of_kinds(network: Network, describe: Callable[[EnsembleNetwork], int | str | None]) -> Any:
+    """Return what is true of each member; with several kinds, a text for each of them."""
+    values = [describe(part) for part in network.parts]
+    if len(values) == 1:
+        return values[0]
+    return [
+        f"{part.kind}: {value:,}" if isinstance(value, int) else f"{part.kind}: {value}"
+        for part, value in zip(network.parts, values, strict=True)
+    ]
+
+
+def _layers(part: EnsembleNetwork) -> str | None:
     """Return the number of inputs of the network, and of outputs of each of its linear layers."""
-    shapes = [weight.shape for weight, _ in network.linears()]
-    return [shapes[0][-2], *(shape[-1] for shape in shapes)]
+    if not isinstance(part, MLP):
+        return None
+    shapes = [weight.shape for weight, _ in part.linears()]
+    return " → ".join(map(str, [shapes[0][-2], *(shape[-1] for shape in shapes)]))
+
+
+def _count_weights(part: EnsembleNetwork) -> int:
+    return sum(entry.stop - entry.start for entry in part.entries if entry.trained)
 
 
 def _validation(est: Any) -> tuple[float | None, str | None]:

@@ -9,6 +9,7 @@ was used.
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 
@@ -17,6 +18,7 @@ from sknn.export.check import LOW_PRECISION, TOLERANCE, find_difference, run_gra
 from sknn.export.onnx.inputs import InputSpec, replace_inputs
 from sknn.export.onnx.skl2onnx_hooks import CUSTOM_FUNCTIONS, OPTIONS
 from sknn.export.onnx.steps import final_estimator, leaf_steps
+from sknn.export.weights import differing_weights
 
 # The type of all numeric inputs (None: unchanged), and whether they are one table.
 INPUT_FORMS = (("double", True), (None, False), ("double", False), ("float", False), ("float", True))
@@ -134,9 +136,10 @@ def _find_difference(model: Any, X: Any, inputs: list[InputSpec], program: Any, 
     found = find_difference(model, X, outputs, tolerance(model), has_indices)
     if found is not None or members is None:
         return found
-    means = [*outputs[:1], members.mean(1)] if is_classifier(model) else [members.mean(1)]
+    mean = np.average(members, axis=1, weights=differing_weights(final_estimator(model)))
+    means = [*outputs[:1], mean] if is_classifier(model) else [mean]
     found = find_difference(model, X, means, tolerance(model), has_indices)
-    return found and f"the mean of the members differs: {found}"
+    return found and f"the weighted mean of the members differs: {found}"
 
 
 def tolerance(model: Any) -> float:

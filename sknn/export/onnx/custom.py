@@ -44,7 +44,7 @@ def _export(network: CustomNetwork, shape: tuple[int, ...], opset: int) -> Any:
         raise ImportError(
             "Exporting a custom module needs onnxscript; install it with: pip install 'sknn[onnx]'"
         ) from error
-    rows = torch.zeros(2, *shape, dtype=network.param_buffer.dtype)
+    rows = torch.zeros(2, *shape, dtype=network.dtype)
     batch = {0: torch.export.Dim("n")}
     with _without_messages():
         program = torch.onnx.export(

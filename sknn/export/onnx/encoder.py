@@ -7,9 +7,8 @@ import numpy as np
 from sknn.export.onnx.columns import GraphColumns
 from sknn.export.onnx.graph import Graph
 from sknn.preprocessing.encoding import Category, EncodingPlan
-from sknn.preprocessing.scaling import QUANTILE_MARGIN, ROBUST_CLIP, ColumnScaler
+from sknn.preprocessing.scaling import CLIP_INPUT_LIMIT, QUANTILE_MARGIN, ROBUST_CLIP, ColumnScaler
 
-CLIP_INPUT_LIMIT = 1e6  # beyond it the smooth clip has reached its limit; squares up to it are finite in float32
 BLOCK_SIZE = 32  # quantile references are searched by block, then within a block
 # Wichura's AS 241 (Applied Statistics 37, 1988): numerators and denominators of the normal quantile function, by powers
 # of 0.180625 - q^2 near the middle and of sqrt(-log(p)) - 1.6 in the tails, exact to 1e-16.
@@ -75,7 +74,11 @@ def _numeric(graph: Graph, plan: EncodingPlan, columns: GraphColumns) -> tuple[s
 
 
 def _scaled(graph: Graph, scaler: ColumnScaler, x: str) -> str:
-    """Write `ColumnScaler.transform`, without the replacement of missing values."""
+    """Write `ColumnScaler.transform`, without the replacement of missing values.
+
+    The operations are the same and in double, so that the results are, too: a column of nearly equal values has bins
+    that are as narrow as the rounding of a float.
+    """
     if scaler.references is not None:
         return graph.cast(_normal_quantiles(graph, _quantile_levels(graph, x, scaler.references)), graph.dtype)
     if scaler.center.any():
@@ -84,9 +87,10 @@ def _scaled(graph: Graph, scaler: ColumnScaler, x: str) -> str:
         x = graph("Mul", x, scaler.scale)
     if not scaler.clip:
         return graph.cast(x, graph.dtype)
-    x = graph.cast(graph("Clip", x, -CLIP_INPUT_LIMIT, CLIP_INPUT_LIMIT), graph.dtype)
-    square = graph("Mul", graph("Mul", x, x), graph.array(ROBUST_CLIP**-2))
-    return graph("Div", x, graph("Sqrt", graph("Add", square, graph.array(1))))
+    x = graph("Clip", x, -CLIP_INPUT_LIMIT, CLIP_INPUT_LIMIT)
+    share = graph("Div", x, np.array(ROBUST_CLIP))
+    size = graph("Sqrt", graph("Add", graph("Mul", share, share), np.array(1.0)))
+    return graph.cast(graph("Div", x, size), graph.dtype)
 
 
 def _quantile_levels(graph: Graph, x: str, references: np.ndarray) -> str:

@@ -1,4 +1,4 @@
-"""An estimator as an ONNX graph: encoding, network, link, mean over members, then labels or values."""
+"""An estimator as an ONNX graph: encoding, network, link, weighted mean over members, then labels or values."""
 
 from typing import Any
 
@@ -11,9 +11,10 @@ from sknn.export.onnx.columns import GraphColumns
 from sknn.export.onnx.custom import custom_outputs
 from sknn.export.onnx.encoder import encode
 from sknn.export.onnx.graph import Graph
-from sknn.export.onnx.network import Affine, mlp_outputs
+from sknn.export.onnx.network import Affine, members_outputs
+from sknn.export.weights import differing_weights
+from sknn.network.custom import CustomNetwork
 from sknn.network.losses import BinaryCrossEntropy, CallableLoss, Gamma, Loss, Pinball, Poisson, SoftmaxCrossEntropy
-from sknn.network.mlp import MLP
 from sknn.onnx_predictor.rows import is_utf8
 
 FAR_FROM_0 = 100  # standard deviations of y; with a larger mean, float32 has too few digits for the deviations
@@ -28,7 +29,7 @@ LINKS: dict[type[Loss], Any] = {
 
 def is_double(est: BaseNeural) -> bool:
     """Return whether the network computes in float64."""
-    return est.net_.module_.param_buffer.dtype == torch.float64
+    return est.net_.module_.dtype == torch.float64
 
 
 def needs_double_values(est: Any) -> bool:
@@ -47,19 +48,20 @@ def feature_names(est: Any) -> list[Any]:
 def write_predictions(graph: Graph, est: Any, variables: list[Any], members_output: str | None = None) -> str:
     """Write the probabilities (n, K) of the classes, or the values (n, K).
 
-    They are the mean of the members' probabilities or values (n, members, K), which are written to `members_output`.
+    They are the weighted mean of the members' probabilities or values (n, members, K), which are written to
+    `members_output`.
     """
     link, (weight, bias) = _link(est.net_.criterion_), _output_affine(est)
     decodes_in_double = needs_double_values(est) and not is_double(est)
     identity = np.eye(len(bias)), np.zeros(len(bias))
     z = _outputs(graph, est, variables, identity if decodes_in_double else (weight, bias))
     p = z if link is None else link(graph, z)
-    n_members = est.net_.module_.n_members
+    n_members, weights = est.net_.module_.n_members, differing_weights(est)
     if members_output is not None:
         by_row = graph("Transpose", p, perm=[1, 0, 2]) if n_members > 1 else graph("Unsqueeze", p, [1])
         graph.rename(_in_double(graph, est, by_row) if decodes_in_double else by_row, members_output)
     if n_members > 1:
-        p = graph.mean(p, 0)
+        p = graph.mean(p, 0) if weights is None else graph.weighted_mean(p, weights)
     return _in_double(graph, est, p) if decodes_in_double else p
 
 
@@ -107,8 +109,8 @@ def _outputs(graph: Graph, est: Any, variables: list[Any], affine: Affine) -> st
     columns = GraphColumns(graph, variables, est.n_features_in_, feature_names(est))
     plan = est._features.plan
     encoded = encode(graph, plan, columns)
-    if isinstance(network, MLP):
-        return mlp_outputs(graph, network, encoded, affine)
+    if not isinstance(network, CustomNetwork):
+        return members_outputs(graph, network.parts, encoded, affine)
     parts = [part for part in (encoded.numeric, encoded.indicators) if part is not None]
     z = custom_outputs(graph, network, graph.concat(parts), (plan.n_numeric,))
     return _apply_affine(graph, z, affine)

@@ -19,6 +19,7 @@ from sknn.export.onnx.inputs import infer_inputs
 from sknn.export.onnx.metadata import describe_model, describe_sample
 from sknn.export.onnx.steps import columns_of_fit, final_estimator, unwrap
 from sknn.export.synthetic import synthetic_table
+from sknn.export.weights import differing_weights
 from sknn.monitoring.reference import member_spread
 from sknn.onnx_predictor.predictor import METADATA_KEY, OnnxPredictor
 from sknn.preprocessing.tables import is_frame
@@ -62,7 +63,8 @@ def to_onnx(
     members : bool, default=False
         Whether the graph has another output with each member's prediction, of shape (n, members, K):
         `member_probabilities` for a classifier with K classes or labels, `member_values` for a regressor with K outputs
-        or quantiles. Their mean over the members is the prediction. The last step has to be one of sknn's estimators.
+        or quantiles. Their mean, weighted by the estimator's `member_weights_`, is the prediction. The last step has to
+        be one of sknn's estimators.
 
     Returns
     -------
@@ -103,7 +105,8 @@ def to_onnx(
     rows, inputs = rows_to_check(X), infer_inputs(X, find_categories(model, X.shape[1]))
     program = convert_model(model, rows, inputs, target_opset, dict(options or {}), members)
     outputs = [output.name for output in program.graph.output]
-    data = None if X_sample is None else describe_sample(model, X, inputs, _spread(program, X) if members else None)
+    spread = _spread(program, X, differing_weights(final)) if members and X_sample is not None else None
+    data = None if X_sample is None else describe_sample(model, X, inputs, spread)
     others = describe_example(model, program, rows, inputs, data)
     others["card"] = describe_training(model, final, None if data is None else data["n_rows"])
     description = describe_model(model, final, X, inputs, outputs, data, others)
@@ -119,13 +122,13 @@ def _require_packages() -> None:
         raise ImportError(f"to_onnx needs {', '.join(missing)}; install it with: pip install 'sknn[onnx]'")
 
 
-def _spread(program: Any, X: Any) -> np.ndarray | None:
+def _spread(program: Any, X: Any, weights: np.ndarray | None) -> np.ndarray | None:
     """Return how far the members disagree about each row, as the graph has it; None if it fails on the rows."""
     try:
         members = OnnxPredictor(program.SerializeToString()).run(X).members
     except ValueError:
         return None
-    return None if members is None else member_spread(members)
+    return None if members is None else member_spread(members, weights)
 
 
 def _check_members(final: Any, members: bool) -> None:

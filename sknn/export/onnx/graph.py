@@ -11,6 +11,8 @@ ML_VERSION = 2  # every runtime has its LabelEncoder
 class Graph:
     """An ONNX graph under construction: `graph("Relu", x)` adds a node and returns the name of its output.
 
+    A node or constant that the graph already has is not added again.
+
     Parameters
     ----------
     scope, container
@@ -26,11 +28,16 @@ class Graph:
     def __init__(self, scope: Any, container: Any, dtype: Any) -> None:
         self.scope, self.container, self.dtype = scope, container, np.dtype(dtype)
         self.opset: int = container.target_opset
+        self._written: dict[Any, str] = {}  # the names of constants and of the outputs of nodes
 
     def __call__(self, op: str, *inputs: Any, output: str | None = None, domain: str = "", **attributes: Any) -> str:
         """Add a node. Its inputs are names of values, arrays, or numbers and lists, which become arrays."""
         names = [value if isinstance(value, str) else self.constant(np.asarray(value)) for value in inputs]
+        node = (op, domain, *names, repr(attributes))
+        if output is None and node in self._written:
+            return self._written[node]
         name = output or self.scope.get_unique_variable_name(op.lower())
+        self._written[node] = name
         version = ML_VERSION if domain == ML else None
         self.container.add_node(
             op, names, name, op_domain=domain, op_version=version,
@@ -41,7 +48,10 @@ class Graph:
     def constant(self, array: np.ndarray) -> str:
         from onnx import TensorProto, helper, numpy_helper
 
-        name = self.scope.get_unique_variable_name("constant")
+        content = (array.dtype.str, array.shape, array.tobytes())
+        if content in self._written:
+            return self._written[content]
+        name = self._written[content] = self.scope.get_unique_variable_name("constant")
         if array.dtype.kind in "US":
             self.container.add_initializer(name, TensorProto.STRING, array.shape, [str(s).encode() for s in array.flat])
         else:
@@ -69,6 +79,11 @@ class Graph:
             return self("ReduceMean", value, axes=[axis], keepdims=0)
         return self("ReduceMean", value, np.array([axis]), keepdims=0)
 
+    def weighted_mean(self, value: str, weights: np.ndarray) -> str:
+        """Add the weighted mean over the first axis of a value of three axes; the axis is removed."""
+        shares = self.array(weights / weights.sum())[:, None, None]
+        return self("ReduceSum", self("Mul", value, shares), np.array([0]), keepdims=0)
+
     def sorted(self, value: str, k: int) -> str:
         """Add the sorting of the last axis, of length k, in increasing order."""
         values, indices = (self.scope.get_unique_variable_name(name) for name in ("sorted", "order"))
@@ -78,6 +93,7 @@ class Graph:
 
     def rename(self, value: str, output: str) -> None:
         """Rename a value to the name of an output."""
+        self._written.clear()  # it has the old name
         for node in self.container.nodes:
             for names in (node.input, node.output):
                 names[:] = [output if name == value else name for name in names]

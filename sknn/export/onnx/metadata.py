@@ -12,6 +12,7 @@ from sklearn.base import is_classifier
 
 from sknn.estimators.base import BaseNeural
 from sknn.export.onnx.inputs import InputSpec, column_as_input
+from sknn.export.weights import differing_weights
 from sknn.monitoring.reference import describe_table
 from sknn.preprocessing.tables import is_frame
 
@@ -29,6 +30,7 @@ def describe_model(
 ) -> str:
     """Return the document as JSON. `data` describes the table, or is None; `others` are further entries."""
     names = _feature_names(model, X)
+    weights = differing_weights(final) if isinstance(final, BaseNeural) else None
     document = {
         "format": FORMAT,
         "sknn_version": sknn_version(),
@@ -44,6 +46,7 @@ def describe_model(
         "target": getattr(final, "target_name_", None),
         "classes": [_python_scalar(label) for label in final.classes_] if is_classifier(final) else None,
         "quantiles": list(final._quantiles()) or None if hasattr(final, "_quantiles") else None,
+        "member_weights": None if weights is None else weights.tolist(),
         "data": data,
     } | others
     return json.dumps(document, allow_nan=False)

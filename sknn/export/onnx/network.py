@@ -1,11 +1,12 @@
 """The built-in network as an ONNX graph: embeddings, then a product, a bias and an activation per layer.
 
 Learned input scales, batch norm and an affine map of the outputs are folded into the weights of the linear layers. With
-several members, every tensor has a leading members axis; with one, there is no such axis.
+several members of one shape, every tensor has a leading members axis; with one, there is no such axis. The outputs of
+members of different shapes are joined along it.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from torch import nn
@@ -61,8 +62,19 @@ ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
 }
 
 
+def members_outputs(graph: Graph, parts: Sequence[MLP], encoded: GraphEncoded, affine: Affine) -> str:
+    """Write the outputs ((members,) n, K) of the members of all parts, after an affine map."""
+    outputs = [mlp_outputs(graph, part, encoded, affine) for part in parts]
+    if len(parts) == 1:
+        return outputs[0]
+    with_axis = [
+        z if part.n_members > 1 else graph("Unsqueeze", z, [0]) for part, z in zip(parts, outputs, strict=True)
+    ]
+    return graph.concat(with_axis, axis=0)
+
+
 def mlp_outputs(graph: Graph, network: MLP, encoded: GraphEncoded, affine: Affine) -> str:
-    """Write the network's outputs ((members,) n, K) after an affine map."""
+    """Write the outputs ((members,) n, K) of members of one shape, after an affine map."""
     first, *others = _folded_layers(network)
     activation = next((layer.name for layer in network.layers if isinstance(layer, Activation)), "identity")
     x, order = _inputs(graph, network, encoded)
@@ -148,5 +160,11 @@ def _waves(graph: Graph, columns: str, arrays: dict[str, np.ndarray]) -> str:
 
 
 def _bins(graph: Graph, columns: str, arrays: dict[str, np.ndarray]) -> str:
-    start, rate, floor, ceiling = (graph.array(arrays[name]) for name in ("start", "rate", "floor", "ceiling"))
+    """Write the share of each bin (features, n, bins); all members have the same bins."""
+    start, rate = (arrays[name].reshape(-1, *arrays[name].shape[-2:])[0] for name in ("start", "rate"))
+    ceiling = (rate > 0).astype(float)  # the share of a bin that the feature does not need is 0
+    ceiling[np.arange(len(rate)), np.count_nonzero(rate, axis=1) - 1] = np.inf
+    floor = np.zeros_like(rate)
+    floor[:, 0] = -np.inf
+    start, rate, floor, ceiling = (graph.array(bounds[:, None]) for bounds in (start, rate, floor, ceiling))
     return graph("Min", graph("Max", graph("Mul", graph("Sub", columns, start), rate), floor), ceiling)

@@ -19,7 +19,8 @@ from sknn.estimators.regressor import NeuralRegressor
 from sknn.export.check import LOW_PRECISION, rows_to_check
 from sknn.export.synthetic import synthetic_rows
 from sknn.export.torch.encoder import TorchEncoder, raw_tensors
-from sknn.network.base import EnsembleNetwork
+from sknn.export.weights import differing_weights
+from sknn.network.base import Network
 from sknn.network.layers import Activation
 from sknn.network.mlp import MLP
 from sknn.utils.files import as_path, write_atomically
@@ -53,8 +54,8 @@ def to_torch_program(
 ) -> torch.export.ExportedProgram:
     """Export a fitted estimator as a `torch.export` program with the same predictions.
 
-    The program takes raw values, replaces missing ones (NaN), scales them, runs all members and averages their outputs.
-    It takes any number of rows, and needs torch only.
+    The program takes raw values, replaces missing ones (NaN), scales them, runs all members and averages their outputs
+    by their weights. It takes any number of rows, and needs torch only.
 
     Parameters
     ----------
@@ -133,65 +134,80 @@ def to_torch_program(
 
 
 class _Program(nn.Module):
-    """Encoder, network, link, mean over members, and, for a regressor, the unit of y."""
+    """Encoder, network, link, weighted mean over members, and, for a regressor, the unit of y."""
 
     def __init__(self, estimator: Any) -> None:
         super().__init__()
         self.encoder = None if estimator._features is None else TorchEncoder(estimator._features)
         self.network = _inference_copy(estimator.net_.module_)
-        self.dtype = estimator.net_.module_.param_buffer.dtype
+        self.dtype = estimator.net_.module_.dtype
         self.link = LINKS[estimator.out_activation_]
+        self.average = _MembersMean(estimator)
         self.finish = (_Probabilities if isinstance(estimator, NeuralClassifier) else _Values)(estimator)
 
     def forward(self, numbers: Tensor, codes: Tensor | None = None) -> Tensor:  # the arguments are public
         if self.encoder is not None:
             numbers, codes = self.encoder(numbers, codes)
         encoded = [numbers.to(self.dtype)] if codes is None else [numbers.to(self.dtype), codes]
-        return self.finish(self.link(self.network(*encoded)))
+        return self.finish(self.average(self.link(self.network(*encoded))).double())
+
+
+class _MembersMean(nn.Module):
+    """Averages the members' outputs (M, n, K) by their weights. Quantiles are sorted before, so that none cross."""
+
+    weights: Tensor | None
+
+    def __init__(self, estimator: Any) -> None:
+        super().__init__()
+        self.sorts = isinstance(estimator, NeuralRegressor) and len(estimator._quantiles()) > 1
+        weights = differing_weights(estimator)
+        shares = None if weights is None else torch.tensor(weights, dtype=estimator.net_.module_.dtype)[:, None, None]
+        self.register_buffer("weights", shares)
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        outputs = outputs.sort(-1).values if self.sorts else outputs
+        return outputs.mean(0) if self.weights is None else (outputs * self.weights).sum(0)
 
 
 class _Probabilities(nn.Module):
-    """Averages the members' probabilities (M, n, K), and returns a column per class."""
+    """Returns a column of probabilities per class."""
 
     def __init__(self, estimator: NeuralClassifier) -> None:
         super().__init__()
         self.target_kind = estimator._target.kind_
 
     def forward(self, p: Tensor) -> Tensor:
-        shares = p.mean(0).double()
         if self.target_kind == "binary":
-            return torch.cat([1 - shares, shares], 1)
-        return shares / shares.sum(1, keepdim=True) if self.target_kind == "multiclass" else shares
+            return torch.cat([1 - p, p], 1)
+        return p / p.sum(1, keepdim=True) if self.target_kind == "multiclass" else p
 
 
 class _Values(nn.Module):
-    """Averages the members' values (M, n, K), in the unit of y."""
+    """Returns the values in the unit of y."""
 
     scale: Tensor
     center: Tensor
 
     def __init__(self, estimator: NeuralRegressor) -> None:
         super().__init__()
-        self.sorts = len(estimator._quantiles()) > 1
         self.is_flat = estimator._network_outputs() == 1 and estimator._target_ndim == 1
         self.register_buffer("scale", torch.tensor(estimator._target.scale_))
         self.register_buffer("center", torch.tensor(estimator._target.center_))
 
     def forward(self, z: Tensor) -> Tensor:
-        z = z.sort(-1).values if self.sorts else z  # so that quantiles do not cross
-        values = z.mean(0).double() * self.scale + self.center
+        values = z * self.scale + self.center
         return values[:, 0] if self.is_flat else values
 
 
-def _inference_copy(network: EnsembleNetwork) -> EnsembleNetwork:
+def _inference_copy(network: Network) -> Network:
     """Return a copy on the CPU for inference: without gradients, and with separate memory for each tensor."""
     network = copy.deepcopy(network).cpu().eval().requires_grad_(False)
     for tensor in chain(network.parameters(), network.buffers()):
         tensor.data = tensor.data.clone()
-    if isinstance(network, MLP):
-        for i, layer in enumerate(network.layers):
+    for layers in (part.layers for part in network.parts if isinstance(part, MLP)):
+        for i, layer in enumerate(layers):
             if isinstance(layer, Activation):
-                network.layers[i] = ACTIVATIONS[layer.name]()
+                layers[i] = ACTIVATIONS[layer.name]()
     return network
 
 

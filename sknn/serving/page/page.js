@@ -131,7 +131,9 @@ function showPrediction({ id, prediction, probabilities, spread, members }) {
     shown.push(...strip(prediction, members.map((values) => values[0])));
   }
   if (members) {
-    const text = `Each dot is one of ${members.length} networks; they differ by ${probabilities ? formatShare(spread) : formatNumber(spread)} (standard deviation).`;
+    const deviation = probabilities ? formatShare(spread) : formatNumber(spread);
+    const weights = model.member_weights ? " A fainter one counts less." : "";
+    const text = `Each dot is one of ${members.length} networks; they differ by ${deviation} (standard deviation).${weights}`;
     shown.push(element("p", { className: "hint", textContent: text }));
   }
   byId("prediction").replaceChildren(...shown);
@@ -158,9 +160,11 @@ function bar(share, members, isTop) {
   return element("div", { className: isTop ? "bar top" : "bar" }, fill, ...members.map(dot));
 }
 
-function dot(share) {
+function dot(share, m) {
   const node = element("span", { className: "member" });
   node.style.left = `${100 * share}%`;
+  const weights = model.member_weights;
+  if (weights) node.style.setProperty("--weight", weights[m] / Math.max(...weights));
   return node;
 }
 
@@ -168,7 +172,7 @@ function strip(prediction, members) {
   const low = Math.min(prediction, ...members), high = Math.max(prediction, ...members);
   const share = (value) => high > low ? 0.04 + 0.92 * (value - low) / (high - low) : 0.5;
   return [
-    element("div", { className: "bar" }, ...members.map((value) => dot(share(value)))),
+    element("div", { className: "bar" }, ...members.map((value, m) => dot(share(value), m))),
     element("div", { className: "scale" }, element("span", { textContent: formatNumber(low) }), element("span", { textContent: formatNumber(high) })),
   ];
 }

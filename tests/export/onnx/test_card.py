@@ -14,7 +14,7 @@ import sknn
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.export import to_onnx
 from sknn.export.onnx.card import changed_parameters, describe_training
-from tests.common import SMALL
+from tests.common import ALIKE, SMALL
 
 X = np.random.default_rng(0).normal(size=(60, 3))
 CODES = np.digitize(X[:, 0], [-0.5, 0.5])
@@ -42,7 +42,8 @@ def test_the_card_of_a_classifier():
         "Validation score": -clf.best_validation_score_,
         "Validation metric": "loss",
         "Changed parameters": {
-            "ensemble_size": "2", "hidden_layer_sizes": "(8, 6)", "max_iter": "4", "random_state": "0",
+            "batch_norm": "False", "ensemble_size": "2", "hidden_layer_sizes": "(8, 6)", "max_iter": "4",
+            "numeric_embedding": "None", "random_state": "0",
         },
         "sknn version": sknn.__version__,
     }  # fmt: skip
@@ -99,6 +100,25 @@ def test_the_layers_of_a_custom_module_are_not_listed():
 
     assert "Layers" not in found
     assert found["Weights of a member"] == 3 * 3 + 3
+
+
+def test_the_card_of_several_kinds_of_members():
+    kinds = SMALL | dict.fromkeys(ALIKE, "auto") | {"ensemble_size": 3}
+    reg = NeuralRegressor(**kinds).fit(FRAME, X[:, 0])
+    found, weights = card(reg, FRAME), reg.member_weights_
+
+    first, second = reg.module_.parts
+    n_scales = [len(part.layers[0].scale[0]) for part in (first, second)]
+    assert found["Members"] == 3
+    assert found["Kinds of members"] == [
+        f"batch norm: 2 ({weights[:2].sum():.0%} of the prediction)",
+        f"piecewise linear: 1 ({weights[2]:.0%} of the prediction)",
+    ]
+    assert found["Layers"] == ["batch norm: 3 → 6 → 1", "piecewise linear: 24 → 6 → 1"]
+    assert found["Weights of a member"] == [
+        f"batch norm: {(3 * 6 + 6 + 2 * 6) + (6 + 1) + n_scales[0]:,}",
+        f"piecewise linear: {3 * (48 * 8 + 8) + (24 * 6 + 6) + (6 + 1) + n_scales[1]:,}",
+    ]
 
 
 def test_a_saved_model_has_the_same_card(tmp_path):

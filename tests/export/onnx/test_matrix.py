@@ -15,6 +15,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.export import to_onnx
 from sknn.export.onnx.inputs import infer_inputs, make_feed
+from tests.common import ALIKE
 
 N = 80
 SMALL = {"hidden_layer_sizes": (8,), "max_iter": 2, "random_state": 0}
@@ -76,8 +77,27 @@ TABLES = {
     "mixed": ({"ensemble_size": 1}, None, table(0), table(1, new=True)),
     "sparse": ({"ensemble_size": 1}, None, sparse(0), sparse(1)),
     "ensemble": ({"ensemble_size": 3, "batch_norm": True}, None, table(0), table(1, new=True)),
+    "alike": ({"ensemble_size": 3} | ALIKE, None, table(0), table(1, new=True)),
+    "kinds": ({"ensemble_size": 3}, None, table(0), table(1, new=True)),
+    "kinds in float64": ({"ensemble_size": 3, "precision": "float64"}, None, table(0), table(1, new=True)),
+    "kinds with bins": (
+        {"ensemble_size": 4, "numeric_embedding": "piecewise_linear"},
+        None,
+        table(0),
+        table(1, new=True),
+    ),
+    "kinds without numbers": (
+        {"ensemble_size": 2},
+        None,
+        *(t[["plan", "shop"]] for t in (table(0), table(1, new=True))),
+    ),
     "periodic": ({"ensemble_size": 2, "numeric_embedding": "periodic"}, None, table(0), table(1, new=True)),
-    "piecewise": ({"ensemble_size": 2, "numeric_embedding": "piecewise_linear"}, None, table(0), table(1, new=True)),
+    "piecewise": (
+        {"ensemble_size": 2, "numeric_embedding": "piecewise_linear", "batch_norm": False},
+        None,
+        table(0),
+        table(1, new=True),
+    ),
     "one with all embeddings": (
         {"ensemble_size": 1, "numeric_embedding": "periodic", "hidden_layer_sizes": ()},
         None,
@@ -97,6 +117,7 @@ TASKS = {
     "multilabel": (NeuralClassifier(**SMALL), np.stack([CODES == 0, CODES != 1], 1).astype(int)),
     "regressor": (NeuralRegressor(**SMALL), VALUES[:, 0]),
     "multi-output": (NeuralRegressor(**SMALL), VALUES),
+    "counts": (NeuralRegressor(loss="poisson", **SMALL), CODES),
     "quantiles": (NeuralRegressor(loss="quantile", quantile=(0.1, 0.5, 0.9), **SMALL), VALUES[:, 0]),
 }
 
@@ -106,9 +127,9 @@ def run(program, X, sample):
     return session.run(None, make_feed(X, infer_inputs(sample)))
 
 
-# Every task with every table. Except for one task for each table, they are marked as slow.
+# Every task with every table. Except for one task for each table, and the default kinds, they are marked as slow.
 PAIRS = [
-    pytest.param(task, table, marks=[] if i % len(TASKS) == j else pytest.mark.slow)
+    pytest.param(task, table, marks=[] if i % len(TASKS) == j or table == "kinds" else pytest.mark.slow)
     for i, table in enumerate(TABLES)
     for j, task in enumerate(TASKS)
 ]
@@ -138,7 +159,13 @@ def test_the_graph_predicts_new_rows_as_the_estimator_does(task, table):
 
 @pytest.mark.parametrize("opset", range(15, 23))
 @pytest.mark.parametrize(
-    ("task", "table"), [("quantiles", "ensemble"), ("strings", "one with all embeddings"), ("strings", "pipeline")]
+    ("task", "table"),
+    [
+        ("quantiles", "ensemble"),
+        ("quantiles", "kinds"),
+        ("strings", "one with all embeddings"),
+        ("strings", "pipeline"),
+    ],
 )
 def test_every_opset_gives_a_valid_graph_of_that_opset(task, table, opset):
     est, y = TASKS[task]

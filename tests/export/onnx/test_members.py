@@ -17,12 +17,13 @@ from sknn import NeuralClassifier, NeuralRegressor
 from sknn.export import to_onnx
 from sknn.export.check import run_graph
 from sknn.export.onnx.inputs import infer_inputs
-from tests.common import SMALL
+from tests.common import ALIKE, SMALL
 
 X = np.random.default_rng(0).normal(size=(60, 3))
 CODES = np.digitize(X[:, 0], [-0.5, 0.5])
 FRAME = pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "e": ["u", "v", None] * 20})
-THREE = SMALL | {"ensemble_size": 3}
+MIXED = SMALL | dict.fromkeys(ALIKE, "auto")
+THREE = MIXED | {"ensemble_size": 3}
 
 
 def outputs(model, X=X, **options):
@@ -30,6 +31,14 @@ def outputs(model, X=X, **options):
     program = to_onnx(model, X, **{"members": True} | options)
     names = [output.name for output in program.graph.output]
     return dict(zip(names, run_graph(program, X, infer_inputs(X)), strict=True))
+
+
+def weighted_mean(members, model):
+    """Return the mean over the members of what they predict (n, members, K)."""
+    est = getattr(model, "best_estimator_", model)
+    while hasattr(est, "steps"):
+        est = est.steps[-1][1]
+    return np.average(members, axis=1, weights=est.member_weights_)
 
 
 def alone(model, m):
@@ -54,19 +63,20 @@ def stack_members(model, X, n_members, method):
         ({}, X > 0),
         ({"numeric_embedding": "periodic"}, CODES),
         ({"precision": "float64"}, CODES),
+        (ALIKE, CODES),
     ],
-    ids=["multiclass", "binary", "multilabel", "embedding", "double"],
+    ids=["multiclass", "binary", "multilabel", "embedding", "double", "alike"],
 )
-def test_the_probabilities_are_the_mean_of_what_each_member_gives(parameters, y, ensemble_size):
-    clf = NeuralClassifier(**SMALL | {"ensemble_size": ensemble_size} | parameters).fit(FRAME, y)
+def test_the_probabilities_are_the_weighted_mean_of_what_each_member_gives(parameters, y, ensemble_size):
+    clf = NeuralClassifier(**MIXED | {"ensemble_size": ensemble_size} | parameters).fit(FRAME, y)
     found = outputs(clf, FRAME)
 
     expected = stack_members(clf, FRAME, ensemble_size, "predict_proba")
     assert found["member_probabilities"].shape == (60, ensemble_size, expected.shape[2])
     assert found["member_probabilities"].dtype == found["probabilities"].dtype
     np.testing.assert_allclose(found["member_probabilities"], expected, atol=1e-6)
-    np.testing.assert_allclose(found["member_probabilities"].mean(1), found["probabilities"], atol=1e-6)
-    np.testing.assert_allclose(found["member_probabilities"].mean(1), clf.predict_proba(FRAME), atol=1e-6)
+    np.testing.assert_allclose(weighted_mean(found["member_probabilities"], clf), found["probabilities"], atol=1e-6)
+    np.testing.assert_allclose(weighted_mean(found["member_probabilities"], clf), clf.predict_proba(FRAME), atol=1e-6)
     if ensemble_size > 1:
         assert np.ptp(found["member_probabilities"], axis=1).max() > 0.01
 
@@ -83,8 +93,8 @@ def test_the_probabilities_are_the_mean_of_what_each_member_gives(parameters, y,
     ],
     ids=["one", "far", "outputs", "quantiles", "poisson"],
 )
-def test_the_values_are_the_mean_of_what_each_member_gives_in_the_unit_of_y(parameters, y, ensemble_size):
-    reg = NeuralRegressor(**SMALL | {"ensemble_size": ensemble_size} | parameters).fit(X, y)
+def test_the_values_are_the_weighted_mean_of_what_each_member_gives_in_the_unit_of_y(parameters, y, ensemble_size):
+    reg = NeuralRegressor(**MIXED | {"ensemble_size": ensemble_size} | parameters).fit(X, y)
     found = outputs(reg)
 
     expected = stack_members(reg, X, ensemble_size, "predict")
@@ -92,7 +102,7 @@ def test_the_values_are_the_mean_of_what_each_member_gives_in_the_unit_of_y(para
     assert found["member_values"].shape == (60, ensemble_size, expected.shape[2])
     assert found["member_values"].dtype == found["variable"].dtype
     np.testing.assert_allclose(found["member_values"], expected, atol=atol, rtol=1e-7)
-    np.testing.assert_allclose(found["member_values"].mean(1), found["variable"], atol=atol, rtol=1e-7)
+    np.testing.assert_allclose(weighted_mean(found["member_values"], reg), found["variable"], atol=atol, rtol=1e-7)
 
 
 def test_members_of_a_custom_module():
@@ -122,7 +132,7 @@ def test_members_of_a_pipeline_in_a_pipeline_and_of_a_search():
 
     for model in (nested, search):
         members = outputs(model)["member_probabilities"]
-        np.testing.assert_allclose(members.mean(1), model.predict_proba(X), atol=1e-5)
+        np.testing.assert_allclose(weighted_mean(members, model), model.predict_proba(X), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +153,7 @@ def test_the_option_goes_with_those_of_skl2onnx(options, names, in_pipeline):
     found = outputs(clf, options=options)
 
     assert list(found) == names
-    np.testing.assert_allclose(found["member_probabilities"].mean(1), clf.predict_proba(X), atol=1e-5)
+    np.testing.assert_allclose(weighted_mean(found["member_probabilities"], clf), clf.predict_proba(X), atol=1e-5)
 
 
 def test_the_output_declares_its_shape_in_an_old_opset_too():

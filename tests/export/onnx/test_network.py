@@ -10,6 +10,7 @@ from sknn.export import to_onnx
 from sknn.export.check import run_graph
 from sknn.export.onnx.inputs import infer_inputs
 from sknn.network.activations import ACTIVATIONS
+from tests.common import ALIKE
 
 SMALL = {"hidden_layer_sizes": (8, 6), "max_iter": 2, "random_state": 0, "ensemble_size": 2}
 X, Y = make_regression(80, 5, noise=5.0, random_state=0)
@@ -126,6 +127,55 @@ def test_batch_norm_is_folded_into_the_previous_layer():
         run_graph(program, NEW, infer_inputs(X))[0][:, 0], reg.predict(NEW), rtol=1e-5, atol=1e-4
     )
     assert "BatchNormalization" not in {node.op_type for node in program.graph.node}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("parameters", [{}, ALIKE | {"numeric_embedding": "piecewise_linear"}], ids=["kinds", "alike"])
+def test_bins_of_few_values_and_of_nearly_equal_values(parameters, dtype):
+    rng = np.random.default_rng(0)
+    nearly_equal = 0.3 + 1e-7 * rng.integers(0, 50, 80)
+    X = np.column_stack([np.repeat(3.0, 80), np.arange(80) % 2, np.arange(80) % 5, nearly_equal]).astype(dtype)
+    new = np.vstack([X, np.array([[9, 1, 4, 1], [-9, -7, 2.5, -1], [3, 0.5, 99, 0.3]], dtype)])
+    reg = NeuralRegressor(**SMALL | parameters).fit(X, Y)
+
+    np.testing.assert_allclose(outputs(reg, X, new)[0][:, 0], reg.predict(new), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_members_of_several_kinds_are_weighed_as_the_estimator_does(early_stopping):
+    clf = NeuralClassifier(early_stopping=early_stopping, **SMALL | {"ensemble_size": 5}).fit(X, Y > 0)
+    program = to_onnx(clf, X)
+
+    assert [part.n_members for part in clf.module_.parts] == [3, 2]
+    assert len(set(clf.member_weights_)) == (2 if early_stopping else 1)
+    np.testing.assert_allclose(run_graph(program, NEW, infer_inputs(X))[1], clf.predict_proba(NEW), atol=1e-6)
+    assert ("ReduceMean" in operators(program)) == (not early_stopping)
+
+
+def operators(program):
+    return [node.op_type for node in program.graph.node]
+
+
+def test_what_kinds_have_in_common_is_in_the_graph_once():
+    clf = NeuralClassifier(numeric_embedding="piecewise_linear", **SMALL | {"ensemble_size": 6}).fit(X, Y > 0)
+    program = to_onnx(clf, X)
+    sizes = [tuple(constant.dims) for constant in program.graph.initializer]
+
+    assert [part.kind for part in clf.module_.parts] == ["piecewise linear", "batch norm, piecewise linear"]
+    assert operators(program).count("Min") == 1
+    assert sizes.count((5, 1, 48)) == 4  # start, rate, floor and ceiling of the bins, for all members
+    assert sizes.count((3, 5, 48, 8)) == 2
+    assert len(sizes) == len({(*constant.dims, constant.raw_data) for constant in program.graph.initializer})
+
+
+def test_members_of_one_kind_add_no_node():
+    plain = [
+        operators(to_onnx(NeuralClassifier(**SMALL | ALIKE | {"ensemble_size": m}).fit(X, Y > 0), X)) for m in (2, 3)
+    ]
+
+    assert plain[0] == plain[1]
+    assert len(plain[0]) <= 27
+    assert not {"ReduceSum", "Unsqueeze", "Expand"} & set(plain[0])
 
 
 def test_a_single_network_on_an_array_is_a_few_nodes():

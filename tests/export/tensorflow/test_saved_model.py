@@ -18,6 +18,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.export import to_saved_model
 from sknn.export.tensorflow.saved_model import signature_names
+from tests.common import ALIKE
 
 rng = np.random.default_rng(0)
 QUICK = {"hidden_layer_sizes": (8, 4), "max_iter": 2, "ensemble_size": 2, "random_state": 0}
@@ -50,6 +51,8 @@ CASES = {
     "array of float32": (NeuralClassifier(scaling="quantile"), NUMBERS.astype(np.float32), LABELS),
     "embeddings": (NeuralClassifier(numeric_embedding="periodic", batch_norm=True), FRAME, LABELS),
     "bins": (NeuralRegressor(numeric_embedding="piecewise_linear"), FRAME, VALUES),
+    "one kind": (NeuralClassifier(**ALIKE), FRAME, LABELS),
+    "five members": (NeuralRegressor(ensemble_size=5), FRAME, VALUES),
     "regressor": (NeuralRegressor(), FRAME, VALUES),
     "two outputs": (NeuralRegressor(), NUMBERS, np.c_[VALUES, -VALUES]),
     "quantiles": (NeuralRegressor(loss="quantile", quantile=(0.1, 0.5, 0.9)), FRAME, VALUES),

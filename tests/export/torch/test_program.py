@@ -17,7 +17,7 @@ from sknn.export.torch import program
 from sknn.export.torch.encoder import raw_tensors
 from sknn.export.torch.program import to_torch_program
 from sknn.network.activations import ACTIVATIONS
-from tests.common import printed
+from tests.common import ALIKE, printed
 
 rng = np.random.default_rng(0)
 QUICK = {"hidden_layer_sizes": (8, 4), "max_iter": 2, "ensemble_size": 2, "random_state": 0}
@@ -45,6 +45,9 @@ CASES = {
     "batch norm and dropout": (NeuralClassifier(batch_norm=True, dropout=0.3), FRAME, LABELS),
     "double precision": (NeuralClassifier(precision="float64"), FRAME, LABELS),
     "sparse": (NeuralClassifier(), sp.csr_array(rng.random((120, 5)) * (rng.random((120, 5)) < 0.3)), LABELS),
+    "one kind": (NeuralClassifier(**ALIKE), FRAME, LABELS),
+    "kinds of equal weight": (NeuralClassifier(early_stopping=False), FRAME, LABELS),
+    "five members": (NeuralRegressor(ensemble_size=5), FRAME, VALUES),
     "one member": (NeuralRegressor(ensemble_size=1), FRAME, VALUES),
     "a column of values": (NeuralRegressor(), NUMBERS, VALUES[:, None]),
     "two outputs": (NeuralRegressor(), NUMBERS, np.c_[VALUES, -VALUES]),
@@ -142,7 +145,8 @@ def test_a_sample_may_have_any_number_of_rows(rows):
 
 def test_the_program_overflows_where_the_estimator_does(tmp_path):
     estimator = NeuralRegressor(loss="poisson", scaling=None, **QUICK).fit(NUMBERS % 1, VALUES)
-    estimator.net_.module_.param_buffer.mul_(1e3)
+    for part in estimator.net_.module_.parts:
+        part.param_buffer.mul_(1e3)
 
     to_torch_program(estimator, path=tmp_path / "model.pt2")
     assert (tmp_path / "model.pt2").exists()

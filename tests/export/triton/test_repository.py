@@ -16,7 +16,7 @@ from tests.common import TINY
 rng = np.random.default_rng(0)
 FRAME = pd.DataFrame({"size": rng.normal(size=60), "city": rng.choice(["Oslo", "Rome", None], 60)})
 LABELS = rng.choice(["u", "v"], 60)
-MODEL = NeuralClassifier(**TINY).fit(FRAME, LABELS)
+MODEL = NeuralClassifier(**TINY | {"ensemble_size": 2}).fit(FRAME, LABELS)
 OTHER = NeuralClassifier(**{**TINY, "random_state": 1}).fit(FRAME, LABELS)
 THREE_CLASSES = NeuralClassifier(**TINY).fit(FRAME, rng.choice(["u", "v", "w"], 60))
 

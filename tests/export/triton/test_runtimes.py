@@ -15,7 +15,7 @@ from sknn.export.triton.runtimes import RUNTIMES, can_be_fused, find_runtime
 from tests.common import TINY
 
 X = np.random.default_rng(0).normal(size=(60, 3))
-MODEL = NeuralClassifier(**TINY).fit(X, X[:, 0] > 0)
+MODEL = NeuralClassifier(**TINY | {"ensemble_size": 2}).fit(X, X[:, 0] > 0)
 LABELS = np.random.default_rng(0).choice(["u", "v", "w"], 60)
 
 
