@@ -29,11 +29,18 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sknn import NeuralClassifier, NeuralRegressor
 
-# Each default, changed to the usual value of other libraries.
+ALIKE = {"batch_norm": False, "numeric_embedding": None}
+# Each default, changed to the usual value of other libraries, or left out.
 CHANGES = {
     "one member": {"ensemble_size": 1},
+    "four members": {"ensemble_size": 4},
     "twelve members": {"ensemble_size": 12},
-    "half as wide": {"hidden_layer_sizes": (128, 128)},
+    "members alike": ALIKE,
+    "members alike, six of (256, 256)": ALIKE | {"ensemble_size": 6, "hidden_layer_sizes": (256, 256)},
+    "members alike, with batch norm": ALIKE | {"batch_norm": True},
+    "members alike, piecewise linear": ALIKE | {"numeric_embedding": "piecewise_linear"},
+    "half as wide": {"hidden_layer_sizes": (64, 64)},
+    "twice as wide": {"hidden_layer_sizes": (256, 256)},
     "ReLU": {"activation": "relu"},
     "without dropout": {"dropout": 0.0},
     "without weight decay": {"weight_decay": 0.0},
@@ -46,7 +53,6 @@ CHANGES = {
     "robust scaling without factors": {"scaling": "robust"},
     "periodic embeddings": {"numeric_embedding": "periodic"},
     "label smoothing of 0.1": {"label_smoothing": 0.1},
-    "batch norm": {"batch_norm": True},
 }
 
 
