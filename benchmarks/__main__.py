@@ -126,7 +126,7 @@ def service_page(serving):
 
 {endurance["requests"]:,} more requests to `sknn serve`: {endurance["errors"]} errors, and {memory} after.
 
-{markdown_table(["100,000 rows in one request, rows / s", "6 x (256, 256)", "6 x (64, 32)"], batches)}
+{markdown_table(["100,000 rows in one request, rows / s", "the default ensemble", "with (64, 32)"], batches)}
 """
 
 
