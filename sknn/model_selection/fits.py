@@ -51,7 +51,7 @@ class Fit:
     @property
     def n_bytes(self) -> int:
         """Memory of the network's parameters and their gradient."""
-        return 0 if self.error is not None else 2 * self.net.module.n_values * self.net.module.dtype.itemsize
+        return 0 if self.error is not None else 2 * self.net.module.n_bytes
 
     def prepare(self, cache: PreprocessingCache) -> None:
         """Fit the steps before the estimator, encode the rows, and build the network."""

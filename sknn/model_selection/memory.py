@@ -23,7 +23,7 @@ def free_memory(device: torch.device | None = None) -> float:
 def max_joint_networks(net: TrainingNet) -> int:
     """Return the largest number of networks of this size to train jointly."""
     network = net.module
-    n_networks = free_memory(network.device) / 4 / (WEIGHT_COPIES * network.n_values * network.dtype.itemsize)
+    n_networks = free_memory(network.device) / 4 / (WEIGHT_COPIES * network.n_bytes)
     if network.device.type != "cuda":
         n_networks = min(n_networks, MAX_JOINT_WEIGHTS / max(part.param_buffer.numel() for part in network.parts))
     return max(1, int(n_networks))

@@ -103,6 +103,11 @@ class Network(nn.Module):
         """The number of parameters and statistics of all members."""
         return sum(part.param_buffer.numel() for part in self.parts)
 
+    @property
+    def n_bytes(self) -> int:
+        """The memory that they take."""
+        return self.n_values * self.dtype.itemsize
+
     def outputs_of_rows(self, x: Inputs, param_buffers: Sequence[Tensor] | None = None) -> Tensor:
         """Return all members' outputs (M, B, K) of encoded rows (B, ...), in the network's mode.
 

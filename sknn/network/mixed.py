@@ -65,14 +65,13 @@ class MixedOptimizer(torch.optim.Optimizer):
 
     Parameters
     ----------
-    network : MixedNetwork
     parts : list of EnsembleOptimizer
     """
 
     _opt_called = True  # torch's schedulers check that the solver has stepped before them; its parts do so themselves
 
-    def __init__(self, network: MixedNetwork, parts: list[EnsembleOptimizer]) -> None:
-        self.network, self.parts = network, parts
+    def __init__(self, parts: list[EnsembleOptimizer]) -> None:
+        self.parts = parts
         super().__init__([part.param_groups[0] for part in self.parts], {})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -127,4 +126,4 @@ class Solver:
             self.make(part, options=self.options.of(members))
             for part, members in zip(network.parts, network.members_of_parts(), strict=True)
         ]
-        return MixedOptimizer(network, optimizers) if isinstance(network, MixedNetwork) else optimizers[0]
+        return MixedOptimizer(optimizers) if isinstance(network, MixedNetwork) else optimizers[0]

@@ -6,7 +6,7 @@
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -74,12 +74,9 @@ def make_network(est: Any, data: TrainingSet, seeds: list[Seed], kinds: list[Kin
         network: Network = make_custom(est, data, seeds, types)
     else:
         check_size(est, data.table.width, len(seeds), types, device)
-        starts = np.cumsum([0, *(kind.n_members for kind in kinds)]).tolist()
-        numbers = [slice(start, stop) for start, stop in pairwise(starts)]
         edges = bin_edges(data) if any(kind.numeric_embedding == "piecewise_linear" for kind in kinds) else []
-        parts = [
-            make_mlp(est, data.table, seeds[of], kind, types, edges) for of, kind in zip(numbers, kinds, strict=True)
-        ]
+        rest = iter(seeds)
+        parts = [make_mlp(est, data.table, list(islice(rest, kind.n_members)), kind, types, edges) for kind in kinds]
         network = parts[0] if len(parts) == 1 else MixedNetwork(parts)
     return network if network.device == device else network.to(device)
 

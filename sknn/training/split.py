@@ -23,7 +23,7 @@ def split(est: Any, table: Table, n_rows: int, seed: int, sizes: Sequence[int], 
     if n_rows < len(table):
         valid = [torch.arange(n_rows, len(table), device=device)] * n_members
     elif n_held:
-        order = mixed_order(n_rows, est._strata(table.target), seed)
+        order = stratified_order(n_rows, est._strata(table.target), seed)
         parts = [hold_out(order, n_held, number) for size in sizes for number in range(size)]
         train, valid = ([torch.from_numpy(part[i]).to(device) for part in parts] for i in (0, 1))
     return TrainingSet(table, train, valid, est._labels, n_rows)
@@ -35,13 +35,13 @@ def n_held_out(n_rows: int, fraction: float) -> int:
     return n if n < n_rows else 0
 
 
-def mixed_order(n_rows: int, strata: np.ndarray | None, seed: int) -> np.ndarray:
+def stratified_order(n_rows: int, strata: np.ndarray | None, seed: int) -> np.ndarray:
     """Return a random order of the rows in which those of each class are evenly spaced.
 
     So neighbouring rows hold every class in its proportion, whatever their number.
 
     >>> strata = np.array([0, 0, 0, 0, 0, 0, 1, 1])
-    >>> order = mixed_order(8, strata, seed=0)
+    >>> order = stratified_order(8, strata, seed=0)
     >>> [int(strata[order[start : start + 4]].sum()) for start in (0, 4)]
     [1, 1]
     """

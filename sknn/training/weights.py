@@ -20,7 +20,8 @@ def choose_weights(net: TrainingNet, data: TrainingSet) -> None:
     number of its members.
     """
     sizes = [part.n_members for part in net.module_.parts]
-    if len(sizes) < 2 or not data.valid_rows or sum(sizes) != len(data.train_rows):
+    was_interrupted = sum(sizes) < len(data.train_rows)  # members without a step have left
+    if len(sizes) < 2 or not data.valid_rows or was_interrupted:
         return
     p, y, weight = held_out_predictions(net, data, min(sizes))
     shares = greedy_shares(net.criterion_, p, y, weight)

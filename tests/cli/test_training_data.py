@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -129,4 +130,7 @@ def test_a_column_of_another_type_is_refused(values, text):
 
 
 def test_usual_columns_give_no_warning():
-    warn_of_columns(pd.DataFrame({"x": np.random.default_rng(0).normal(size=20), "code": ["007", "012"] * 10}))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_columns(pd.DataFrame({"x": np.random.default_rng(0).normal(size=20), "code": ["007", "012"] * 10}))
+    assert caught == []

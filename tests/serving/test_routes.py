@@ -196,7 +196,7 @@ def test_the_model_describes_itself(client, churn_file):
     assert model["has_members"]
     assert sum(model["member_weights"]) == pytest.approx(1)
     assert len(set(model["member_weights"])) == 2
-    assert model["card"]["Kinds of members"].startswith("batch norm: 1 (")
+    assert model["card"]["Kinds of members"].startswith("batch norm: 1 member, weight 0.")
 
 
 def test_the_monitor_counts_rows_and_reports_drift(client):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sknn import NeuralClassifier, NeuralRegressor
-from sknn.training.split import hold_out, mixed_order, n_held_out
+from sknn.training.split import hold_out, n_held_out, stratified_order
 
 SMALL = dict(hidden_layer_sizes=(8,), ensemble_size=3, max_iter=15, random_state=0, n_threads=1)
 X = np.random.default_rng(0).normal(size=(200, 3))
@@ -34,7 +34,7 @@ def held_out(order, n_held, n_members):
 
 
 def test_members_hold_out_different_rows_and_train_on_all_others():
-    order = mixed_order(203, None, seed=0)
+    order = stratified_order(203, None, seed=0)
     for number in range(5):
         train, held = hold_out(order, 40, number)
         assert len(held) == 40
@@ -50,7 +50,7 @@ def test_members_hold_out_different_rows_and_train_on_all_others():
 def test_every_member_holds_out_each_class_in_its_proportion(fraction):
     strata = np.random.default_rng(1).permutation(np.repeat([0, 1, 2], [101, 60, 4]))
     n_held = round(fraction * 165)
-    for held in held_out(mixed_order(165, strata, seed=3), n_held, 8):
+    for held in held_out(stratified_order(165, strata, seed=3), n_held, 8):
         counts = np.bincount(strata[held], minlength=3)
         assert (np.abs(counts - fraction * np.array([101, 60, 4])) <= 1.5).all(), counts
 
@@ -58,13 +58,13 @@ def test_every_member_holds_out_each_class_in_its_proportion(fraction):
 def test_a_class_of_two_rows_stays_in_every_training():
     strata = np.array([0] * 98 + [1] * 2)
     for seed in range(20):
-        for held in held_out(mixed_order(100, strata, seed), 15, 7):
+        for held in held_out(stratified_order(100, strata, seed), 15, 7):
             assert (strata[held] == 1).sum() <= 1
 
 
 def test_the_order_depends_on_the_seed_only():
     strata = np.arange(50) % 3
-    first, second, other = (mixed_order(50, strata, seed) for seed in (0, 0, 1))
+    first, second, other = (stratified_order(50, strata, seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, other)
     assert sorted(first) == list(range(50))

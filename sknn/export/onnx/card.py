@@ -10,6 +10,7 @@ from sklearn.pipeline import Pipeline
 
 from sknn.estimators.base import BaseNeural
 from sknn.export.onnx.metadata import sknn_version, task_of
+from sknn.history.kinds import group_members
 from sknn.network.base import EnsembleNetwork, Network
 from sknn.network.mlp import MLP
 from sknn.tracking.base import to_plain
@@ -50,25 +51,17 @@ def changed_parameters(estimator: Any) -> dict[str, str]:
 
 def _describe_network(est: Any) -> dict[str, Any]:
     network = est.net_.module_
+    kinds = group_members(network.kinds, est.member_weights_)
     score, metric = _validation(est)
     return {
         "Members": network.n_members,
-        "Kinds of members": _kinds(est) if len(network.parts) > 1 else None,
+        "Kinds of members": [str(kind) for kind in kinds] if len(kinds) > 1 else None,
         "Layers": _of_kinds(network, _layers),
         "Weights of a member": _of_kinds(network, _count_weights),
         "Epochs": int(est.n_iter_),
         "Validation score": score,
         "Validation metric": metric,
     }
-
-
-def _kinds(est: Any) -> list[str]:
-    """Return for each kind the number of its members, and their share in the predictions."""
-    network, weights = est.net_.module_, est.member_weights_
-    return [
-        f"{part.kind}: {part.n_members} ({weights[members].sum():.0%} of the prediction)"
-        for part, members in zip(network.parts, network.members_of_parts(), strict=True)
-    ]
 
 
 def _of_kinds(network: Network, describe: Callable[[EnsembleNetwork], int | str | None]) -> Any:

@@ -111,8 +111,8 @@ def test_the_card_of_several_kinds_of_members():
     n_scales = [len(part.layers[0].scale[0]) for part in (first, second)]
     assert found["Members"] == 3
     assert found["Kinds of members"] == [
-        f"batch norm: 2 ({weights[:2].sum():.0%} of the prediction)",
-        f"piecewise linear: 1 ({weights[2]:.0%} of the prediction)",
+        f"batch norm: 2 members, weight {weights[:2].sum():.2f}",
+        f"piecewise linear: 1 member, weight {weights[2]:.2f}",
     ]
     assert found["Layers"] == ["batch norm: 3 → 6 → 1", "piecewise linear: 24 → 6 → 1"]
     assert found["Weights of a member"] == [
