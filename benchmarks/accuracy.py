@@ -29,7 +29,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sknn import NeuralClassifier, NeuralRegressor
 
-ALIKE = {"batch_norm": False, "numeric_embedding": None}
+ALIKE = {"batch_norm": False, "numeric_embedding": None, "target_means": False}
 # Each default, changed to the usual value of other libraries, or left out.
 CHANGES = {
     "one member": {"ensemble_size": 1},

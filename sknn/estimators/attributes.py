@@ -202,7 +202,7 @@ class FittedAttributes:
         if isinstance(network, MixedNetwork):
             raise AttributeError(
                 f"the members have different layers, so there is no {name}; see module_.parts, or fit with "
-                "batch_norm=False and numeric_embedding=None."
+                "batch_norm=False, numeric_embedding=None and target_means=False."
             )
         if not isinstance(network, MLP):
             raise AttributeError(f"a custom module has no {name}; see module_")

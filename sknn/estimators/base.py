@@ -35,6 +35,7 @@ from sknn.training.resolve import ensemble_size, is_double, member_seeds, precis
 from sknn.training.split import split
 from sknn.training.state import move_net
 from sknn.training.table import Table
+from sknn.training.target_means import random_folds, set_target_means
 from sknn.training.weights import choose_weights
 from sknn.utils.device import resolve_device
 from sknn.utils.threads import threads
@@ -211,6 +212,8 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
             else:
                 net = make_net(self, make_network(self, data, seeds, kinds), plan, callbacks)
             data = data.prepared_for(net.module)
+            if not (resume and is_stream):
+                set_target_means(net.module, data)
         net.keeps_optimizer = is_stream
         return net, data
 
@@ -299,6 +302,7 @@ class BaseNeural(Parameters, SklearnProtocol, InputValidation, FittedAttributes,
             torch.from_numpy(_stack(targets)).to(device, dtype),
             weight,
             n_choices=targets[0].shape[1] if self._make_loss().outputs_are_exclusive else 2,
+            fold=random_folds(len(targets[0]), sum(map(len, targets[1:]))).to(device) if codes.shape[1] else None,
         )
 
     def _strata(self, target: Tensor) -> np.ndarray | None:

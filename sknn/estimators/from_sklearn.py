@@ -19,6 +19,7 @@ SKLEARN_DEFAULTS = {
     "categorical_features": None,
     "batch_norm": False,
     "numeric_embedding": None,
+    "target_means": False,
 }
 STOCHASTIC_BATCH = 200  # batch_size="auto" of scikit-learn's MLP
 

@@ -314,6 +314,16 @@ class Parameters:
         "members, with up to 100 numeric columns; see `ensemble_size`.",
         use=Use.NETWORK,
     )
+    target_means: Any = parameter(
+        "auto",
+        ["boolean", StrOptions({"auto"})],
+        "bool or 'auto'",
+        "Whether the network also takes the means of the target over the training rows of each level, for categories "
+        "with more than 8 levels and up to 10 classes. A training row sees means over other rows only. They are shrunk "
+        "to the mean of all rows, the more the fewer rows a level has and the less the levels differ. 'auto' is True "
+        "for half of the members; see `ensemble_size`. `partial_fit` keeps the means of its first rows.",
+        use=Use.NETWORK,
+    )
     categorical_features: Any = parameter(
         "from_dtype",
         ["array-like", StrOptions({"from_dtype"}), None],
@@ -330,10 +340,10 @@ class Parameters:
         [StrOptions({"auto"}), AT_LEAST_1],
         "int or 'auto'",
         "Number of networks whose predictions are averaged. 'auto' is 8. If there are several, they differ in what "
-        "`batch_norm` and `numeric_embedding` leave at 'auto', because tables differ in which of these they need: half "
-        "of them have batch norm, and half have embedded numbers (or neither, if no column can be embedded). The "
-        "weights of the two halves in the mean are chosen on the held-out rows. `partial_fit` and solver='lbfgs' train "
-        "members alike, without both.",
+        "`batch_norm`, `numeric_embedding` and `target_means` leave at 'auto', because tables differ in which of these "
+        "they need: half of them have batch norm and target means, and half have embedded numbers (or none of these, "
+        "if no column can be embedded). The weights of the two halves in the mean are chosen on the held-out rows. "
+        "`partial_fit` and solver='lbfgs' train members alike, without all three.",
         use=Use.NETWORK,
     )
     scoring: Any = parameter(

@@ -20,10 +20,14 @@ from sknn.network.products import padded
 
 @dataclass(slots=True)
 class Inputs:
-    """A network's inputs: `numeric` (M, B, d), and the codes (M, B, c) of embedded categories."""
+    """A network's inputs: `numeric` (M, B, d), and the codes (M, B, c) of embedded categories.
+
+    `fold` is the fold of each row in which its own target must not be seen, for `prepare`; None without such rows.
+    """
 
     numeric: Tensor
     codes: Tensor | None = None
+    fold: Tensor | None = None
 
     def split(self, function: Callable[[Tensor], list[Tensor]]) -> list["Inputs"]:
         """Split both tensors by a function, and return an `Inputs` for each part."""

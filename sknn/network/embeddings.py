@@ -13,6 +13,7 @@ from sknn.network.layers import Backward, Forward, Layer, Tensors
 
 CATEGORY_WIDTH = 8  # as in RealMLP (arXiv 2407.04491)
 LEVEL_DROPOUT = 0.1  # share of the codes that training replaces by "unknown", so that its vector is trained
+MEAN_FOLDS = 5  # of the training rows, for the means of the target
 EMBEDDING_LR_SCALE = 0.3
 PERIODIC_FREQUENCIES = 16  # RealMLP's sizes and standard deviation of the frequencies
 PERIODIC_WIDTH = 3
@@ -22,30 +23,44 @@ PIECEWISE_WIDTH = 8  # half of TabM's: as accurate, and the first layer costs ha
 
 
 class CategoricalEmbedding(Layer):
-    """A learned vector for each level: codes (M, B, features) -> (M, B, features * width).
+    """A learned vector for each level, and perhaps target means: codes (M, B, features) -> (M, B, features * width).
 
     `noise` is a mask, as in `Dropout`: where it is 0, code 0 (missing or unknown) replaces the code. So the vector of
     code 0 is trained even if no training row has it. It starts at 0.
+
+    With `n_means`, the means of the target over each level's training rows follow its vector. They are statistics; see
+    `sknn.training.target_means`. A training row must not see its own target, so there is a second table of means for
+    each fold of the training rows, from the rows outside the fold. The code of a row in fold k (1, 2, ...) is its
+    level's code plus k times `total_levels`; other rows have k = 0 and see the means over all rows.
 
     Parameters
     ----------
     n_levels : list of int
         Levels of each feature, including code 0.
+    n_means : int, default=0
+        Values of a level that are means of the target.
     """
 
-    def __init__(self, n_levels: list[int]) -> None:
+    statistics = frozenset({"means"})
+    means: Tensor
+
+    def __init__(self, n_levels: list[int], n_means: int = 0) -> None:
         super().__init__()
-        self.n_levels = list(n_levels)
+        self.n_levels, self.n_means, self.total_levels = list(n_levels), n_means, sum(n_levels)
         self.starts: Tensor
-        self.shapes = {"weight": (sum(n_levels), CATEGORY_WIDTH)}
+        self.shapes = {"weight": (self.total_levels, CATEGORY_WIDTH)}
+        if n_means:
+            self.shapes["means"] = ((MEAN_FOLDS + 1) * self.total_levels, n_means)
         starts = torch.tensor([0, *n_levels[:-1]]).cumsum(0)
         self.register_buffer("starts", starts, persistent=False)
         self.width, self.rate = len(n_levels), LEVEL_DROPOUT
-        self.out_features = len(n_levels) * CATEGORY_WIDTH
+        self.out_features = len(n_levels) * (CATEGORY_WIDTH + n_means)
 
     def reset(self, params: dict[str, Tensor], generator: torch.Generator) -> None:
         params["weight"].normal_(generator=generator)
         params["weight"][self.starts] = 0  # without level dropout, as with lbfgs, unknown levels add nothing
+        if self.n_means:
+            params["means"].zero_()
 
     def bind(
         self, params: Tensors, grads: Tensors, rows: int, needs_input_grad: bool = False, reuse_output: bool = False
@@ -54,21 +69,27 @@ class CategoricalEmbedding(Layer):
 
         def forward(x: Tensor, noise: Tensor | None = None) -> Tensor:
             nonlocal saved
-            levels = (x if noise is None else torch.where(noise > 0, x, 0)) + self.starts
+            codes = x % self.total_levels if self.n_means else x
+            fold_starts = x - codes
+            levels = (codes if noise is None else torch.where(noise > 0, codes, 0)) + self.starts
             member = torch.arange(levels.shape[0], device=levels.device)[:, None, None]
             saved = member, levels
-            return params[0][member, levels].flatten(2)
+            vectors = params[0][member, levels]
+            if self.n_means:
+                vectors = torch.cat([vectors, params[1][member, levels + fold_starts]], 3)
+            return vectors.flatten(2)
 
         def backward(grad: Tensor) -> None:
             member, levels = saved
-            values = grad.reshape(*levels.shape, CATEGORY_WIDTH)
+            values = grad.reshape(*levels.shape, CATEGORY_WIDTH + self.n_means)[..., :CATEGORY_WIDTH]
             grads[0].zero_()
             grads[0].index_put_((member.expand_as(levels), levels), values, accumulate=True)
 
         return forward, backward
 
     def extra_repr(self) -> str:
-        return f"n_levels={self.n_levels}, width={CATEGORY_WIDTH}"
+        means = f", n_means={self.n_means}" if self.n_means else ""
+        return f"n_levels={self.n_levels}, width={CATEGORY_WIDTH}{means}"
 
 
 class NumericEmbedding(Layer):

@@ -68,6 +68,8 @@ class MLP(EnsembleNetwork):
         Distribution of the initial weights: 'glorot' is scikit-learn's, 'normal' is described in `Linear`.
     n_levels : tuple of int
         Levels of each embedded category.
+    n_means : int
+        Values of a level that are means of the target; see `CategoricalEmbedding`.
     dtype : torch.dtype
         Type of the parameters.
     product_dtype : torch.dtype, optional
@@ -96,6 +98,7 @@ class MLP(EnsembleNetwork):
         numeric_embedding: str | None = None,
         n_embedded: int = 0,
         n_levels: tuple[int, ...] = (),
+        n_means: int = 0,
         input_scale: bool = False,
         weight_init: str = "glorot",
         dtype: torch.dtype = torch.float32,
@@ -106,7 +109,7 @@ class MLP(EnsembleNetwork):
         self.normalises_batches = batch_norm
         self.n_embedded = n_embedded if numeric_embedding else 0
         self.numeric = NUMERIC_EMBEDDINGS[numeric_embedding](n_embedded) if numeric_embedding and n_embedded else None
-        self.categorical = CategoricalEmbedding(list(n_levels)) if n_levels else None
+        self.categorical = CategoricalEmbedding(list(n_levels), n_means) if n_levels else None
         width = n_numeric
         if self.numeric is not None:
             width += self.numeric.out_features - n_embedded
@@ -138,6 +141,7 @@ class MLP(EnsembleNetwork):
         settings = [
             "batch norm" if self.normalises_batches else "",
             (self.init_args["numeric_embedding"] or "").replace("_", " ") if self.numeric is not None else "",
+            "target means" if self.has_target_means else "",
         ]
         return ", ".join(filter(None, settings)) or "plain"
 
@@ -229,16 +233,24 @@ class MLP(EnsembleNetwork):
             object.__setattr__(module, "training", mode)
         return self
 
+    @property
+    def has_target_means(self) -> bool:
+        return self.categorical is not None and self.categorical.n_means > 0
+
     def preparation_key(self) -> bytes | None:
-        if not isinstance(self.numeric, PiecewiseLinearEmbedding):
-            return None
-        return torch.stack([self.numeric.start[0], self.numeric.rate[0]]).cpu().numpy().tobytes()
+        bins = b""
+        if isinstance(self.numeric, PiecewiseLinearEmbedding):
+            bins = torch.stack([self.numeric.start[0], self.numeric.rate[0]]).cpu().numpy().tobytes()
+        return (b"folds" * self.has_target_means + bins) or None
 
     def prepare(self, x: Inputs) -> Inputs:
-        if not isinstance(self.numeric, PiecewiseLinearEmbedding):
-            return x
-        embedded, others = x.numeric[..., : self.n_embedded], x.numeric[..., self.n_embedded :]
-        return Inputs(torch.cat([self.numeric.prepare(embedded), others], -1), x.codes)
+        numeric, codes = x.numeric, x.codes
+        if isinstance(self.numeric, PiecewiseLinearEmbedding):
+            embedded, others = numeric[..., : self.n_embedded], numeric[..., self.n_embedded :]
+            numeric = torch.cat([self.numeric.prepare(embedded), others], -1)
+        if codes is not None and x.fold is not None and self.has_target_means:
+            codes = codes + x.fold.unsqueeze(-1) * self.categorical.total_levels  # type: ignore[union-attr]
+        return Inputs(numeric, codes)
 
     def gradients(
         self, x: Inputs, noise: Sequence[Tensor], gradient: Callable[[Tensor], Tensor], members: slice

@@ -104,6 +104,7 @@ def make_mlp(est: Any, table: Table, seeds: list[Seed], kind: Kind, types: Preci
         numeric_embedding=embedding,
         n_embedded=n_embedded,
         n_levels=features.n_levels_,
+        n_means=table.target.shape[1] if kind.target_means else 0,
         input_scale=est.scaling == "auto",
         weight_init="normal" if est.solver == "adamw" else "glorot",
         dtype=types.dtype,

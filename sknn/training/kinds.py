@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from sknn.network.base import Network
 from sknn.network.mlp import MLP
 from sknn.training.table import Table
+from sknn.training.target_means import can_have_means
 
 EMBEDDED_COLUMNS = 100  # embedding more columns takes too much time for the accuracy that it adds
 
@@ -26,11 +27,13 @@ class Kind:
     n_members : int
     batch_norm : bool
     numeric_embedding : str or None
+    target_means : bool
     """
 
     n_members: int
     batch_norm: bool
     numeric_embedding: str | None
+    target_means: bool
 
 
 def member_kinds(est: Any, table: Table, n_members: int, may_differ: bool = True) -> list[Kind]:
@@ -42,27 +45,35 @@ def member_kinds(est: Any, table: Table, n_members: int, may_differ: bool = True
     n_numeric = 0 if est.module is not None or sp.issparse(table.numeric) else len(est._features.numeric_)
     can_embed = 0 < n_numeric <= EMBEDDED_COLUMNS
     may_differ = may_differ and n_members > 1 and est.module is None and est.solver != "lbfgs"
-    settings = _differing(est, can_embed) if may_differ else [(False, None)]
-    fixed = [(_fixed(est.batch_norm, norm), _fixed(est.numeric_embedding, name)) for norm, name in settings]
-    distinct = list(dict.fromkeys((norm, name if n_numeric else None) for norm, name in fixed))
+    names = ("batch_norm", "numeric_embedding", "target_means")
+    possible = (True, n_numeric > 0, can_have_means(est, table))
+    settings = _differing(est, can_embed) if may_differ else [(False, None, False)]
+    fixed = [tuple(_fixed(getattr(est, name), own) for name, own in zip(names, each, strict=True)) for each in settings]
+    distinct = list(
+        dict.fromkeys(tuple(own if can else None for own, can in zip(each, possible, strict=True)) for each in fixed)
+    )
     shares = [len(range(i, n_members, len(distinct))) for i in range(len(distinct))]
-    return [Kind(n, bool(norm), name) for n, (norm, name) in zip(shares, distinct, strict=True) if n]
+    return [
+        Kind(n, bool(norm), embedding, bool(means))
+        for n, (norm, embedding, means) in zip(shares, distinct, strict=True)
+        if n
+    ]
 
 
 def kinds_of(network: Network) -> list[Kind]:
     """Return the kinds of members that a network has."""
     settings = [part.init_args if isinstance(part, MLP) else {} for part in network.parts]
     return [
-        Kind(part.n_members, bool(own.get("batch_norm")), own.get("numeric_embedding"))
+        Kind(part.n_members, bool(own.get("batch_norm")), own.get("numeric_embedding"), bool(own.get("n_means")))
         for part, own in zip(network.parts, settings, strict=True)
     ]
 
 
-def _differing(est: Any, can_embed: bool) -> list[tuple[bool, str | None]]:
-    """Return pairs of batch norm and numeric embedding that differ in what is left at "auto"."""
+def _differing(est: Any, can_embed: bool) -> list[tuple[bool, str | None, bool]]:
+    """Return batch norm, numeric embedding and target means of kinds that differ in what is left at "auto"."""
     if can_embed and est.numeric_embedding == "auto":
-        return [(True, None), (False, "piecewise_linear")]
-    return [(False, None), (True, None)]
+        return [(True, None, True), (False, "piecewise_linear", False)]
+    return [(False, None, False), (True, None, True)]
 
 
 def _fixed(setting: Any, otherwise: Any) -> Any:

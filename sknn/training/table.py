@@ -23,6 +23,9 @@ class Table:
     weight : Tensor of shape (N,), optional
     n_choices : int, default=2
         Values that a label can take: the number of mutually exclusive classes, or 2 for a label of 0 or 1.
+    fold : Tensor of shape (N,), optional
+        The fold of each training row (1, 2, ...), outside which the means of the target are computed that it sees; 0
+        for other rows.
     """
 
     numeric: Any
@@ -30,6 +33,7 @@ class Table:
     target: Tensor
     weight: Tensor | None = None
     n_choices: int = 2
+    fold: Tensor | None = None
     _prepared: dict[bytes, "Table"] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -38,18 +42,19 @@ class Table:
     @property
     def n_bytes(self) -> int:
         """The memory that the table takes."""
-        numeric = self.numeric if isinstance(self.numeric, Tensor) else self.numeric.data
-        own = sum(part.nbytes for part in (numeric, self.codes, self.target, self.weight) if part is not None)
-        return own + sum(table.numeric.nbytes for table in self._prepared.values())
+        tables = (self, *self._prepared.values())
+        parts = [part for table in tables for part in (table.numeric, table.codes, table.target, table.weight)]
+        arrays = [part if isinstance(part, Tensor) else part.data for part in parts if part is not None]
+        return sum({id(array): array.nbytes for array in arrays}.values())
 
     def prepared_for(self, network: EnsembleNetwork) -> "Table":
-        """Return the table with its numbers as the network's `prepare` returns them, the same one for equal bins."""
+        """Return the table as the network's `prepare` returns its rows, the same one for equal bins."""
         key = network.preparation_key()
         if key is None:
             return self
         if key not in self._prepared:
-            numeric = network.prepare(Inputs(self.numeric)).numeric
-            self._prepared[key] = replace(self, numeric=numeric, _prepared={})
+            x = network.prepare(Inputs(self.numeric, self.codes, self.fold))
+            self._prepared[key] = replace(self, numeric=x.numeric, codes=x.codes, _prepared={})
         return self._prepared[key]
 
     def inputs(self, rows: Tensor) -> Inputs:

@@ -57,7 +57,9 @@ def count(module):
 @pytest.mark.parametrize("embedding", [None, "periodic", "piecewise_linear"])
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_parameters_of_the_built_in_network_are_all_counted(n_members, embedding, batch_norm):
-    reg = NeuralRegressor(**SMALL | {"ensemble_size": n_members}, numeric_embedding=embedding, batch_norm=batch_norm)
+    settings = {"ensemble_size": n_members, "numeric_embedding": embedding, "batch_norm": batch_norm}
+    settings["target_means"] = True
+    reg = NeuralRegressor(**SMALL | settings)
     reg.fit(table(), np.arange(200.0))
     network = summary(reg)
 
@@ -188,7 +190,8 @@ def mixed():
 def test_members_of_different_kinds_are_summarised_by_kind(mixed):
     network, parts = summary(mixed), mixed.module_.parts
 
-    assert [(kind.kind, kind.n_members) for kind in network.kinds] == [("batch norm", 2), ("piecewise linear", 1)]
+    kinds = [("batch norm, target means", 2), ("piecewise linear", 1)]
+    assert [(kind.kind, kind.n_members) for kind in network.kinds] == kinds
     assert [kind.n_members * kind.n_parameters for kind in network.kinds] == list(map(count, parts))
     assert (network.n_members, network.total_parameters) == (3, count(mixed.module_))
     buffers = [buffer for name, buffer in mixed.module_.named_buffers() if not name.endswith("starts")]
@@ -222,7 +225,7 @@ def test_the_table_of_several_kinds_has_a_block_for_each(mixed):
     blocks = [i for i, line in enumerate(lines) if set(line) == {"-"}]
     assert lines[0] == f"NeuralRegressor: 3 members, {count(mixed.module_):,} parameters in all"
     assert [lines[i + 1] for i in blocks[1:4:2]] == [
-        f"batch norm: 2 members of {norm.n_parameters:,} parameters, weight {norm.weight:.2f}",
+        f"batch norm, target means: 2 members of {norm.n_parameters:,} parameters, weight {norm.weight:.2f}",
         f"piecewise linear: 1 member of {embedded.n_parameters:,} parameters, weight {embedded.weight:.2f}",
     ]
     assert len(blocks) == 6

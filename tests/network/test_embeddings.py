@@ -7,6 +7,7 @@ from torch import nn
 
 from sknn.network.embeddings import (
     CATEGORY_WIDTH,
+    MEAN_FOLDS,
     NUMERIC_EMBEDDINGS,
     CategoricalEmbedding,
     PeriodicEmbedding,
@@ -40,6 +41,33 @@ def positions(layer, params, x):
 def test_the_numeric_backward_agrees_with_autograd_and_finite_differences(name):
     layer, params = embedding(name)
     assert backward_is_right(layer, rows(3), params)
+
+
+def test_means_follow_the_vector_of_a_level_and_have_no_gradient():
+    layer = CategoricalEmbedding([3, 2], n_means=2)
+    weight, means = parameters_of(layer).values()
+    codes = torch.tensor([[[2, 0], [1, 1]]]).expand(MEMBERS, 2, 2)
+    for fold in range(MEAN_FOLDS + 1):
+        with torch.inference_mode():
+            actual = layer.run(codes + fold * layer.total_levels, (weight, means)).unflatten(2, (2, -1))
+        rows = torch.tensor([[2, 3], [1, 4]])  # of the tables: the levels of the second feature come after three
+        assert torch.equal(actual[..., :CATEGORY_WIDTH], weight[:, rows])
+        assert torch.equal(actual[..., CATEGORY_WIDTH:], means[:, 5 * fold + rows])
+    grads = (torch.full_like(weight, torch.nan), torch.zeros_like(means))
+    forward, backward = layer.bind((weight, means), grads, 2)
+    backward(torch.ones_like(forward(codes)))
+    assert torch.equal(grads[0].sum((1, 2)), torch.full((MEMBERS,), 4.0 * CATEGORY_WIDTH, dtype=weight.dtype))
+    assert not grads[1].any()
+
+
+def test_an_unknown_level_has_the_mean_of_unknown_levels_of_its_fold():
+    layer = CategoricalEmbedding([3, 4], n_means=1)
+    params = tuple(parameters_of(layer).values())
+    codes = torch.tensor([[[2, 3]]]).expand(MEMBERS, 1, 2) + 2 * layer.total_levels
+    noise = torch.tensor([[[0.0, 1.1]]]).expand(MEMBERS, 1, 2)
+    unknown = torch.tensor([[[0, 3]]]).expand(MEMBERS, 1, 2) + 2 * layer.total_levels
+    with torch.inference_mode():
+        assert torch.equal(layer.run(codes, params, noise), layer.run(unknown, params))
 
 
 def test_the_categorical_backward_sums_over_rows_with_the_same_level():
@@ -171,5 +199,6 @@ def test_initial_frequencies_are_small_and_phases_uniform():
 
 def test_the_repr_of_an_embedding_shows_its_sizes():
     assert repr(CategoricalEmbedding([3, 2])) == "CategoricalEmbedding(n_levels=[3, 2], width=8)"
+    assert repr(CategoricalEmbedding([3, 2], 4)) == "CategoricalEmbedding(n_levels=[3, 2], width=8, n_means=4)"
     assert repr(PeriodicEmbedding(4)) == "PeriodicEmbedding(n_features=4, width=3)"
     assert repr(PiecewiseLinearEmbedding(4)) == "PiecewiseLinearEmbedding(n_features=4, width=8)"

@@ -30,6 +30,7 @@ BUILT = {
     "dropout": {"hidden": (5, 4), "dropout": (0.5, 0.2)},
     "dropout_of_one_layer": {"hidden": (5, 4), "dropout": (0.0, 0.2)},
     "categories": {"hidden": (5,), "n_levels": LEVELS},
+    "target_means": {"hidden": (5,), "n_levels": LEVELS, "n_means": 2},
     "scaled": {"hidden": (5, 4), "input_scale": True},
     "scaled_embeddings": {"hidden": (5,), "n_levels": LEVELS, "input_scale": True, "weight_init": "normal"},
     "everything": {

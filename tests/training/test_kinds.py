@@ -7,10 +7,12 @@ import torch
 
 from sknn import NeuralClassifier, NeuralRegressor
 from sknn.training.kinds import EMBEDDED_COLUMNS
+from sknn.training.target_means import MAX_MEANS
 from tests.common import TINY
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 Y = X[:, 0] + X[:, 1]
+MANY_LEVELS = np.array([[f"level {i % 10}", float(i)] for i in range(40)], dtype=object)
 WORDS = np.array([["a", "b"], ["b", "a"], ["a", "a"], ["b", "b"]] * 10, dtype=object)
 
 
@@ -47,6 +49,33 @@ def test_what_is_left_at_auto_differs(parameters, expected):
 )
 def test_without_columns_to_embed_the_other_half_is_plain(X):
     assert kinds(X) == [("plain", 3), ("batch norm", 2)]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({}, [("batch norm, target means", 3), ("piecewise linear", 2)]),
+        ({"target_means": False}, [("batch norm", 3), ("piecewise linear", 2)]),
+        ({"target_means": True}, [("batch norm, target means", 3), ("piecewise linear, target means", 2)]),
+        ({"batch_norm": False, "numeric_embedding": None}, [("plain", 3), ("target means", 2)]),
+        ({"ensemble_size": 1}, [("plain", 1)]),
+        ({"ensemble_size": 1, "target_means": True}, [("target means", 1)]),
+    ],
+    ids=str,
+)
+def test_half_of_the_members_take_target_means_of_categories_with_many_levels(parameters, expected):
+    assert kinds(MANY_LEVELS, **parameters) == expected
+
+
+@pytest.mark.parametrize("X", [WORDS, X], ids=["few levels", "numbers"])
+def test_without_embedded_categories_there_are_no_target_means(X):
+    assert kinds(X, target_means=True) == kinds(X, target_means=False)
+
+
+def test_with_many_classes_there_are_no_target_means():
+    y = np.arange(40) % (MAX_MEANS + 1)
+    clf = NeuralClassifier(**TINY | {"ensemble_size": 2}).fit(MANY_LEVELS, y)
+    assert [part.kind for part in clf.module_.parts] == ["batch norm", "piecewise linear"]
 
 
 def test_an_embedding_that_is_asked_for_is_used_for_many_columns():

@@ -130,7 +130,10 @@ def _inputs(graph: Graph, network: MLP, encoded: GraphEncoded) -> tuple[str, np.
             parts = parts[1:]
     categories = []
     if network.categorical is not None:
-        weight = layer_arrays(network, network.categorical)["weight"]
+        arrays = layer_arrays(network, network.categorical)
+        weight = arrays["weight"]
+        if "means" in arrays:  # the first block; the others are for training rows
+            weight = np.concatenate([weight, arrays["means"][..., : network.categorical.total_levels, :]], -1)
         categories.append(_embed_codes(graph, weight, encoded.codes, network.categorical.out_features))
     if members > 1 and (embedded or categories):  # repeat the inputs that members share, to concatenate them
         parts = [graph("Expand", graph.concat(parts), np.array([members, 1, 1]))] if parts else []

@@ -43,7 +43,7 @@ def test_the_card_of_a_classifier():
         "Validation metric": "loss",
         "Changed parameters": {
             "batch_norm": "False", "ensemble_size": "2", "hidden_layer_sizes": "(8, 6)", "max_iter": "4",
-            "numeric_embedding": "None", "random_state": "0",
+            "numeric_embedding": "None", "random_state": "0", "target_means": "False",
         },
         "sknn version": sknn.__version__,
     }  # fmt: skip
