@@ -35,6 +35,8 @@ CHANGES = {
     "one member": {"ensemble_size": 1},
     "four members": {"ensemble_size": 4},
     "twelve members": {"ensemble_size": 12},
+    "without target means": {"target_means": False},
+    "target means of all members": {"target_means": True},
     "members alike": ALIKE,
     "members alike, six of (256, 256)": ALIKE | {"ensemble_size": 6, "hidden_layer_sizes": (256, 256)},
     "members alike, with batch norm": ALIKE | {"batch_norm": True},
@@ -76,6 +78,10 @@ def make(name, is_classification, seed):
     if name == "hgb":
         boosting = HistGradientBoostingClassifier if is_classification else HistGradientBoostingRegressor
         return boosting(random_state=seed, categorical_features="from_dtype")
+    if name == "lightgbm":
+        from lightgbm import LGBMClassifier, LGBMRegressor
+
+        return (LGBMClassifier if is_classification else LGBMRegressor)(random_state=seed, n_jobs=1, verbose=-1)
     if name == "mlp":
         return with_preprocessing(
             MLPClassifier(random_state=seed) if is_classification else scaled_target(MLPRegressor(random_state=seed))
@@ -100,8 +106,10 @@ def measure(path, task, name, seed, n_rows):
     """Fit once; return the CPU seconds and the scores on the test rows."""
     frame, is_classification = pd.read_parquet(path), task != "regression"
     y = frame.pop("target").astype(str if is_classification else float).to_numpy()
-    if name == "hgb":
+    if name in ("hgb", "lightgbm"):
         frame = frame.astype(dict.fromkeys(frame.select_dtypes(exclude="number"), "category"))
+    if name == "lightgbm":  # it refuses some characters in names
+        frame.columns = range(frame.shape[1])
     n_test = min(10_000, len(y) // 4)
     train, test = train_test_split(
         np.arange(len(y)),
@@ -149,7 +157,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("results", type=Path)
-    parser.add_argument("--models", default="sknn", help=f"sknn, hgb, mlp, linear, 'changes', or: {', '.join(CHANGES)}")
+    parser.add_argument(
+        "--models", default="sknn", help=f"sknn, hgb, lightgbm, mlp, linear, 'changes', or: {', '.join(CHANGES)}"
+    )
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--rows", type=int, default=5000)
     parser.add_argument("--show", action="store_true", help="only show the results, without new fits")

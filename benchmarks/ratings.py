@@ -83,12 +83,16 @@ def draw(ratings, path):
         colour = "#dd1c54" if model.startswith("sknn") else "#4a5568"
         errors = [[row.rating - row.low], [row.high - row.rating]]
         ax.errorbar(row.cpu_s, row.rating, errors, fmt="o", color=colour, ecolor=colour, elinewidth=1, capsize=2)
-        ax.annotate(model, (row.cpu_s, row.rating), (7, 5), textcoords="offset points", color=colour, fontsize=9)
+        ahead = np.log10(ratings.cpu_s / row.cpu_s)
+        is_crowded = ((ahead > 0) & (ahead < 0.8) & ((ratings.rating - row.rating).abs() < 50)).any()
+        place = {"xytext": (-7, 5), "ha": "right"} if is_crowded else {"xytext": (7, 5), "ha": "left"}
+        ax.annotate(model, (row.cpu_s, row.rating), textcoords="offset points", color=colour, fontsize=9, **place)
     ax.set(xscale="log", xlabel="CPU seconds of a fit (median over tables, one thread)", ylabel="Elo rating, by loss")
     ax.grid(color="#e2e8f0", linewidth=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.margins(x=0.12)
+    ax.margins(x=0.15)
+    ax.xaxis.set_major_formatter("{x:g}")
     figure.savefig(path, dpi=160)
 
 
