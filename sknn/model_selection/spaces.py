@@ -6,15 +6,21 @@ from typing import Any
 
 import scipy.stats
 from sklearn.base import is_classifier
-from sklearn.pipeline import Pipeline
 
 from sknn.estimators.base import BaseNeural
+from sknn.estimators.pipelines import final_step
 
 # Most training rows, and the largest dropout to search: a small table needs more regularisation.
 MAX_DROPOUT = ((2_000, 0.6), (50_000, 0.4), (float("inf"), 0.25))
 
+ARCHITECTURES = {
+    "hidden_layer_sizes": [(128, 128), (256, 256), (128, 128, 128)],
+    "batch_norm": [False, True],
+    "numeric_embedding": [None, "piecewise_linear", "periodic"],
+}
 
-def search_space(estimator: Any, n_samples: int, kind: str = "scipy") -> dict[str, Any]:
+
+def search_space(estimator: Any, n_samples: int, kind: str = "scipy", architecture: bool = False) -> dict[str, Any]:
     """Return sensible ranges of the parameters that are worth a search.
 
     These are the learning rate, the weight decay (or `alpha`, if the solver is not 'adamw'), the dropout, and for a
@@ -52,10 +58,7 @@ def search_space(estimator: Any, n_samples: int, kind: str = "scipy") -> dict[st
         raise ValueError(f"kind={kind!r} is unknown; use 'scipy' or 'optuna'.")
     if not isinstance(n_samples, Integral) or n_samples < 1:
         raise ValueError(f"n_samples={n_samples!r} must be a whole number of training rows, 1 or more.")
-    prefix, final_estimator = "", estimator
-    while isinstance(final_estimator, Pipeline):
-        name, final_estimator = final_estimator.steps[-1]
-        prefix += f"{name}__"
+    prefix, final_estimator = final_step(estimator)
     if not isinstance(final_estimator, BaseNeural):
         raise TypeError(
             f"estimator={estimator!r} must be a NeuralClassifier, a NeuralRegressor, or a Pipeline that ends in one."
@@ -71,6 +74,8 @@ def search_space(estimator: Any, n_samples: int, kind: str = "scipy") -> dict[st
         space["alpha"] = log_uniform(1e-6, 1.0)
     if is_classifier(final_estimator):
         space["label_smoothing"] = uniform(0.0, 0.1)
+    if architecture:
+        space |= ARCHITECTURES
     return {prefix + name: distribution for name, distribution in space.items()}
 
 
