@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn import model_selection
 from sklearn.base import is_classifier
 from sklearn.model_selection import ParameterSampler, check_cv
@@ -24,6 +25,7 @@ from sknn.model_selection.joblib_backend import joint_training
 from sknn.model_selection.spaces import search_space
 from sknn.model_selection.tasks import UNFINISHED
 from sknn.model_selection.time_limit import TimeLimit
+from sknn.training.kinds import EMBEDDED_COLUMNS
 
 NOT_TRAINED = {"test_scores": np.nan, "fit_time": np.nan, "score_time": np.nan, "group": UNFINISHED}
 
@@ -42,9 +44,10 @@ class EnsembleSearchCV(BatchedSearch, model_selection.RandomizedSearchCV):
         If its `ensemble_size` is 'auto', a model has one member, since the models are the ensemble. Those of the first
         candidate have two: one of each kind, if the estimator's members differ in kind.
     param_distributions : dict, list of dict or None, default=None
-        As in `RandomizedSearchCV`. None is `search_space(estimator, n_samples, architecture=True)`.
-    n_iter : int, default=16
-        Number of candidates, with the estimator's own settings.
+        As in `RandomizedSearchCV`. None is `search_space(estimator, n_samples, architecture=True)`, without embeddings
+        of numbers for a pipeline, a sparse table, or more than 100 columns.
+    n_iter : int, default=10
+        Number of candidates, with the estimator's own settings. Ten cost about nine fits of the estimator.
     scoring : str, callable or None, default=None
         The score in `cv_results_`, and of `score`; None is the estimator's own. The weights depend on the estimator's
         loss alone.
@@ -122,7 +125,7 @@ class EnsembleSearchCV(BatchedSearch, model_selection.RandomizedSearchCV):
         estimator: Any,
         param_distributions: Any = None,
         *,
-        n_iter: int = 16,
+        n_iter: int = 10,
         scoring: Any = None,
         n_jobs: int | None = None,
         cv: Any = None,
@@ -160,7 +163,7 @@ class EnsembleSearchCV(BatchedSearch, model_selection.RandomizedSearchCV):
         self
         """
         self._validate_params()
-        self._candidates = self._draw_candidates(_num_samples(X))
+        self._candidates = self._draw_candidates(X)
         self.refit = False  # the ensemble takes its place
         try:
             with joint_training(keeps_finished=True, keeps_models=True) as backend:
@@ -172,7 +175,7 @@ class EnsembleSearchCV(BatchedSearch, model_selection.RandomizedSearchCV):
         self._weigh(backend.fold_models, X, target)
         return self
 
-    def _draw_candidates(self, n_samples: int) -> list[dict[str, Any]]:
+    def _draw_candidates(self, X: Any) -> list[dict[str, Any]]:
         """Return the parameters of the candidates: none for the first, which has the estimator's own."""
         prefix, network = final_step(self.estimator)
         if not isinstance(network, BaseNeural):
@@ -182,7 +185,9 @@ class EnsembleSearchCV(BatchedSearch, model_selection.RandomizedSearchCV):
             )
         space = self.param_distributions
         if space is None:
-            space = search_space(self.estimator, n_samples, architecture=True)
+            space = search_space(self.estimator, _num_samples(X), architecture=True)
+            if network is not self.estimator or not can_embed(X):  # the columns after other steps are not known
+                del space[f"{prefix}numeric_embedding"]
         drawn = ParameterSampler(space, self.n_iter - 1, random_state=self.random_state) if self.n_iter > 1 else []
         if network.ensemble_size != "auto":
             return [{}, *drawn]
@@ -261,6 +266,11 @@ class EnsembleSearchCV(BatchedSearch, model_selection.RandomizedSearchCV):
         }
         frame = pd.DataFrame(columns).join(pd.DataFrame(results["params"]))
         return frame.rename_axis("candidate").iloc[order]
+
+
+def can_embed(X: Any) -> bool:
+    """Return whether embeddings of the columns are possible, and worth their time."""
+    return not sp.issparse(X) and len(np.shape(X)) == 2 and np.shape(X)[1] <= EMBEDDED_COLUMNS
 
 
 class ShuffledFolds:

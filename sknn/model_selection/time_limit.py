@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+TRAINING = 0.95  # share of the time for the rounds; the rest is for the weights
 LATER = 1.1  # factor of the foreseen time: a round may take longer than the rounds before
 
 
@@ -30,7 +31,7 @@ class TimeLimit:
         if self.seconds is None or not self.costs:
             return n_left if self.seconds is None else min(1, n_left)
         mean, most = float(np.mean(self.costs)), max(self.costs)
-        left = self.seconds - (time.perf_counter() - self.started)
+        left = TRAINING * self.seconds - (time.perf_counter() - self.started)
         affordable = 1 + (left / LATER - most) // mean if left / LATER >= most else 0
         return int(min(affordable, len(self.costs), n_left))
 
