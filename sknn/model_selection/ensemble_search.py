@@ -26,6 +26,7 @@ from sknn.model_selection.spaces import search_space
 from sknn.model_selection.tasks import UNFINISHED
 from sknn.model_selection.time_limit import TimeLimit
 from sknn.training.kinds import EMBEDDED_COLUMNS
+from sknn.utils.warnings import warn
 
 NOT_TRAINED = {"test_scores": np.nan, "fit_time": np.nan, "score_time": np.nan, "group": UNFINISHED}
 
@@ -199,7 +200,13 @@ class EnsembleSearchCV(BatchedSearch, model_selection.RandomizedSearchCV):
         limit, folds, n_trained = TimeLimit(self.time_limit), self._folds(), 0
         while n := limit.n_candidates(len(self._candidates) - n_trained):
             start = time.perf_counter()
-            results = evaluate_candidates(self._candidates[n_trained : n_trained + n], cv=folds)
+            try:
+                results = evaluate_candidates(self._candidates[n_trained : n_trained + n], cv=folds)
+            except KeyboardInterrupt:
+                if not n_trained:
+                    raise
+                warn(f"Search interrupted by user: the ensemble is that of the first {n_trained} candidates.")
+                break
             rows = slice(n_trained, n_trained + n)
             n_trained += n
             if (results["group"][rows] == -1).any():  # interrupted

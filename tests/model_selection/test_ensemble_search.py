@@ -312,7 +312,8 @@ def test_rounds_are_foreseen_from_those_before(monkeypatch):
 
 
 @pytest.mark.usefixtures("ctrl_c_raises")
-def test_after_ctrl_c_the_ensemble_is_that_of_the_finished_candidates(monkeypatch):
+@pytest.mark.parametrize("in_rounds", [False, True])
+def test_after_ctrl_c_the_ensemble_is_that_of_the_finished_candidates(in_rounds, monkeypatch):
     train, trainings = TrainingNet.run_single_epoch, []
 
     def interrupted(self, *args, **kwargs):
@@ -323,8 +324,10 @@ def test_after_ctrl_c_the_ensemble_is_that_of_the_finished_candidates(monkeypatc
         return train(self, *args, **kwargs)
 
     monkeypatch.setattr(TrainingNet, "run_single_epoch", interrupted)
+    if in_rounds:
+        monkeypatch.setattr(TimeLimit, "n_candidates", lambda self, n_left: min(1, n_left))
     search = search_of(space={"hidden_layer_sizes": [(4,), (5,), (6,)]})
-    with pytest.warns(UserWarning, match="Search interrupted by user: 1 of 4"):
+    with pytest.warns(UserWarning, match="Search interrupted by user: (1 of 4|.*the first 1 candidates)"):
         search.fit(X, LABELS)
     assert search.weights_.tolist() == [1, 0, 0, 0]
     assert search.cv_results_["group"].tolist() == [0, -1, -1, -1]
