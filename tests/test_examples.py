@@ -128,6 +128,13 @@ def test_optuna_searches_in_three_ways(tmp_path):
     assert "of 12 trials ended early" in printed
 
 
+def test_ensemble_search_prints_a_table_of_losses(tmp_path, capsys):
+    results = load("ensemble_search.py")["main"](seconds=0.5)
+
+    assert all(np.isfinite(loss) for loss in results.values())
+    assert "EnsembleSearchCV" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_flaml_uses_the_network_as_a_learner(tmp_path):
     printed = run("flaml_search.py", tmp_path)

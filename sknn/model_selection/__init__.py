@@ -2,18 +2,19 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any
 
-import numpy as np
 from sklearn import model_selection
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 
+from sknn.model_selection.batched_search import BatchedSearch
+from sknn.model_selection.ensemble_search import EnsembleSearchCV
 from sknn.model_selection.joblib_backend import batched_fits
 from sknn.model_selection.spaces import search_space
-from sknn.model_selection.tasks import UNFINISHED
 
 __all__ = [
+    "EnsembleSearchCV",
     "GridSearchCV",
     "HalvingGridSearchCV",
     "HalvingRandomSearchCV",
@@ -43,26 +44,6 @@ estimators with callbacks or `warm_start`.
 """
 
 
-class _BatchedSearch:
-    """A mixin for scikit-learn's searches: joint training, and groups in `cv_results_`."""
-
-    _keeps_finished = True
-
-    def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
-        with batched_fits(self._keeps_finished):
-            return super().fit(X, y, **params)  # type: ignore[misc]
-
-    def _format_results(
-        self, candidate_params: Sequence[dict], n_splits: int, out: Sequence[dict], more_results: Any = None
-    ) -> dict[str, Any]:
-        results = super()._format_results(candidate_params, n_splits, out, more_results)  # type: ignore[misc]
-        groups = [result.get("group", "") for result in out[::n_splits]]
-        indices = {group: i for i, group in enumerate(dict.fromkeys(g for g in groups if g != UNFINISHED))}
-        indices[UNFINISHED] = -1
-        results["group"] = np.array([indices[group] for group in groups])
-        return results
-
-
 def _without_examples(docstring: str) -> str:
     text = inspect.cleandoc(docstring)
     return text.split("\nSee Also\n")[0].split("\nNotes\n")[0].split("\nExamples\n")[0]
@@ -80,24 +61,24 @@ def _with_parameters_of(sklearn_class: type) -> Callable:
 
 
 @_with_parameters_of(model_selection.GridSearchCV)
-class GridSearchCV(_BatchedSearch, model_selection.GridSearchCV):
+class GridSearchCV(BatchedSearch, model_selection.GridSearchCV):
     """scikit-learn's `GridSearchCV`, with joint training of its networks."""
 
 
 @_with_parameters_of(model_selection.RandomizedSearchCV)
-class RandomizedSearchCV(_BatchedSearch, model_selection.RandomizedSearchCV):
+class RandomizedSearchCV(BatchedSearch, model_selection.RandomizedSearchCV):
     """scikit-learn's `RandomizedSearchCV`, with joint training of its networks."""
 
 
 @_with_parameters_of(model_selection.HalvingGridSearchCV)
-class HalvingGridSearchCV(_BatchedSearch, model_selection.HalvingGridSearchCV):
+class HalvingGridSearchCV(BatchedSearch, model_selection.HalvingGridSearchCV):
     """scikit-learn's `HalvingGridSearchCV`, with joint training of its networks."""
 
     _keeps_finished = False  # an unfinished round cannot choose candidates
 
 
 @_with_parameters_of(model_selection.HalvingRandomSearchCV)
-class HalvingRandomSearchCV(_BatchedSearch, model_selection.HalvingRandomSearchCV):
+class HalvingRandomSearchCV(BatchedSearch, model_selection.HalvingRandomSearchCV):
     """scikit-learn's `HalvingRandomSearchCV`, with joint training of its networks."""
 
     _keeps_finished = False

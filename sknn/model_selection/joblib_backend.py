@@ -14,6 +14,7 @@ import joblib
 from joblib.parallel import ParallelBackendBase, get_active_backend
 
 from sknn.model_selection.distribute import distribute
+from sknn.model_selection.fold_models import FoldModel
 from sknn.model_selection.progress import Progress
 from sknn.model_selection.tasks import Task
 
@@ -30,13 +31,20 @@ class JointTrainingBackend(ParallelBackendBase):
         tasks that are not fits. If a search has `n_jobs`, they also run its shares.
     keeps_finished : bool
         Whether an interrupted search keeps the finished candidates, and gives the others NaN scores.
+    keeps_models : bool
+        Whether `fold_models` collects the models of all fits, in the order of their tasks.
     """
 
     def __init__(
-        self, default_backends: dict[str | None, tuple[Any, int]], keeps_finished: bool = False, **kwargs: Any
+        self,
+        default_backends: dict[str | None, tuple[Any, int]],
+        keeps_finished: bool = False,
+        keeps_models: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.default_backends, self.keeps_finished = default_backends, keeps_finished
+        self.default_backends, self.keeps_finished, self.keeps_models = default_backends, keeps_finished, keeps_models
+        self.fold_models: list[FoldModel] = []
         self.tasks: list[Task] = []
         self.results: dict[int, Any] = {}
         self.parallel: Any = None
@@ -65,6 +73,8 @@ class JointTrainingBackend(ParallelBackendBase):
     def submit(self, func: Any, callback: Any = None) -> "Future":
         indices = range(len(self.tasks), len(self.tasks) + len(func.items))
         self.tasks += [Task.from_call(*item) for item in func.items]
+        for i in indices if self.keeps_models else ():
+            self.tasks[i].keep_model()
         return Future(self, indices, callback)
 
     apply_async = submit  # its name in older versions of joblib
@@ -73,7 +83,10 @@ class JointTrainingBackend(ParallelBackendBase):
         """Return the result of a task and forget it. The first call runs all tasks."""
         if not self.results:
             self._run()
-        return self.results.pop(index)
+        result = self.results.pop(index)
+        if isinstance(result, dict) and "estimator" in result and self.keeps_models:
+            self.fold_models.append(FoldModel.from_result(result))
+        return result
 
     def _run(self) -> None:
         progress = Progress([task.arguments if task.is_fit else {} for task in self.tasks])
@@ -138,9 +151,16 @@ def batched_fits(keeps_finished: bool = False) -> Iterator[None]:
     >>> scores.shape
     (5, 3)
     """
+    with joint_training(keeps_finished=keeps_finished):
+        yield
+
+
+@contextlib.contextmanager
+def joint_training(**settings: bool) -> Iterator[JointTrainingBackend]:
+    """Make a backend with these settings the one that joblib uses."""
     backends = {prefer: get_active_backend(prefer=prefer) for prefer in (None, "threads", "processes")}
     if isinstance(backends[None][0], JointTrainingBackend):  # in a nested search
         backends = backends[None][0].default_backends
-    backend = JointTrainingBackend(backends, keeps_finished, nesting_level=backends[None][0].nesting_level)
+    backend = JointTrainingBackend(backends, nesting_level=backends[None][0].nesting_level, **settings)
     with joblib.parallel_config(backend=backend):
-        yield
+        yield backend

@@ -6,7 +6,7 @@ import torch
 
 from sknn.training.net import TrainingNet
 
-MAX_JOINT_WEIGHTS = 1 << 17  # on a CPU: more do not fit in a core's cache
+MAX_JOINT_WEIGHTS = 1 << 19  # on a CPU: more gain nothing, and need memory
 WEIGHT_COPIES = 6  # the network, its gradient, the solver's two means, the best epoch's, the fitted estimator's
 ASSUMED_BYTES = 4e9  # on systems that do not report their free memory
 

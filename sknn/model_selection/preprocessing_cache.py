@@ -7,6 +7,7 @@ from sklearn.utils.validation import _check_method_params
 
 from sknn.estimators.base import BaseNeural
 from sknn.estimators.built_with import network_parameters
+from sknn.model_selection.fold_models import stopping_rows
 from sknn.model_selection.grouping import GroupKey
 from sknn.model_selection.replace_fit import replace_fit
 from sknn.model_selection.tasks import Task, nested_pipelines
@@ -32,7 +33,7 @@ class PreprocessingCache:
 
     def encode(self, task: Task, estimator: BaseNeural, key: GroupKey) -> tuple[Table, int]:
         """Fit the encoders and all steps before them. Return the encoded table and its number of training rows."""
-        rows_key = id(task.arguments["train"]), key.steps
+        rows_key = id(task.arguments["train"]), key.steps, bool(estimator.early_stopping)
         args, params = self._fit_steps(task, estimator, rows_key)
         table_key = rows_key, key.encoding
         if table_key not in self._tables:
@@ -65,4 +66,5 @@ def fit_steps(task: Task, estimator: BaseNeural) -> FitArguments:
     calls: list[FitArguments] = []
     with replace_fit(estimator, lambda *args, **kwargs: calls.append((args, kwargs))):
         task.estimator.fit(X, y, **params)
-    return calls[0]
+    args, params = calls[0]
+    return args, params if "X_val" in params else params | stopping_rows(task, estimator)

@@ -6,15 +6,22 @@ from typing import Any
 
 import scipy.stats
 from sklearn.base import is_classifier
-from sklearn.pipeline import Pipeline
 
 from sknn.estimators.base import BaseNeural
+from sknn.estimators.pipelines import final_step
 
 # Most training rows, and the largest dropout to search: a small table needs more regularisation.
 MAX_DROPOUT = ((2_000, 0.6), (50_000, 0.4), (float("inf"), 0.25))
 
+# Kinds of networks to search. Batch norm comes twice, since its networks are better more often.
+ARCHITECTURES = {
+    "hidden_layer_sizes": [(128, 128), (128, 128, 128)],
+    "batch_norm": [True, True, False],
+    "numeric_embedding": [None, "piecewise_linear"],
+}
 
-def search_space(estimator: Any, n_samples: int, kind: str = "scipy") -> dict[str, Any]:
+
+def search_space(estimator: Any, n_samples: int, kind: str = "scipy", architecture: bool = False) -> dict[str, Any]:
     """Return sensible ranges of the parameters that are worth a search.
 
     These are the learning rate, the weight decay (or `alpha`, if the solver is not 'adamw'), the dropout, and for a
@@ -28,6 +35,10 @@ def search_space(estimator: Any, n_samples: int, kind: str = "scipy") -> dict[st
         Number of training rows. With up to 2,000, dropout is searched up to 0.6; with more than 50,000, up to 0.25.
     kind : {'scipy', 'optuna'}, default='scipy'
         'scipy' for `RandomizedSearchCV`, 'optuna' for `OptunaSearchCV`, or `study.ask`.
+    architecture : bool, default=False
+        Whether to search layers, batch norm and numeric embeddings, too, as `EnsembleSearchCV` does. The other ranges
+        are then narrower, and label smoothing is left out, since it makes the log loss worse. Optuna has no choices of
+        several numbers, so it does not get the layers.
 
     Returns
     -------
@@ -52,24 +63,26 @@ def search_space(estimator: Any, n_samples: int, kind: str = "scipy") -> dict[st
         raise ValueError(f"kind={kind!r} is unknown; use 'scipy' or 'optuna'.")
     if not isinstance(n_samples, Integral) or n_samples < 1:
         raise ValueError(f"n_samples={n_samples!r} must be a whole number of training rows, 1 or more.")
-    prefix, final_estimator = "", estimator
-    while isinstance(final_estimator, Pipeline):
-        name, final_estimator = final_estimator.steps[-1]
-        prefix += f"{name}__"
+    prefix, final_estimator = final_step(estimator)
     if not isinstance(final_estimator, BaseNeural):
         raise TypeError(
             f"estimator={estimator!r} must be a NeuralClassifier, a NeuralRegressor, or a Pipeline that ends in one."
         )
-    log_uniform, uniform = (scipy.stats.loguniform, _uniform) if kind == "scipy" else _optuna_distributions()
+    choice, log_uniform, uniform = (
+        (list, scipy.stats.loguniform, _uniform) if kind == "scipy" else _optuna_distributions()
+    )
     space = {
-        "learning_rate_init": log_uniform(5e-4, 2e-2),
+        "learning_rate_init": log_uniform(*((2e-3, 1.5e-2) if architecture else (5e-4, 2e-2))),
         "dropout": uniform(0.0, next(dropout for n_rows, dropout in MAX_DROPOUT if n_samples <= n_rows)),
     }
     if final_estimator.solver == "adamw":
-        space["weight_decay"] = log_uniform(1e-4, 1.0)
+        space["weight_decay"] = log_uniform(*((1e-3, 0.3) if architecture else (1e-4, 1.0)))
     else:
         space["alpha"] = log_uniform(1e-6, 1.0)
-    if is_classifier(final_estimator):
+    if architecture:
+        names = [name for name in ARCHITECTURES if kind == "scipy" or name != "hidden_layer_sizes"]
+        space |= {name: choice(ARCHITECTURES[name]) for name in names}
+    elif is_classifier(final_estimator):
         space["label_smoothing"] = uniform(0.0, 0.1)
     return {prefix + name: distribution for name, distribution in space.items()}
 
@@ -78,9 +91,9 @@ def _uniform(low: float, high: float) -> Any:
     return scipy.stats.uniform(low, high - low)
 
 
-def _optuna_distributions() -> tuple[Callable, Callable]:
+def _optuna_distributions() -> tuple[Callable, Callable, Callable]:
     try:
-        from optuna.distributions import FloatDistribution
+        from optuna.distributions import CategoricalDistribution, FloatDistribution
     except ImportError as error:
         raise ImportError("kind='optuna' needs Optuna; install it with: pip install 'sknn[optuna]'") from error
-    return (lambda low, high: FloatDistribution(low, high, log=True)), FloatDistribution
+    return CategoricalDistribution, (lambda low, high: FloatDistribution(low, high, log=True)), FloatDistribution

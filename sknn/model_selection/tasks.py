@@ -25,6 +25,7 @@ class Task:
     function: Callable
     args: tuple  # by position
     arguments: dict[str, Any]
+    keeps_model: bool = False  # whether the result holds the fold's model, stopped early on the fold's test rows
 
     @classmethod
     def from_call(cls, call: Callable, args: tuple, kwargs: dict) -> "Task":
@@ -51,8 +52,17 @@ class Task:
     def run(self) -> Any:
         result = self.function(*self.args, **self.arguments)
         if self.is_fit and isinstance(result, dict):
-            result["group"] = f"single: {self.arguments.get('candidate_progress')}"
+            result |= {"group": f"single: {self.arguments.get('candidate_progress')}"} | self._test_rows()
         return result
+
+    def keep_model(self) -> None:
+        """Let the result hold the fitted estimator, as `cross_validate(return_estimator=True)` does."""
+        self.keeps_model = self.function is _fit_and_score
+        if self.keeps_model:
+            self.arguments["return_estimator"] = True
+
+    def _test_rows(self) -> dict[str, Any]:
+        return {"test": self.arguments["test"]} if self.keeps_model else {}
 
     def unfinished_result(self) -> dict[str, Any]:
         """Return the result of a fit that did not run: all scores are NaN."""
@@ -62,7 +72,7 @@ class Task:
 
         with replace_fit(self.estimator, interrupt):
             result = self.function(**self.arguments | {"error_score": np.nan, "verbose": 0})
-        return result | {"fit_error": None, "group": UNFINISHED}
+        return result | {"fit_error": None, "group": UNFINISHED} | self._test_rows()
 
     def release(self) -> None:
         """Drop the references to the estimator and the data."""

@@ -14,7 +14,10 @@ from sknn.persistence.container import InvalidFileError
 # Modules, and the names in them. A class that is added here needs a round trip in `tests/persistence/test_classes.py`,
 # and an entry in `sklearn_checks.py` if compiled code uses its attributes as indices.
 CLASSES = {
-    "sknn": ("ClassEncoder", "ColumnScaler", "FeatureEncoder", "NeuralClassifier", "NeuralRegressor", "ValueEncoder"),
+    "sknn": (
+        *("ClassEncoder", "ColumnScaler", "FeatureEncoder", "FrozenEnsemble", "NeuralClassifier", "NeuralRegressor"),
+        "ValueEncoder",
+    ),
     "builtins": ("frozenset", "set", "slice"),
     "numpy.random": ("RandomState",),
     "pandas": ("Index", "RangeIndex"),
@@ -62,6 +65,7 @@ SKNN_MODULES = {
     "sknn.ClassEncoder": "sknn.preprocessing.targets",
     "sknn.ColumnScaler": "sknn.preprocessing.scaling",
     "sknn.FeatureEncoder": "sknn.preprocessing.features",
+    "sknn.FrozenEnsemble": "sknn.estimators.frozen_ensemble",
     "sknn.ValueEncoder": "sknn.preprocessing.targets",
 }
 TYPES = {

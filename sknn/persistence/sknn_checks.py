@@ -10,6 +10,8 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from sknn.estimators.base import BaseNeural
 from sknn.estimators.classifier import NeuralClassifier
+from sknn.estimators.frozen_ensemble import FrozenEnsemble
+from sknn.estimators.pipelines import final_estimator
 from sknn.estimators.regressor import NEEDS_POSITIVE
 from sknn.network.base import Network
 from sknn.network.custom import CustomNetwork
@@ -145,6 +147,23 @@ def _check_estimator(est: Any) -> None:
         _check_prediction(est)
 
 
+def _check_ensemble(ensemble: FrozenEnsemble) -> None:
+    models = _require(ensemble, "estimators", _are_alike, "fitted neural networks of one class, or pipelines with them")
+    weights = _require(ensemble, "weights", finite_floats(len(models)), f"{len(models)} finite float64 numbers")
+    _require(ensemble, "weights", lambda _: bool((weights >= 0).all() and weights.any()), "at least 0, and not all 0")
+
+
+def _are_alike(models: Any) -> bool:
+    """Return whether these are models whose predictions have a mean."""
+    networks = [final_estimator(model) for model in models] if isinstance(models, list) else []
+    return (
+        bool(networks)
+        and isinstance(networks[0], BaseNeural)
+        and all(type(network) is type(networks[0]) and hasattr(network, "net_") for network in networks)
+        and all(getattr(model, "n_features_in_", None) == models[0].n_features_in_ for model in models)
+    )
+
+
 def _has_prediction_parameters(est: Any) -> Predicate:
     names = [name for name in PARAMETERS_OF_PREDICTION if hasattr(est, name)]
     return lambda params: isinstance(params, dict) and all(name in params for name in names)
@@ -224,4 +243,5 @@ CHECKS: dict[type, Callable[[Any], None]] = {
     ClassEncoder: _check_class_encoder,
     ValueEncoder: _check_value_encoder,
     BaseNeural: _check_estimator,
+    FrozenEnsemble: _check_ensemble,
 }

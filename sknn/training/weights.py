@@ -26,7 +26,7 @@ def choose_weights(net: TrainingNet, data: TrainingSet) -> None:
     p, y, weight = held_out_predictions(net, data, min(sizes))
     shares = greedy_shares(net.criterion_, p, y, weight)
     n_rows = y.shape[0]
-    shares = (shares * n_rows + PRIOR_ROWS / len(sizes)) / (n_rows + PRIOR_ROWS)
+    shares = shrink(shares, torch.ones_like(shares) / len(sizes), n_rows)
     of_members = [share / n for share, n in zip(shares.tolist(), sizes, strict=True) for _ in range(n)]
     for state, value in zip(net.member_states_, of_members, strict=True):
         state.weight = value
@@ -54,10 +54,19 @@ def held_out_predictions(net: TrainingNet, data: TrainingSet, n_folds: int) -> t
 def greedy_shares(criterion: Loss, p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
     """Return the share of the rounds in which each of the predictions `p` (kinds, n, K) is chosen."""
     total, counts = torch.zeros_like(p[0]), torch.zeros(len(p), dtype=torch.float64)
-    y, weight = y.expand_as(p), None if weight is None else weight.expand(p.shape[:2])
     for chosen in range(1, ROUNDS + 1):
-        means = (total + p) / chosen
-        losses = weighted_mean(criterion.rows(criterion.inverse_link(means), y), weight)
+        losses = losses_of(criterion, (total + p) / chosen, y, weight)
         best = int(losses.nan_to_num(torch.inf, torch.inf).argmin())
         total, counts[best] = total + p[best], counts[best] + 1
     return counts / ROUNDS
+
+
+def losses_of(criterion: Loss, p: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+    """Return the mean loss of each of the predictions `p` (kinds, n, K)."""
+    y, weight = y.expand_as(p), None if weight is None else weight.expand(p.shape[:2])
+    return weighted_mean(criterion.rows(criterion.inverse_link(p), y), weight)
+
+
+def shrink(shares: Tensor, equal: Tensor, n_rows: int) -> Tensor:
+    """Return shares that were chosen on so many rows, drawn to equal ones: the fewer rows, the more."""
+    return (shares * n_rows + equal * PRIOR_ROWS) / (n_rows + PRIOR_ROWS)

@@ -35,6 +35,20 @@ def test_scipy_and_optuna_get_the_same_ranges():
         assert optuna[name].log == (distribution.dist.name == "loguniform")
 
 
+def test_architectures_are_choices_beside_narrower_ranges():
+    pipe = make_pipeline(StandardScaler(), NeuralClassifier())
+    wide, narrow = search_space(pipe, 500), search_space(pipe, 500, architecture=True)
+    added = {"hidden_layer_sizes", "batch_norm", "numeric_embedding"}
+    assert set(narrow) - set(wide) == {f"neuralclassifier__{name}" for name in added}
+    assert set(wide) - set(narrow) == {"neuralclassifier__label_smoothing"}
+    for name in ("learning_rate_init", "weight_decay"):
+        (low, high), (least, most) = (space[f"neuralclassifier__{name}"].support() for space in (narrow, wide))
+        assert least < low < high < most
+    optuna = search_space(NeuralRegressor(), 500, kind="optuna", architecture=True)
+    assert set(optuna["numeric_embedding"].choices) == {None, "piecewise_linear"}
+    assert "hidden_layer_sizes" not in optuna
+
+
 def test_invalid_arguments_are_errors():
     with pytest.raises(TypeError, match="LogisticRegression"):
         search_space(LogisticRegression(), 100)

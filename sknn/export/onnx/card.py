@@ -9,7 +9,8 @@ from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 
 from sknn.estimators.base import BaseNeural
-from sknn.export.onnx.metadata import sknn_version, task_of
+from sknn.estimators.frozen_ensemble import FrozenEnsemble
+from sknn.export.onnx.metadata import network_of, sknn_version, task_of
 from sknn.history.kinds import group_members
 from sknn.network.base import EnsembleNetwork, Network
 from sknn.network.mlp import MLP
@@ -32,13 +33,16 @@ def describe_training(model: Any, final: Any, n_rows: int | None) -> dict[str, A
         "Estimator": type(final).__name__,
         "Steps": [type(step).__name__ for _, step in model.steps] if isinstance(model, Pipeline) else None,
         "Task": TASKS[task_of(final)] if hasattr(final, "predict") else None,
-        "Target": getattr(final, "target_name_", None),
+        "Target": getattr(network_of(final), "target_name_", None),
         "Classes": [str(label) for label in final.classes_] if is_classifier(final) else None,
         "Rows of the sample": n_rows,
         "Columns": None if columns is None else int(columns),
     }
     entries |= _describe_network(final) if isinstance(final, BaseNeural) else {}
-    entries |= {"Changed parameters": changed_parameters(final), "sknn version": sknn_version()}
+    if isinstance(final, FrozenEnsemble):
+        entries |= {"Models": len(final.estimators), "sknn version": sknn_version()}
+    else:
+        entries |= {"Changed parameters": changed_parameters(final), "sknn version": sknn_version()}
     return {title: value for title, value in entries.items() if value is not None}
 
 

@@ -8,6 +8,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from sknn.estimators.base import BaseNeural
+from sknn.estimators.frozen_ensemble import FrozenEnsemble
 from sknn.export.onnx.steps import fitted_transformers, is_passthrough
 from sknn.preprocessing.levels import as_level, is_missing
 
@@ -57,6 +58,12 @@ def _union_levels(union: Any, later: list[Any], j: int) -> list[str] | None:
     return next((levels for levels in found if levels is not None), None)
 
 
+def _merged_levels(models: list[Any], j: int) -> list[str] | None:
+    """Return the levels that any of the models knows; a fold may lack some."""
+    found = [levels for model in models if (levels := _find_levels([model], j)) is not None]
+    return list(dict.fromkeys(level for levels in found for level in levels)) if found else None
+
+
 def _imputer_levels(imputer: Any, later: list[Any], j: int) -> list[str] | None:
     value = imputer.statistics_[j]
     if not isinstance(value, str):
@@ -74,6 +81,7 @@ def _encoder_levels(step: Any, later: list[Any], j: int) -> list[str] | None:
 
 LEVEL_FINDERS: dict[type, Callable[[Any, list[Any], int], list[str] | None]] = {
     BaseNeural: _network_levels,
+    FrozenEnsemble: lambda ensemble, later, j: _merged_levels(ensemble.estimators, j),
     Pipeline: _pipeline_levels,
     ColumnTransformer: _column_transformer_levels,
     FeatureUnion: _union_levels,

@@ -14,10 +14,11 @@ from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 
 from sknn.estimators.base import BaseNeural
+from sknn.estimators.pipelines import final_estimator
 from sknn.export.check import LOW_PRECISION, TOLERANCE, find_difference, run_graph
 from sknn.export.onnx.inputs import InputSpec, replace_inputs
 from sknn.export.onnx.skl2onnx_hooks import CUSTOM_FUNCTIONS, OPTIONS
-from sknn.export.onnx.steps import final_estimator, leaf_steps
+from sknn.export.onnx.steps import leaf_steps
 from sknn.export.weights import differing_weights
 
 # The type of all numeric inputs (None: unchanged), and whether they are one table.

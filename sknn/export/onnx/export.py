@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted
 
 from sknn.estimators.base import BaseNeural
+from sknn.estimators.pipelines import final_estimator
 from sknn.export.check import rows_to_check
 from sknn.export.onnx.card import describe_training
 from sknn.export.onnx.categories import find_categories
@@ -17,7 +18,7 @@ from sknn.export.onnx.conversion import convert_model
 from sknn.export.onnx.example import describe_example
 from sknn.export.onnx.inputs import infer_inputs
 from sknn.export.onnx.metadata import describe_model, describe_sample
-from sknn.export.onnx.steps import columns_of_fit, final_estimator, unwrap
+from sknn.export.onnx.steps import columns_of_fit, unwrap
 from sknn.export.synthetic import synthetic_table
 from sknn.export.weights import differing_weights
 from sknn.monitoring.reference import member_spread

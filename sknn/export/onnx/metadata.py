@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from sknn.estimators.base import BaseNeural
+from sknn.estimators.frozen_ensemble import FrozenEnsemble
 from sknn.export.onnx.inputs import InputSpec, column_as_input
 from sknn.export.weights import differing_weights
 from sknn.monitoring.reference import describe_table
@@ -29,7 +30,7 @@ def describe_model(
     others: dict[str, Any],
 ) -> str:
     """Return the document as JSON. `data` describes the table, or is None; `others` are further entries."""
-    names = _feature_names(model, X)
+    names, network = _feature_names(model, X), network_of(final)
     weights = differing_weights(final) if isinstance(final, BaseNeural) else None
     document = {
         "format": FORMAT,
@@ -43,9 +44,9 @@ def describe_model(
             {"name": name, "type": inputs[j].type if inputs[0].column is not None else inputs[0].type}
             for j, name in enumerate(names)
         ],
-        "target": getattr(final, "target_name_", None),
+        "target": getattr(network, "target_name_", None),
         "classes": [_python_scalar(label) for label in final.classes_] if is_classifier(final) else None,
-        "quantiles": list(final._quantiles()) or None if hasattr(final, "_quantiles") else None,
+        "quantiles": list(network._quantiles()) or None if hasattr(network, "_quantiles") else None,
         "member_weights": None if weights is None else weights.tolist(),
         "data": data,
     } | others
@@ -70,12 +71,19 @@ def _feature_names(model: Any, X: Any) -> list[str]:
 
 def task_of(final: Any) -> str:
     """Return the kind of a model's target: binary, multiclass, multilabel, regression or quantiles."""
-    if isinstance(final, BaseNeural):
-        target_kind = getattr(final._target, "kind_", None)
-        return target_kind or ("quantiles" if len(final._quantiles()) > 1 else "regression")  # type: ignore[attr-defined]
+    network = network_of(final)
+    if isinstance(network, BaseNeural) and not is_classifier(network):
+        return "quantiles" if len(network._quantiles()) > 1 else "regression"  # type: ignore[attr-defined]
+    if isinstance(network, BaseNeural) and network._target.kind_ == "multilabel":  # type: ignore[attr-defined]
+        return "multilabel"
     if not is_classifier(final):
         return "regression"
     return "binary" if len(final.classes_) == 2 else "multiclass"
+
+
+def network_of(final: Any) -> Any:
+    """Return the neural network that has the target of an ensemble, or the estimator itself."""
+    return final.network if isinstance(final, FrozenEnsemble) else final
 
 
 def _python_scalar(label: Any) -> Any:

@@ -16,6 +16,7 @@ from sknn.estimators.base import BaseNeural
 from sknn.estimators.classifier import NeuralClassifier
 from sknn.estimators.regressor import NeuralRegressor
 from sknn.export.onnx.columns import dtype_kind
+from sknn.export.onnx.ensemble import register_ensemble
 from sknn.export.onnx.estimator import is_double, needs_double_values, onnx_classes, write_labels, write_predictions
 from sknn.export.onnx.graph import ML, Graph
 from sknn.export.onnx.steps import fitted_transformers, is_passthrough
@@ -47,10 +48,11 @@ def register(cls: type[BaseNeural]) -> None:
 
 
 def register_all() -> None:
-    """Register both estimators, their subclasses, and subclasses that are defined later."""
+    """Register both estimators, their subclasses, and subclasses that are defined later; and ensembles of them."""
     register(NeuralClassifier)
     register(NeuralRegressor)
     BaseNeural._subclass_hooks.append(register)
+    register_ensemble()
 
 
 # --- Our estimators -----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from sknn.estimators.frozen_ensemble import FrozenEnsemble
 from sknn.preprocessing.tables import is_frame
 
 
@@ -17,17 +18,13 @@ def unwrap(model: Any) -> Any:
     return Pipeline([(name, unwrap(step)) for name, step in model.steps if step not in (None, "passthrough")])
 
 
-def final_estimator(model: Any) -> Any:
-    """Return the last step of a pipeline, or the model itself."""
-    return final_estimator(model.steps[-1][1]) if isinstance(model, Pipeline) else model
-
-
 def leaf_steps(model: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Yield name and step for each leaf of pipelines, column transformers and feature unions."""
     children = [
         *(getattr(model, "steps", None) or []),
         *((name, step) for name, step, _ in getattr(model, "transformers_", [])),
         *(getattr(model, "transformer_list", None) or []),
+        *((str(i), each) for i, each in enumerate(model.estimators if isinstance(model, FrozenEnsemble) else [])),
     ]
     if not children:
         yield name or type(model).__name__, model
