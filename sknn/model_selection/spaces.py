@@ -13,11 +13,13 @@ from sknn.estimators.pipelines import final_step
 # Most training rows, and the largest dropout to search: a small table needs more regularisation.
 MAX_DROPOUT = ((2_000, 0.6), (50_000, 0.4), (float("inf"), 0.25))
 
-# Kinds of networks to search. Batch norm comes twice, since its networks are better more often.
+# Kinds of networks to search. Batch norm comes twice, since its networks are better more often. Target means are not
+# left out in any, so that fewer kinds have to be trained separately.
 ARCHITECTURES = {
     "hidden_layer_sizes": [(128, 128), (128, 128, 128)],
     "batch_norm": [True, True, False],
     "numeric_embedding": [None, "piecewise_linear"],
+    "target_means": [True],
 }
 
 
@@ -36,9 +38,9 @@ def search_space(estimator: Any, n_samples: int, kind: str = "scipy", architectu
     kind : {'scipy', 'optuna'}, default='scipy'
         'scipy' for `RandomizedSearchCV`, 'optuna' for `OptunaSearchCV`, or `study.ask`.
     architecture : bool, default=False
-        Whether to search layers, batch norm and numeric embeddings, too, as `EnsembleSearchCV` does. The other ranges
-        are then narrower, and label smoothing is left out, since it makes the log loss worse. Optuna has no choices of
-        several numbers, so it does not get the layers.
+        Whether to search layers, batch norm and numeric embeddings, too, and to use target means, as `EnsembleSearchCV`
+        does. The other ranges are then narrower, and label smoothing is left out, since it makes the log loss worse.
+        Optuna has no choices of several numbers, so it does not get the layers.
 
     Returns
     -------

@@ -38,7 +38,7 @@ def test_scipy_and_optuna_get_the_same_ranges():
 def test_architectures_are_choices_beside_narrower_ranges():
     pipe = make_pipeline(StandardScaler(), NeuralClassifier())
     wide, narrow = search_space(pipe, 500), search_space(pipe, 500, architecture=True)
-    added = {"hidden_layer_sizes", "batch_norm", "numeric_embedding"}
+    added = {"hidden_layer_sizes", "batch_norm", "numeric_embedding", "target_means"}
     assert set(narrow) - set(wide) == {f"neuralclassifier__{name}" for name in added}
     assert set(wide) - set(narrow) == {"neuralclassifier__label_smoothing"}
     for name in ("learning_rate_init", "weight_decay"):
