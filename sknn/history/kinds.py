@@ -40,7 +40,8 @@ def group_members(kinds: Sequence[str], weights: Sequence[float] | np.ndarray | 
 
     >>> for kind in group_members(["batch norm", "batch norm", "plain"], [0.2, 0.2, 0.6]):
     ...     print(kind)
-    batch norm: 2 members, weight 0.40 plain: 1 member, weight 0.60
+    batch norm: 2 members, weight 0.40
+    plain: 1 member, weight 0.60
     """
     grouped = []
     for i, name in enumerate(dict.fromkeys(kinds)):
