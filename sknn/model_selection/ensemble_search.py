@@ -48,7 +48,7 @@ class EnsembleSearchCV(BatchedSearch, model_selection.RandomizedSearchCV):
         As in `RandomizedSearchCV`. None is `search_space(estimator, n_samples, architecture=True)`, without embeddings
         of numbers for a pipeline, a sparse table, or more than 100 columns.
     n_iter : int, default=10
-        Number of candidates, with the estimator's own settings. Ten cost about nine fits of the estimator.
+        Number of candidates, including the estimator's own settings. Ten cost about as much CPU as ten default fits.
     scoring : str, callable or None, default=None
         The score in `cv_results_`, and of `score`; None is the estimator's own. The weights depend on the estimator's
         loss alone.
