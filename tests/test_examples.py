@@ -128,6 +128,7 @@ def test_optuna_searches_in_three_ways(tmp_path):
     assert "of 12 trials ended early" in printed
 
 
+@pytest.mark.slow
 def test_ensemble_search_prints_a_table_of_losses(tmp_path, capsys):
     results = load("ensemble_search.py")["main"](seconds=0.5)
 
