@@ -319,9 +319,9 @@ class Parameters:
         ["boolean", StrOptions({"auto"})],
         "bool or 'auto'",
         "Whether the network also takes the means of the target over the training rows of each level, for categories "
-        "with more than 8 levels and up to 10 classes. A training row sees means over other rows only. They are shrunk "
-        "to the mean of all rows, the more the fewer rows a level has and the less the levels differ. 'auto' is True "
-        "for half of the members; see `ensemble_size`. `partial_fit` keeps the means of its first rows.",
+        "with more than 8 levels and up to 10 classes. A training row takes means over other rows only. Means are "
+        "shrunk to the mean of all rows: more for levels with few rows, and more if the levels differ little. 'auto' "
+        "is True for half of the members; see `ensemble_size`. `partial_fit` keeps the means of its first rows.",
         use=Use.NETWORK,
     )
     categorical_features: Any = parameter(

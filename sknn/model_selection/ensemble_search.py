@@ -55,8 +55,8 @@ class EnsembleSearchCV(BatchedSearch, model_selection.RandomizedSearchCV):
     n_jobs : int or None, default=None
         Number of processes that share the fits.
     cv : int, splitter, iterable or None, default=None
-        None is 5 folds, and a number so many. Their rows are shuffled, and stratified for a classifier. A splitter or
-        an iterable of splits is used as it is.
+        The number of folds, 5 if None. Their rows are shuffled, and stratified for a classifier. A splitter or an
+        iterable of splits is used as it is.
     time_limit : float or None, default=None
         Seconds. The candidates are trained in rounds, and no round begins that is not expected to end in time; the
         first candidate is always trained.

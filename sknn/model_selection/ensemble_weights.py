@@ -67,7 +67,7 @@ def weigh(target: Target, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the weight and the loss of each candidate, by its out-of-fold predictions (candidates, n, ...).
 
     Greedy selection with replacement, as for the kinds of an ensemble's members (`sknn.training.weights`). Weights are
-    drawn to equal ones for the candidates that were selected; the others have the weight 0.
+    moved towards equal ones for the candidates that were selected; the others have the weight 0.
     """
     encoded = torch.from_numpy(target.encode_predictions(p)[:, target.rows])
     known = torch.isfinite(encoded).all(2).all(0)

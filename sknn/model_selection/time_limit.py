@@ -15,7 +15,7 @@ class TimeLimit:
     Parameters
     ----------
     seconds : float or None
-        From now on; None for no limit.
+        The time from the construction of this object; None for no limit.
     """
 
     def __init__(self, seconds: float | None) -> None:

@@ -22,7 +22,7 @@ from sknn.network.products import padded
 class Inputs:
     """A network's inputs: `numeric` (M, B, d), and the codes (M, B, c) of embedded categories.
 
-    `fold` is the fold of each row in which its own target must not be seen, for `prepare`; None without such rows.
+    `fold` is the fold of each training row, for target means; `prepare` puts it into the codes.
     """
 
     numeric: Tensor

@@ -28,10 +28,10 @@ class CategoricalEmbedding(Layer):
     `noise` is a mask, as in `Dropout`: where it is 0, code 0 (missing or unknown) replaces the code. So the vector of
     code 0 is trained even if no training row has it. It starts at 0.
 
-    With `n_means`, the means of the target over each level's training rows follow its vector. They are statistics; see
-    `sknn.training.target_means`. A training row must not see its own target, so there is a second table of means for
-    each fold of the training rows, from the rows outside the fold. The code of a row in fold k (1, 2, ...) is its
-    level's code plus k times `total_levels`; other rows have k = 0 and see the means over all rows.
+    With `n_means`, means of the target over a level's training rows follow its vector. They are statistics; see
+    `sknn.training.target_means`. There is a table of means over all training rows, and one for each fold of these rows,
+    with means over the rows outside the fold. A training row in fold k (1, 2, ...) has the level's code plus k times
+    `total_levels`, and takes the means of its fold's table. Other rows have the level's code itself.
 
     Parameters
     ----------

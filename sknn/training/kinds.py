@@ -17,6 +17,8 @@ from sknn.training.target_means import can_have_means
 
 EMBEDDED_COLUMNS = 100  # embedding more columns takes too much time for the accuracy that it adds
 
+Settings = tuple[bool, str | None, bool]  # batch norm, numeric embedding, target means
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -45,19 +47,14 @@ def member_kinds(est: Any, table: Table, n_members: int, may_differ: bool = True
     n_numeric = 0 if est.module is not None or sp.issparse(table.numeric) else len(est._features.numeric_)
     can_embed = 0 < n_numeric <= EMBEDDED_COLUMNS
     may_differ = may_differ and n_members > 1 and est.module is None and est.solver != "lbfgs"
-    names = ("batch_norm", "numeric_embedding", "target_means")
-    possible = (True, n_numeric > 0, can_have_means(est, table))
-    settings = _differing(est, can_embed) if may_differ else [(False, None, False)]
-    fixed = [tuple(_fixed(getattr(est, name), own) for name, own in zip(names, each, strict=True)) for each in settings]
-    distinct = list(
-        dict.fromkeys(tuple(own if can else None for own, can in zip(each, possible, strict=True)) for each in fixed)
-    )
+    distinct: dict[Settings, None] = {}
+    for norm, embedding, means in _differing(est, can_embed) if may_differ else [(False, None, False)]:
+        norm = bool(_fixed(est.batch_norm, norm))
+        embedding = _fixed(est.numeric_embedding, embedding) if n_numeric else None
+        means = bool(_fixed(est.target_means, means)) and can_have_means(est, table)
+        distinct[norm, embedding, means] = None
     shares = [len(range(i, n_members, len(distinct))) for i in range(len(distinct))]
-    return [
-        Kind(n, bool(norm), embedding, bool(means))
-        for n, (norm, embedding, means) in zip(shares, distinct, strict=True)
-        if n
-    ]
+    return [Kind(n, *settings) for n, settings in zip(shares, distinct, strict=True) if n]
 
 
 def kinds_of(network: Network) -> list[Kind]:
@@ -69,8 +66,8 @@ def kinds_of(network: Network) -> list[Kind]:
     ]
 
 
-def _differing(est: Any, can_embed: bool) -> list[tuple[bool, str | None, bool]]:
-    """Return batch norm, numeric embedding and target means of kinds that differ in what is left at "auto"."""
+def _differing(est: Any, can_embed: bool) -> list[Settings]:
+    """Return the settings of the kinds, for parameters that are left at "auto"."""
     if can_embed and est.numeric_embedding == "auto":
         return [(True, None, True), (False, "piecewise_linear", False)]
     return [(False, None, False), (True, None, True)]

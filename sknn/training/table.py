@@ -24,8 +24,7 @@ class Table:
     n_choices : int, default=2
         Values that a label can take: the number of mutually exclusive classes, or 2 for a label of 0 or 1.
     fold : Tensor of shape (N,), optional
-        The fold of each training row (1, 2, ...), outside which the means of the target are computed that it sees; 0
-        for other rows.
+        The fold of each training row (1, 2, ...); the row takes target means of the other folds. 0 for other rows.
     """
 
     numeric: Any

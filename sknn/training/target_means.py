@@ -1,9 +1,10 @@
 """The means of the target over the rows of each level of a category, as inputs of a network.
 
-A category of many levels has few rows for each. A learned vector needs many steps to find what the mean says at once.
-The mean must not hold the target of the row that sees it: the network would learn to read it, and be wrong on new rows.
-So the training rows are divided into folds, and a row sees means over the rows of the other folds (as in scikit-learn's
-`TargetEncoder`). The rows that a member holds out are in none of its means.
+If a category has many levels, each level has few rows, and its vector is learned slowly. The mean of the target over
+these rows is known at once. But it must not contain the target of the row that takes it as an input, since the network
+would learn to read this target there, and new rows have none. So the training rows are divided into folds, and a row
+takes the means of the rows in the other folds, as in scikit-learn's `TargetEncoder`. A member's means do not contain
+the rows that it holds out.
 """
 
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from sknn.network.base import Network
 from sknn.network.embeddings import MEAN_FOLDS, CategoricalEmbedding
+from sknn.network.mlp import MLP
 from sknn.training.plan import TrainingSet
 from sknn.training.table import Table
 
@@ -30,20 +32,17 @@ def random_folds(n_rows: int, n_others: int) -> Tensor:
 
     They are the same for every `random_state`, so that the fits of a search can share a table.
     """
-    folds = np.arange(n_rows) % MEAN_FOLDS + 1
-    return torch.from_numpy(
-        np.concatenate([np.random.default_rng(0).permutation(folds), np.zeros(n_others, dtype=int)])
-    )
+    folds = np.random.default_rng(0).permutation(np.arange(n_rows) % MEAN_FOLDS + 1)
+    return torch.from_numpy(np.pad(folds, (0, n_others)))
 
 
 @torch.no_grad()
 def set_target_means(network: Network, data: TrainingSet) -> None:
     """Set the means of all members that have them, each from its own training rows."""
     for part, of_part in zip(network.parts, data.of_parts(network), strict=True):
-        layer = getattr(part, "categorical", None)
+        layer = part.categorical if isinstance(part, MLP) else None
         if layer is not None and layer.n_means:
-            [entry] = [entry for entry in part.entries if entry.owner is layer and entry.name == "means"]
-            for means, rows in zip(part.view(part.param_buffer, entry), of_part.train_rows, strict=True):
+            for means, rows in zip(layer.means, of_part.train_rows, strict=True):
                 means.copy_(target_means(layer, data.table, rows))
 
 
@@ -51,8 +50,8 @@ def target_means(layer: CategoricalEmbedding, table: Table, rows: Tensor) -> Ten
     """Return the means of each level's rows, less the mean of all rows, in standard deviations of the target.
 
     The result has shape ((1 + folds) * levels, K). Its first block holds the means over all of `rows`, and block k
-    those over the rows that are not in fold k. They are squashed smoothly to -1 ... 1, because the levels of a skewed
-    target have means far from the others, which few training rows show.
+    those over the rows that are not in fold k. They are squashed smoothly to -1 ... 1: if the target is skewed, a few
+    levels have means far from the others, and with so few rows a network does not learn what to do with these.
     """
     y, codes, fold = table.target[rows].double(), table.codes[rows], table.fold[rows]  # type: ignore[index]
     weight = torch.ones_like(y[:, 0]) if table.weight is None else table.weight[rows].double()

@@ -68,5 +68,5 @@ def losses_of(criterion: Loss, p: Tensor, y: Tensor, weight: Tensor | None) -> T
 
 
 def shrink(shares: Tensor, equal: Tensor, n_rows: int) -> Tensor:
-    """Return shares that were chosen on so many rows, drawn to equal ones: the fewer rows, the more."""
+    """Return the shares, moved towards the equal ones; the fewer rows they were chosen on, the further."""
     return (shares * n_rows + equal * PRIOR_ROWS) / (n_rows + PRIOR_ROWS)

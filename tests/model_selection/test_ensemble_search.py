@@ -336,6 +336,7 @@ def test_after_ctrl_c_the_ensemble_is_that_of_the_finished_candidates(in_rounds,
 # --- As an estimator of scikit-learn ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_random_state_and_n_jobs(fitted):
     for search in (clone(fitted), search_of(n_jobs=2)):
         np.testing.assert_array_equal(search.fit(X, LABELS).predict_proba(X), fitted.predict_proba(X))

@@ -564,6 +564,7 @@ def test_the_error_names_a_file_that_is_not_onnx(tmp_path, content):
 MUTANTS = 1000  # some seconds
 
 
+@pytest.mark.slow
 def test_broken_graphs_raise_valueerror_or_predict():
     done = python("-X", "faulthandler", "-m", "tests.onnx_fuzz", MUTANTS, 0)
 

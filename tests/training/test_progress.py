@@ -147,6 +147,7 @@ def test_lbfgs_prints_the_iterations_of_one_network_after_the_other(capsys):
     assert out[7].endswith("*")
 
 
+@pytest.mark.slow
 def test_in_a_terminal_lines_have_colours():
     assert "5/5 epochs" in terminal_output(1)
     lines = terminal_output(2)
