@@ -63,7 +63,7 @@ CONFIGURATIONS = {
     "custom_module": (SMALL | dict(module=TwoLayers, learning_rate_init=0.02), DRAWN),
     "sgd": (
         SMALL
-        | dict(solver="sgd", learning_rate="one_cycle", learning_rate_init=0.1, early_stopping=False, dropout=0.0),
+        | dict(solver="sgd", learning_rate="one_cycle", learning_rate_init=0.03, early_stopping=False, dropout=0.0),
         DRAWN,
     ),
 }
